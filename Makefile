@@ -1,0 +1,38 @@
+# `make run` and `make test` do all their own set-up: virtual environment, dependencies, build.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+
+.PHONY: run test check clean
+
+run: build
+	$(BIN)/millpond serve --jetstream --addr 127.0.0.1
+
+test: build
+	$(BIN)/python -m pytest
+
+check: build
+	$(BIN)/ruff check src tests tools setup.py
+	$(BIN)/mypy
+
+build: $(STAMP) build/.compiled
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "millpond needs Python >= 3.11, this is " + sys.version.split()[0] + ". Fix: make PYTHON=python3.11 test")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet 'setuptools>=77' 'cython>=3.1'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'
+	touch $@
+	@mkdir -p build && touch build/.compiled   # the install above compiled everything
+
+build/.compiled: $(STAMP) $(SOURCES) setup.py
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	@mkdir -p build && touch $@
+
+clean:
+	rm -rf build $(VENV) src/millpond.egg-info
+	find src -name '*.so' -delete

@@ -1,0 +1,83 @@
+"""Build of the Cython data plane: every `.pyx` under `src/millpond` becomes one extension module.
+
+`MILLPOND_BUILD=debug` turns on bounds checks, C assertions and AddressSanitizer.
+`MILLPOND_ROOMS=wire,store` limits a development build to some folders.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+SOURCE = Path("src")
+DEBUG = os.environ.get("MILLPOND_BUILD") == "debug"
+ROOMS = [room for room in os.environ.get("MILLPOND_ROOMS", "").split(",") if room]
+
+
+def check_tool_chain() -> None:
+    """Say plainly what is missing before the compiler prints a page of errors."""
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
+        sys.exit(
+            f"millpond: no C compiler found (looked for {compiler!r}). Its data plane is compiled when it is "
+            "installed from source.\n  Fix: apt-get install gcc (Debian), dnf install gcc (Fedora), "
+            "apk add gcc musl-dev (Alpine), xcode-select --install (macOS)."
+        )
+    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    if not header.exists():
+        sys.exit(
+            f"millpond: the Python header {header} is missing.\n  Fix: apt-get install python3-dev (Debian), "
+            "dnf install python3-devel (Fedora), apk add python3-dev (Alpine)."
+        )
+
+
+def extensions() -> list[Extension]:
+    compile_args = ["-O0", "-g", "-fsanitize=address"] if DEBUG else ["-O2", "-g0", "-fno-plt"]
+    link_args = ["-fsanitize=address"] if DEBUG else ["-Wl,-s"] if sys.platform == "linux" else []
+    found = []
+    for path in sorted((SOURCE / "millpond").rglob("*.pyx")):
+        name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+        if ROOMS and not any(name.startswith(f"millpond.{room}") for room in ROOMS):
+            continue
+        found.append(
+            Extension(
+                name,
+                [str(path)],
+                include_dirs=[str(SOURCE)],
+                extra_compile_args=[*compile_args, "-Wno-unused-function", "-Wno-unreachable-code"],
+                extra_link_args=link_args,
+            )
+        )
+    return found
+
+
+def build() -> None:
+    check_tool_chain()
+    from Cython.Build import cythonize
+
+    directives = {
+        "language_level": 3,
+        "boundscheck": DEBUG,
+        "wraparound": False,
+        "initializedcheck": DEBUG,
+        "cdivision": True,
+        "embedsignature": True,
+        "freethreading_compatible": False,
+    }
+    modules = cythonize(
+        extensions(),
+        include_path=[str(SOURCE)],
+        compiler_directives=directives,
+        nthreads=0 if ROOMS else (os.cpu_count() or 1),
+        build_dir="build/cython",
+    )
+    setup(ext_modules=modules, options={"build_ext": {"parallel": os.cpu_count() or 1}})
+
+
+if __name__ == "__main__":
+    build()

@@ -1,0 +1,7 @@
+"""`python -m millpond`."""
+
+import sys
+
+from millpond.cli.main import main
+
+sys.exit(main())

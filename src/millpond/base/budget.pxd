@@ -1,0 +1,26 @@
+# Named shares of one server's memory. Whoever keeps bytes for longer than a turn charges them to a
+# Budget when it takes them and releases them when it gives them back.
+cimport cython
+from libc.stdint cimport int64_t
+
+@cython.final
+cdef class Budget:
+    cdef readonly str name
+    cdef readonly int64_t bytes_max      # 0 = no bound of its own (the server's total still holds)
+    cdef readonly int64_t used           # bytes charged now
+    cdef readonly int64_t used_peak      # the most that was ever charged at once
+    cdef readonly Budget total           # the server's own budget that this one is a part of, or None
+
+    # Taking: charge() counts what has been taken, even beyond the bound (the bytes exist by then);
+    # try_charge() counts only if it fits, and says whether it did. n >= 0 everywhere.
+    cpdef int charge(self, int64_t n) except -1
+    cpdef bint try_charge(self, int64_t n) except -1
+    cpdef int release(self, int64_t n) except -1
+    cdef bint would_exceed(self, int64_t n) noexcept   # n more bytes would not fit (here or in total)
+    cdef int64_t left(self) noexcept                   # bytes that still fit; never negative
+
+@cython.final
+cdef class Budgets:
+    cdef readonly Budget total
+    cdef dict _named
+    cpdef Budget named(self, str name, int64_t bytes_max=*)

@@ -1,0 +1,68 @@
+"""Every bound of the server, with its unit in its name and its source behind it.
+
+Compiled modules read these once, at import, into C variables. A bound that users may set
+is only the *default* here; the value in force lives in `config.options.Options`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# --- protocol (reference 01, appendix A; nats-server defaults) ---
+CONTROL_LINE_BYTES_MAX: Final = 4096
+PAYLOAD_BYTES_MAX: Final = 1 * MIB
+PENDING_BYTES_MAX: Final = 64 * MIB
+CONNECTIONS_MAX: Final = 65_536
+AUTH_TIMEOUT_NS: Final = 2_000_000_000
+PING_INTERVAL_NS: Final = 120_000_000_000
+FIRST_PING_NS: Final = 2_000_000_000
+RTT_INTERVAL_NS: Final = 3_600_000_000_000
+"""A round trip older than this is measured again even when there is traffic (reference 01, CORE-41)."""
+PINGS_OUTSTANDING_MAX: Final = 2
+WRITE_DEADLINE_NS: Final = 10_000_000_000
+CLOSED_CLIENTS_KEPT: Final = 10_000
+PREAUTH_BYTES_MAX: Final = 8 * KIB
+"""What one connection may make us hold before it is authenticated (reliability.md 5)."""
+
+# --- the turn (design.md 3) ---
+SPIN_NS: Final = 50_000
+READ_BUFFER_BYTES: Final = 256 * KIB
+TURN_READ_BYTES_PER_CONNECTION: Final = 256 * KIB
+PUMP_MESSAGES_PER_CONSUMER: Final = 256
+PUMP_BYTES_PER_CONSUMER: Final = 512 * KIB
+
+# --- JetStream (reference 03 to 05) ---
+API_LEVEL: Final = 5
+HEADER_BLOCK_BYTES_MAX: Final = 64 * KIB
+RECORD_BYTES_MAX: Final = 32 * MIB
+NAME_BYTES_MAX: Final = 255
+DESCRIPTION_BYTES_MAX: Final = 4096
+METADATA_BYTES_MAX: Final = 128 * KIB
+DUPLICATE_WINDOW_DEFAULT_NS: Final = 120_000_000_000
+ACK_WAIT_DEFAULT_NS: Final = 30_000_000_000
+MAX_ACK_PENDING_DEFAULT: Final = 1000
+MAX_WAITING_DEFAULT: Final = 512
+INACTIVE_THRESHOLD_DEFAULT_NS: Final = 5_000_000_000
+CONSUMERS_DEFAULT_MAX: Final = 1000
+API_NAMES_PAGE: Final = 1024
+API_LIST_PAGE: Final = 256
+API_SUBJECTS_PAGE: Final = 100_000
+MULTI_LAST_SUBJECTS_MAX: Final = 1024
+INFLIGHT_MESSAGES_PER_STREAM_MAX: Final = 100_000
+INFLIGHT_BYTES_PER_STREAM_MAX: Final = 128 * MIB
+FLOW_CONTROL_WINDOW_BYTES_MAX: Final = 32 * MIB
+
+# --- store (design.md 2 and 6; store/FORMAT.md) ---
+SEGMENT_BYTES_SMALL: Final = 128 * KIB
+SEGMENT_BYTES_LARGE: Final = 8 * MIB
+READ_CACHE_BYTES: Final = 4 * MIB
+READ_WINDOW_BYTES: Final = 64 * KIB
+SYNC_INTERVAL_DEFAULT_NS: Final = 120_000_000_000
+
+assert CONTROL_LINE_BYTES_MAX <= PREAUTH_BYTES_MAX <= READ_BUFFER_BYTES
+assert PAYLOAD_BYTES_MAX <= PENDING_BYTES_MAX
+assert READ_WINDOW_BYTES <= SEGMENT_BYTES_SMALL <= SEGMENT_BYTES_LARGE
+assert HEADER_BLOCK_BYTES_MAX < RECORD_BYTES_MAX

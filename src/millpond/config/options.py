@@ -1,0 +1,82 @@
+"""Everything a server can be told, as one frozen value: the result of flags, files and defaults.
+
+Names follow nats-server's configuration keys; numbers carry their unit. A value that is out of
+range never gets here: whoever makes an `Options` (command line, file, `Server(...)`) has checked it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from millpond.base import limits
+
+SyncPolicy = Literal["always", "interval", "never"]
+
+
+class JetStreamOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """JetStream part. `store_dir` None means a private temporary directory, removed at stop."""
+
+    store_dir: str | None = None
+    max_memory: int = -1
+    """Bytes of memory storage; -1: taken from the machine (75 % of memory or of the cgroup limit)."""
+    max_file: int = -1
+    """Bytes of file storage; -1: taken from the disk (75 % of what is free)."""
+    domain: str = ""
+    strict: bool = True
+    sync: SyncPolicy = "always"
+    sync_interval_ns: int = limits.SYNC_INTERVAL_DEFAULT_NS
+    default_max_consumers: int = limits.CONSUMERS_DEFAULT_MAX
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """One server's settings."""
+
+    host: str = "0.0.0.0"
+    port: int = 4222
+    """-1: any free port."""
+    server_name: str = ""
+    """Empty: the server id."""
+    client_advertise: str = ""
+
+    http_host: str = ""
+    """Empty: the same as `host`."""
+    http_port: int | None = None
+    """None: no monitoring; -1: any free port."""
+    http_base_path: str = ""
+
+    username: str = ""
+    password: str = ""
+    token: str = ""
+    auth_timeout_ns: int = limits.AUTH_TIMEOUT_NS
+
+    max_payload: int = limits.PAYLOAD_BYTES_MAX
+    max_pending: int = limits.PENDING_BYTES_MAX
+    max_control_line: int = limits.CONTROL_LINE_BYTES_MAX
+    max_connections: int = limits.CONNECTIONS_MAX
+    max_subscriptions: int = 0
+    """Per connection; 0: no limit."""
+    max_sub_tokens: int = 0
+    max_closed_clients: int = limits.CLOSED_CLIENTS_KEPT
+    ping_interval_ns: int = limits.PING_INTERVAL_NS
+    ping_max: int = limits.PINGS_OUTSTANDING_MAX
+    write_deadline_ns: int = limits.WRITE_DEADLINE_NS
+    no_header_support: bool = False
+    no_fast_producer_stall: bool = False
+    max_traced_msg_len: int = 0
+
+    spin_ns: int = limits.SPIN_NS
+    """How long a turn polls for more traffic before it gives the loop back; 0: never."""
+
+    jetstream: JetStreamOptions | None = None
+    """None: JetStream is off."""
+    memory_bytes: int = 0
+    """Budget of the whole server; 0: taken from the cgroup."""
+
+    debug: bool = False
+    trace: bool = False
+    logtime: bool = True
+    log_file: str = ""
+    pid_file: str = ""
+    ports_file_dir: str = ""

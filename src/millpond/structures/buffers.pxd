@@ -1,0 +1,27 @@
+# A growable byte buffer: bytes go in at the tail and out at the head. Owns its memory, gives it back
+# when it runs empty.
+cdef class ByteBuffer:
+    cdef char* data
+    cdef size_t head, tail, capacity
+    cdef char* reserve(self, size_t n) except NULL      # room for n more bytes at the returned place
+    cdef inline void commit(self, size_t n) noexcept:   # n of the reserved bytes are filled
+        self.tail += n
+    cdef int append(self, const void* source, size_t n) except -1
+    cdef void consume(self, size_t n) noexcept          # n bytes leave at the head
+    cdef inline size_t size(self) noexcept:
+        return self.tail - self.head
+    cdef void release(self) noexcept                    # forgets everything, frees
+
+cdef inline int put_decimal(char* out, unsigned long long value) noexcept nogil:
+    """Writes decimal digits without a terminator, at most 20; returns how many."""
+    cdef char[20] digits
+    cdef int count = 0, i
+    while True:
+        digits[count] = <char>(48 + value % 10)
+        value //= 10
+        count += 1
+        if value == 0:
+            break
+    for i in range(count):
+        out[i] = digits[count - 1 - i]
+    return count

@@ -1,0 +1,86 @@
+"""Byte buffers for outboxes and unfinished frames."""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+cdef enum:
+    FIRST_BYTES = 512
+    KEEP_BYTES = 16384
+
+
+cdef class ByteBuffer:
+    """Invariant: head <= tail <= capacity; data is NULL exactly when capacity is 0."""
+
+    def __dealloc__(self):
+        free(self.data)
+
+    cdef char* reserve(self, size_t n) except NULL:
+        cdef size_t used = self.tail - self.head, wanted
+        cdef char* grown
+        if self.capacity - self.tail < n or self.data == NULL:
+            if self.head > 0 and self.capacity - used >= n and self.head >= used:
+                memcpy(self.data, self.data + self.head, used)
+                self.head, self.tail = 0, used
+            else:
+                wanted = self.capacity if self.capacity else FIRST_BYTES
+                while wanted - used < n:
+                    wanted *= 2
+                grown = <char*>malloc(wanted)
+                if grown == NULL:
+                    raise MemoryError(f"no memory for an output buffer of {wanted} bytes")
+                if used:
+                    memcpy(grown, self.data + self.head, used)
+                free(self.data)
+                self.data, self.capacity = grown, wanted
+                self.head, self.tail = 0, used
+        return self.data + self.tail
+
+    cdef int append(self, const void* source, size_t n) except -1:
+        memcpy(self.reserve(n if n else 1), source, n)
+        self.tail += n
+        return 0
+
+    cdef void consume(self, size_t n) noexcept:
+        assert_ok(n <= self.tail - self.head)
+        self.head += n
+        if self.head == self.tail:
+            self.head = self.tail = 0
+            if self.capacity > KEEP_BYTES:
+                self.release()
+
+    cdef void release(self) noexcept:
+        free(self.data)
+        self.data = NULL
+        self.head = self.tail = self.capacity = 0
+
+    # --- Python's door, for tests and the control plane ---
+
+    def write(self, bytes data):
+        """Append bytes."""
+        self.append(<const char*>data, len(data))
+
+    def peek(self):
+        """The content, copied."""
+        return PyBytes_FromStringAndSize(self.data + self.head, self.tail - self.head) if self.data else b""
+
+    def skip(self, size_t n):
+        """Take n bytes out at the head (at most what is there)."""
+        self.consume(min(n, self.tail - self.head))
+
+    def __len__(self):
+        return self.tail - self.head
+
+    @property
+    def allocated(self):
+        """Bytes held from the allocator."""
+        return self.capacity
+
+
+cdef inline void assert_ok(bint condition) noexcept:
+    if not condition:
+        abort_on_bug()
+
+
+cdef extern from "stdlib.h":
+    void abort_on_bug "abort"() noexcept

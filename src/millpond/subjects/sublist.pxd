@@ -1,0 +1,34 @@
+# Who wants a subject: a trie of tokens with wildcards, and a cache of results in front of it.
+from libc.stdint cimport uint32_t, uint64_t
+
+cdef class Interest:
+    cdef readonly bytes subject
+    cdef readonly bytes queue        # b"" = not in a queue group
+
+cdef class Match:                    # immutable once built; valid while generations agree
+    cdef readonly list plain         # list[Interest]
+    cdef readonly list groups        # list[list[Interest]], one inner list per queue group
+    cdef readonly uint64_t generation
+
+cdef struct SublistStats:
+    uint64_t subscriptions
+    uint64_t cached
+    uint64_t inserts
+    uint64_t removes
+    uint64_t matches
+    uint64_t cache_hits
+
+cdef class Sublist:
+    cdef readonly uint64_t generation    # grows with every insert and remove
+    cdef SublistStats stats
+    cdef void* _trie
+    cdef void* _cache
+    cdef bint _remove(self, void* at, Interest interest, uint32_t start) except -1
+    cdef bint _take_out(self, void* at, Interest interest) except -1
+    cdef Match _build(self, const char* subject, uint32_t subject_len)
+    cdef int insert(self, Interest interest) except -1
+    cdef bint remove(self, Interest interest) except -1           # False: was not there
+    cdef Match match(self, const char* subject, uint32_t subject_len)   # literal subject; never None
+    cdef bint has_interest(self, const char* subject, uint32_t subject_len) except -1
+    # Is there a subscription whose filter could match something `filter` matches? For push-bound checks.
+    cdef bint overlaps(self, const char* filter, uint32_t filter_len) except -1

@@ -1,0 +1,74 @@
+"""Finding a key in a header block (reference 01, CORE-27): first occurrence, exact case."""
+
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memchr, memcmp
+
+
+cdef inline const char* _line_end(const char* at, const char* end) noexcept nogil:
+    """The CR of the next CRLF at or after `at`, or NULL. A lone CR or LF ends no line."""
+    while at < end:
+        at = <const char*>memchr(at, b"\r", end - at)
+        if at == NULL or at + 1 >= end:
+            return NULL
+        if at[1] == b"\n":
+            return at
+        at += 1
+    return NULL
+
+
+cdef bint find(const char* hdr, uint32_t hdr_len, const char* key, uint32_t key_len,
+               const char** value, uint32_t* value_len) noexcept nogil:
+    cdef const char* end = hdr + hdr_len
+    cdef const char* at = _line_end(hdr, end)          # the version line holds no keys
+    cdef const char* stop
+    while at != NULL:
+        at += 2
+        if <size_t>(end - at) <= key_len:
+            return False
+        if at[key_len] == b":" and memcmp(at, key, key_len) == 0:
+            at += key_len + 1
+            while at < end and at[0] == b" ":
+                at += 1
+            stop = _line_end(at, end)
+            value[0] = at
+            value_len[0] = <uint32_t>((stop if stop != NULL else end) - at)
+            return True
+        at = _line_end(at, end)
+    return False
+
+
+cdef bint has_nats_key(const char* hdr, uint32_t hdr_len) noexcept nogil:
+    cdef const char* at = hdr
+    cdef const char* end = hdr + hdr_len
+    if hdr_len < 8:
+        return False
+    while True:
+        at = <const char*>memchr(at, b"\n", end - at)
+        if at == NULL or end - at < 6:
+            return False
+        at += 1
+        if memcmp(at, b"Nats-", 5) == 0:
+            return True
+
+
+cdef int64_t parse_decimal(const char* s, uint32_t n) noexcept nogil:
+    cdef uint32_t i
+    cdef int64_t value = 0
+    if n == 0 or n > 19:
+        return -1
+    for i in range(n):
+        if s[i] < b"0" or s[i] > b"9":
+            return -1
+        if value > (<int64_t>0x7FFFFFFFFFFFFFFF - (s[i] - 48)) // 10:
+            return -1
+        value = value * 10 + (s[i] - 48)
+    return value
+
+
+def find_value(bytes block, bytes key):
+    """The first value of `key` in a header block, or None."""
+    cdef const char* value = NULL
+    cdef uint32_t value_len = 0
+    if find(block, <uint32_t>len(block), key, <uint32_t>len(key), &value, &value_len):
+        return value[:value_len]
+    return None

@@ -1,0 +1,36 @@
+# The client protocol, one frame at a time over views (reference 01, section 1.1). Stateless: what is not
+# a whole frame yet is simply offered again with more bytes behind it.
+from libc.stdint cimport int64_t, uint32_t
+from millpond.wire.message cimport Msg
+
+cdef enum Op:
+    NEED_MORE
+    PUB                  # PUB and HPUB: msg is complete, payload included
+    SUB                  # msg.subject, queue, sid
+    UNSUB                # sid, messages_max (0 = at once)
+    CONNECT              # arg: the JSON
+    PING
+    PONG
+    IGNORED              # INFO and +OK, tolerated from a client
+    PEER_ERROR           # -ERR: the connection is closed, nothing is sent back
+    BAD_OP               # 'Unknown Protocol Operation'
+    BAD_CONTROL_LINE     # 'maximum control line exceeded'
+    BAD_PAYLOAD          # 'Maximum Payload Violation'
+    BAD_ARGUMENT         # closed in silence, Parse Error
+    BAD_HEADER           # closed in silence, Message Header Violation
+
+cdef struct Frame:
+    Op op
+    Msg msg
+    const char* arg
+    uint32_t arg_len
+    const char* queue
+    uint32_t queue_len
+    const char* sid
+    uint32_t sid_len
+    int64_t messages_max
+    size_t need          # NEED_MORE: length of the whole frame when it is known, else 0
+
+# Parses the frame at p. Returns the bytes it took; 0 with NEED_MORE and with every BAD_ op.
+cdef size_t parse(const char* p, size_t n, uint32_t control_line_max, int64_t payload_max,
+                  bint headers, Frame* out) noexcept nogil
