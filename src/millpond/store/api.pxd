@@ -1,0 +1,110 @@
+# The store's contract: one ordered log of messages per stream, on file or in memory, with the
+# queries that streams and consumers ask. No method blocks on a cold read or on a sync.
+#
+# Positions. Everything that changes a store (append, remove, purge, floor) is one or more log
+# records, and `position` counts bytes of log ever appended. `committed_position` is how much of it
+# is durable at the store's tier. Whoever owes an answer for a change remembers `position` after the
+# change and answers when committed_position has reached it. `committed_seq` is the highest message
+# sequence at or below committed_position; consumers deliver no further.
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from millpond.wire.message cimport Msg
+
+cdef enum Load:
+    MISSING = 0      # deleted, expired or never there
+    FOUND = 1
+    COLD = 2         # being read from disk; owner.warm() is called when it has arrived
+
+cdef struct Record:              # views, valid until the next call on the same store
+    uint64_t seq
+    int64_t ts_ns
+    const char* subject
+    uint32_t subject_len
+    const char* hdr              # whole header block, hdr_len 0 = none
+    uint32_t hdr_len
+    const char* body
+    uint32_t body_len
+
+cdef struct StoreState:
+    uint64_t messages
+    uint64_t bytes               # accounted as nats-server does (message_size), not as on disk
+    uint64_t first_seq           # first live; last_seq + 1 when empty
+    uint64_t last_seq            # highest ever issued
+    int64_t first_ts_ns          # 0 when empty
+    int64_t last_ts_ns           # of last_seq, kept when that message is gone
+    uint64_t num_deleted         # gaps between first_seq and last_seq
+    uint64_t num_subjects
+
+cdef struct Limits:              # 0 = no limit
+    uint64_t messages_max
+    uint64_t bytes_max
+    uint64_t per_subject_max
+    int64_t age_max_ns
+
+cdef class StoreOwner:
+    """What a store tells the stream that owns it. Called in the loop's thread."""
+    # A message left the store, for whatever reason. `subject` is valid during the call.
+    cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len, uint64_t size) except -1
+    cdef int committed(self) except -1          # committed_position moved
+    cdef int warm(self) except -1               # a COLD read arrived: ask again
+    cdef int failed(self, str reason) except -1 # the store can no longer write (sync or disk error)
+
+cdef class Filters:
+    """A consumer's or a query's subject filters. `all` when empty or exactly [">"]."""
+    cdef readonly list subjects                 # [bytes]
+    cdef readonly bint all
+    cdef readonly bint literal                  # exactly one filter, without wildcards
+    cdef bint matches(self, const char* subject, uint32_t subject_len) noexcept
+
+cdef class Store:
+    cdef StoreState state
+    cdef Limits limits
+    cdef readonly uint64_t position
+    cdef readonly uint64_t committed_position
+    cdef readonly uint64_t committed_seq
+    cdef public StoreOwner owner
+    cdef readonly str failure                   # "" = healthy
+
+    # Bytes this message counts for (file: 22 + subject + (4 + headers) + body + 8; memory: 16 + all).
+    cdef uint64_t message_size(self, uint32_t subject_len, uint32_t hdr_len, uint32_t body_len) noexcept
+    # Takes the message at state.last_seq + 1 and returns that sequence. Copies it. Then enforces
+    # `limits` by removing the oldest (of the subject, of the stream). ts_ns is raised to last_ts_ns if below.
+    cdef uint64_t append(self, const Msg* msg, int64_t ts_ns) except 0
+    # One message by sequence. `wait` reads from disk at once (recovery and tools only).
+    cdef Load load(self, uint64_t stream_seq, Record* out, bint wait=*) except *
+    cdef bint exists(self, uint64_t stream_seq) noexcept
+
+    # --- queries; 0 = none ---
+    cdef uint64_t next_live(self, uint64_t from_seq) noexcept                 # first live >= from_seq
+    cdef uint64_t next_match(self, uint64_t from_seq, Filters filters) noexcept  # first live >= from_seq under the filters
+    cdef uint64_t count_match(self, uint64_t from_seq, Filters filters) noexcept # live >= from_seq under the filters
+    cdef uint64_t last_for(self, const char* subject, uint32_t subject_len) noexcept      # literal
+    cdef uint64_t count_for(self, const char* subject, uint32_t subject_len) noexcept     # literal
+    cdef uint64_t last_match(self, Filters filters, uint64_t up_to_seq) noexcept  # highest live <= up_to_seq (0: any)
+    cdef uint64_t seq_at_time(self, int64_t ts_ns) noexcept                   # first live with ts >= ts_ns; last_seq + 1 if none
+    # [(subject, live messages)] under the filters, in subject order of first arrival.
+    cpdef list subjects_match(self, Filters filters)
+    # Sequences of the last message of every subject under the filters, ascending, none above up_to_seq (0: any).
+    # More than `subjects_max` subjects (0: no bound): returns None.
+    cpdef object last_seqs(self, Filters filters, uint64_t up_to_seq, uint64_t subjects_max)
+    # Deleted sequences between first and last, ascending, at most `most`.
+    cpdef list deleted(self, uint64_t most)
+
+    # --- removal; every one of them is logged ---
+    cdef bint remove(self, uint64_t stream_seq, bint secure) except *         # False: was not there
+    # filters all, below_seq 0 (= all), keep 0 (= none kept). Returns how many went.
+    cdef uint64_t purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF
+    # Removes what is older than limits.age_max_ns, oldest first, at most `budget` messages. Returns the wall time
+    # (ns) when the next one falls due, `now_ns` when more is due already, 0 when nothing will.
+    cdef int64_t expire(self, int64_t now_ns, uint32_t budget) except? -1
+    cdef int set_limits(self, Limits limits) except -1                         # and enforces them
+    # An empty store starts at `first_seq` instead of 1.
+    cdef int set_first_seq(self, uint64_t first_seq) except -1
+
+    # --- life ---
+    cpdef int close(self) except -1             # writes, syncs (file), releases everything
+    cpdef int destroy(self) except -1           # close and give back its disk space
+    cpdef list check(self)                      # fsck of the live store against its own invariants; [] = sound
+    cpdef dict memory(self)                     # {"index": bytes, "subjects": bytes, "buffers": bytes, ...}
+    # The turn's commit phase. A memory store tells its owner here what has become committed since the last
+    # call; a file store is committed by the Committer and does nothing here.
+    cpdef int commit(self) except -1

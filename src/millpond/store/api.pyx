@@ -1,0 +1,270 @@
+"""The store's contract in code: what every store shares, and Python's door to the C methods.
+
+`StoreOwner` and `Store` are bases. The owner's defaults do nothing, so that a store can be used alone (tools,
+tests). A `Store` method without an implementation says so; where the signature cannot raise, it finds nothing.
+The `def` methods below the C ones translate to Python values for tools and tests; servers do not pass there.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcmp
+
+from millpond.subjects cimport tokens
+from millpond.wire.message cimport Msg
+
+
+cdef class StoreOwner:
+    """Hears what happens to a store; these defaults ignore it."""
+
+    cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len, uint64_t size) except -1:
+        return 0
+
+    cdef int committed(self) except -1:
+        return 0
+
+    cdef int warm(self) except -1:
+        return 0
+
+    cdef int failed(self, str reason) except -1:
+        return 0
+
+
+cdef class RecordingOwner(StoreOwner):
+    """Keeps what it was told, in order, as tuples: what a store says, made visible to tools and tests."""
+
+    cdef public list told
+
+    def __init__(self):
+        self.told = []
+
+    cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len, uint64_t size) except -1:
+        self.told.append(("removed", stream_seq, subject[:subject_len], size))
+        return 0
+
+    cdef int committed(self) except -1:
+        self.told.append(("committed",))
+        return 0
+
+    cdef int warm(self) except -1:
+        self.told.append(("warm",))
+        return 0
+
+    cdef int failed(self, str reason) except -1:
+        self.told.append(("failed", reason))
+        return 0
+
+
+cdef class Filters:
+    """Subject filters, immutable. Which of them are valid is the caller's to check."""
+
+    def __init__(self, subjects=()):
+        cdef bytes first
+        self.subjects = list(subjects)
+        for subject in self.subjects:
+            assert isinstance(subject, bytes) and subject, "a filter is non-empty bytes"
+        self.all = not self.subjects or self.subjects == [b">"]
+        self.literal = False
+        if len(self.subjects) == 1:
+            first = self.subjects[0]
+            self.literal = not tokens.has_wildcard(PyBytes_AS_STRING(first), <uint32_t>PyBytes_GET_SIZE(first))
+
+    cdef bint matches(self, const char* subject, uint32_t subject_len) noexcept:
+        cdef bytes filter
+        cdef uint32_t n
+        if self.all:
+            return True
+        for filter in self.subjects:
+            n = <uint32_t>PyBytes_GET_SIZE(filter)
+            if self.literal:
+                return n == subject_len and memcmp(PyBytes_AS_STRING(filter), subject, n) == 0
+            if tokens.matches(subject, subject_len, PyBytes_AS_STRING(filter), n):
+                return True
+        return False
+
+    def accepts(self, bytes subject):
+        """Does the literal `subject` fall under these filters?"""
+        return self.matches(PyBytes_AS_STRING(subject), <uint32_t>PyBytes_GET_SIZE(subject))
+
+    def __repr__(self):
+        return f"Filters({self.subjects!r})"
+
+
+cdef Filters _as_filters(filters):
+    return filters if isinstance(filters, Filters) else Filters(filters)
+
+
+cdef class Store:
+    """One stream's messages; see api.pxd for what every method promises."""
+
+    cdef uint64_t message_size(self, uint32_t subject_len, uint32_t hdr_len, uint32_t body_len) noexcept:
+        return 16 + <uint64_t>subject_len + hdr_len + body_len
+
+    cdef uint64_t append(self, const Msg* msg, int64_t ts_ns) except 0:
+        raise NotImplementedError
+
+    cdef Load load(self, uint64_t stream_seq, Record* out, bint wait=False) except *:
+        raise NotImplementedError
+
+    cdef bint exists(self, uint64_t stream_seq) noexcept:
+        return False
+
+    cdef uint64_t next_live(self, uint64_t from_seq) noexcept:
+        return 0
+
+    cdef uint64_t next_match(self, uint64_t from_seq, Filters filters) noexcept:
+        return 0
+
+    cdef uint64_t count_match(self, uint64_t from_seq, Filters filters) noexcept:
+        return 0
+
+    cdef uint64_t last_for(self, const char* subject, uint32_t subject_len) noexcept:
+        return 0
+
+    cdef uint64_t count_for(self, const char* subject, uint32_t subject_len) noexcept:
+        return 0
+
+    cdef uint64_t last_match(self, Filters filters, uint64_t up_to_seq) noexcept:
+        return 0
+
+    cdef uint64_t seq_at_time(self, int64_t ts_ns) noexcept:
+        return 0
+
+    cpdef list subjects_match(self, Filters filters):
+        raise NotImplementedError
+
+    cpdef object last_seqs(self, Filters filters, uint64_t up_to_seq, uint64_t subjects_max):
+        raise NotImplementedError
+
+    cpdef list deleted(self, uint64_t most):
+        raise NotImplementedError
+
+    cdef bint remove(self, uint64_t stream_seq, bint secure) except *:
+        raise NotImplementedError
+
+    cdef uint64_t purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF:
+        raise NotImplementedError
+
+    cdef int64_t expire(self, int64_t now_ns, uint32_t budget) except? -1:
+        raise NotImplementedError
+
+    cdef int set_limits(self, Limits limits) except -1:
+        raise NotImplementedError
+
+    cdef int set_first_seq(self, uint64_t first_seq) except -1:
+        raise NotImplementedError
+
+    cpdef int close(self) except -1:
+        raise NotImplementedError
+
+    cpdef int destroy(self) except -1:
+        raise NotImplementedError
+
+    cpdef list check(self):
+        raise NotImplementedError
+
+    cpdef dict memory(self):
+        raise NotImplementedError
+
+    cpdef int commit(self) except -1:
+        return 0
+
+    # --- Python's door ---
+
+    def append_message(self, bytes subject, bytes body=b"", bytes hdr=b"", int64_t ts_ns=0):
+        """Append one message; returns its stream sequence."""
+        cdef Msg msg
+        msg.subject, msg.subject_len = PyBytes_AS_STRING(subject), <uint32_t>len(subject)
+        msg.reply, msg.reply_len = NULL, 0
+        msg.hdr, msg.hdr_len = PyBytes_AS_STRING(hdr), <uint32_t>len(hdr)
+        msg.body, msg.body_len = PyBytes_AS_STRING(body), <uint32_t>len(body)
+        return self.append(&msg, ts_ns)
+
+    def load_message(self, uint64_t stream_seq, bint wait=True):
+        """The message as a dict with seq, ts_ns, subject, hdr, body; None when missing; "cold" when not there yet."""
+        cdef Record record
+        cdef Load found = self.load(stream_seq, &record, wait)
+        if found == MISSING:
+            return None
+        if found == COLD:
+            return "cold"
+        assert record.seq == stream_seq
+        return {
+            "seq": record.seq,
+            "ts_ns": record.ts_ns,
+            "subject": record.subject[:record.subject_len],
+            "hdr": record.hdr[:record.hdr_len] if record.hdr_len else b"",
+            "body": record.body[:record.body_len] if record.body_len else b"",
+        }
+
+    def state_dict(self):
+        """`state`, by its field names."""
+        return self.state
+
+    def limits_dict(self):
+        """`limits`, by their field names."""
+        return self.limits
+
+    def size_of(self, uint32_t subject_len, uint32_t hdr_len, uint32_t body_len):
+        """What a message of these lengths counts for."""
+        return self.message_size(subject_len, hdr_len, body_len)
+
+    def has(self, uint64_t stream_seq):
+        """Is the message there?"""
+        return self.exists(stream_seq)
+
+    def next_message(self, uint64_t from_seq, filters=()):
+        """First live sequence >= from_seq under the filters; 0 = none."""
+        cdef Filters chosen = _as_filters(filters)
+        return self.next_live(from_seq) if chosen.all else self.next_match(from_seq, chosen)
+
+    def count_messages(self, uint64_t from_seq, filters=()):
+        """How many live messages >= from_seq are under the filters."""
+        return self.count_match(from_seq, _as_filters(filters))
+
+    def last_message(self, filters=(), uint64_t up_to_seq=0):
+        """Highest live sequence <= up_to_seq (0: any) under the filters; 0 = none."""
+        return self.last_match(_as_filters(filters), up_to_seq)
+
+    def last_of(self, bytes subject):
+        """Last live sequence of a literal subject; 0 = none."""
+        return self.last_for(PyBytes_AS_STRING(subject), <uint32_t>len(subject))
+
+    def count_of(self, bytes subject):
+        """Live messages of a literal subject."""
+        return self.count_for(PyBytes_AS_STRING(subject), <uint32_t>len(subject))
+
+    def at_time(self, int64_t ts_ns):
+        """First live sequence with a timestamp >= ts_ns; last_seq + 1 if none."""
+        return self.seq_at_time(ts_ns)
+
+    def subjects(self, filters=()):
+        """[(subject, live messages)], in order of first arrival."""
+        return self.subjects_match(_as_filters(filters))
+
+    def last_of_each(self, filters=(), uint64_t up_to_seq=0, uint64_t subjects_max=0):
+        """Last sequence of each subject under the filters; None when there are more subjects than allowed."""
+        return self.last_seqs(_as_filters(filters), up_to_seq, subjects_max)
+
+    def remove_message(self, uint64_t stream_seq, bint secure=False):
+        """Remove one message; False: was not there."""
+        return self.remove(stream_seq, secure)
+
+    def purge_messages(self, filters=(), uint64_t below=0, uint64_t keep=0):
+        """Purge; returns how many messages went."""
+        return self.purge(_as_filters(filters), below, keep)
+
+    def expire_messages(self, int64_t now_ns, uint32_t budget=1_000_000):
+        """Remove what is too old; returns when the next one falls due (0: never)."""
+        return self.expire(now_ns, budget)
+
+    def configure(self, uint64_t messages_max=0, uint64_t bytes_max=0, uint64_t per_subject_max=0,
+                  int64_t age_max_ns=0):
+        """Set and enforce all limits."""
+        cdef Limits limits
+        limits.messages_max, limits.bytes_max = messages_max, bytes_max
+        limits.per_subject_max, limits.age_max_ns = per_subject_max, age_max_ns
+        self.set_limits(limits)
+
+    def start_at(self, uint64_t first_seq):
+        """Let an empty store begin at `first_seq`."""
+        self.set_first_seq(first_seq)

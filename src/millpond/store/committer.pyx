@@ -1,0 +1,187 @@
+"""Group commit: one write a turn per file, one fdatasync in flight per file, the next batch gathers meanwhile.
+
+A target goes round:  enlisted -> write() -> syncing -> synced() -> (enlisted again while it was syncing: once more)
+"""
+
+import os
+
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.stdint cimport int64_t, uint64_t
+
+from millpond.base.errors import StoreError
+
+cdef extern from "sync_thread.h" nogil:
+    ctypedef struct sync_job:
+        uint64_t ticket
+        int64_t took_ns
+        int fd
+        int error
+    ctypedef struct sync_worker:
+        int wake_read
+    int sync_file(int fd)
+    int sync_start(sync_worker* worker)
+    int sync_submit(sync_worker* worker, int fd, uint64_t ticket)
+    int sync_take(sync_worker* worker, sync_job* out)
+    void sync_clear_wake(sync_worker* worker)
+    void sync_wait_for_answer(sync_worker* worker)
+    void sync_stop(sync_worker* worker)
+
+
+SYNC_MODES = ("always", "interval", "never")
+
+
+cdef class Target:
+    """A file with buffered bytes. Subclasses: file store, consumer journal, catalog."""
+
+    cdef int write(self) except -2:
+        raise NotImplementedError(type(self).__name__)
+
+    cdef int synced(self, int error) except -1:
+        raise NotImplementedError(type(self).__name__)
+
+    cdef int sync_first(self, int fd) except -1:
+        if self._first is None:
+            self._first = []
+        self._first.append(fd)
+        return 0
+
+
+cdef class Committer:
+    """One per server. tier: WRITTEN (0) answers after write(), SYNCED (1) after a successful fdatasync.
+
+    Instead of a tier, a sync mode by name: "always" is SYNCED; "interval" and "never" are WRITTEN, and with
+    "interval" a timer calls `sync_written()`.
+    """
+
+    def __init__(self, tier=SYNCED):
+        cdef int error
+        if isinstance(tier, str):
+            assert tier in SYNC_MODES, f"sync mode {tier!r} is not one of {SYNC_MODES}"
+            self._interval = tier == "interval"
+            tier = SYNCED if tier == "always" else WRITTEN
+        self.tier = tier
+        self._unsynced = {}
+        self._enlisted = []
+        self._in_flight = {}
+        self._worker = <void*>PyMem_Calloc(1, sizeof(sync_worker))
+        if self._worker == NULL:
+            raise MemoryError("no memory for the sync worker")
+        error = sync_start(<sync_worker*>self._worker)
+        if error:
+            raise StoreError(f"cannot start the sync worker: {os.strerror(error)}")
+        self.event_fd = (<sync_worker*>self._worker).wake_read
+
+    def __dealloc__(self):
+        if self._worker != NULL:
+            with nogil:
+                sync_stop(<sync_worker*>self._worker)
+            PyMem_Free(self._worker)
+
+    cdef int enlist(self, Target target) except -1:
+        if not target.enlisted:
+            target.enlisted = True
+            if not target.syncing:
+                self._enlisted.append(target)
+        return 0
+
+    cdef int run(self) except -1:
+        cdef list batch = self._enlisted
+        cdef Target target
+        cdef int fd
+        if not batch:
+            return 0
+        self._enlisted = []
+        for target in batch:
+            assert target.enlisted and not target.syncing
+            target.enlisted = False
+            target._first = None
+            fd = target.write()
+            if fd < 0:
+                continue
+            if self.tier == WRITTEN:
+                if self._interval:
+                    for first in target._first or ():
+                        self._remember(first)
+                    self._remember(fd)
+                target.synced(0)
+                continue
+            target._sync_error, target._syncs_left = 0, 0
+            target.syncing = True
+            for first in target._first or ():
+                self._submit(target, first)
+            self._submit(target, fd)
+        return 0
+
+    cdef int _submit(self, Target target, int fd) except -1:
+        self._tickets += 1
+        if sync_submit(<sync_worker*>self._worker, fd, self._tickets):
+            raise MemoryError("no memory to queue a sync")
+        target._syncs_left += 1
+        self._in_flight[self._tickets] = target
+        return 0
+
+    cdef int _remember(self, int fd) except -1:
+        """Keeps a descriptor of our own: the target may close its one before the next interval."""
+        info = os.fstat(fd)
+        if (info.st_dev, info.st_ino) not in self._unsynced:
+            self._unsynced[(info.st_dev, info.st_ino)] = os.dup(fd)
+        return 0
+
+    cpdef int sync_written(self) except -1:
+        cdef int fd, error, worst = 0
+        descriptors = list(self._unsynced.values())
+        self._unsynced.clear()
+        for fd in descriptors:
+            with nogil:
+                error = sync_file(fd)
+            worst = worst or error
+            os.close(fd)
+        if worst:
+            raise OSError(worst, os.strerror(worst))
+        return 0
+
+    cpdef int collect(self) except -1:
+        cdef sync_job job
+        cdef Target target
+        sync_clear_wake(<sync_worker*>self._worker)
+        while sync_take(<sync_worker*>self._worker, &job):
+            target = self._in_flight.pop(job.ticket)
+            self.syncs += 1
+            self.sync_ns_total += <uint64_t>job.took_ns
+            self._answered(target, job.error)
+        return 0
+
+    cdef int _answered(self, Target target, int error) except -1:
+        """One of a target's descriptors is synced; the last one ends its commit, with the first error of all."""
+        target._sync_error = target._sync_error or error
+        target._syncs_left -= 1
+        if target._syncs_left:
+            return 0
+        target.syncing = False
+        if target.enlisted:
+            self._enlisted.append(target)
+        target.synced(target._sync_error)
+        return 0
+
+    cpdef int drain(self) except -1:
+        while self._enlisted or self._in_flight:
+            self.run()
+            if self._in_flight:
+                with nogil:
+                    sync_wait_for_answer(<sync_worker*>self._worker)
+                self.collect()
+        return 0
+
+    cpdef int close(self) except -1:
+        if self._worker != NULL:
+            self.drain()
+            self.sync_written()
+            with nogil:
+                sync_stop(<sync_worker*>self._worker)
+            PyMem_Free(self._worker)
+            self._worker = NULL
+        return 0
+
+    def run_now(self):
+        """The commit phase, for tests."""
+        self.run()

@@ -1,0 +1,126 @@
+"""The two files behind a consumer journal: their bytes, and which of them is the truth.
+
+    header   magic "MPCJ" | version u32 | generation u64 | crc32c of the 16 bytes before, u32
+    frame    length u32 | crc32c of the payload, u32 | payload            (repeated)
+
+The first frame of a file is a checkpoint (its payload ends with the END op); every later frame is one
+committed batch of changes. A swap writes the other file from its start with the next generation, so a
+torn swap leaves the old file whole. The valid file of the highest generation is the truth; frames
+after the first torn or damaged one are not read. All numbers are little-endian.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from millpond.base.errors import StoreError
+
+NAMES: Final = ("consumers.0", "consumers.1")
+HEADER: Final = struct.Struct("<4sIQI")
+FRAME: Final = struct.Struct("<II")
+MAGIC: Final = b"MPCJ"
+VERSION: Final = 1
+
+Checksum = Callable[[bytes], int]
+
+
+def header_bytes(generation: int, checksum: Checksum) -> bytes:
+    """The header of a file of this generation."""
+    start = struct.pack("<4sIQ", MAGIC, VERSION, generation)
+    return start + struct.pack("<I", checksum(start))
+
+
+def read_frames(data: bytes, checksum: Checksum) -> tuple[int, list[bytes]]:
+    """(generation, payloads of the valid prefix); generation 0 when there is no valid checkpoint."""
+    if len(data) < HEADER.size:
+        return 0, []
+    magic, version, generation, crc = HEADER.unpack_from(data)
+    if magic != MAGIC or crc != checksum(data[: HEADER.size - 4]):
+        return 0, []
+    if version != VERSION:
+        raise StoreError(f"consumer journal has version {version}; this server reads version {VERSION}")
+    frames = []
+    at = HEADER.size
+    while at + FRAME.size <= len(data):
+        length, crc = FRAME.unpack_from(data, at)
+        payload = data[at + FRAME.size : at + FRAME.size + length]
+        if len(payload) != length or checksum(payload) != crc:
+            break
+        frames.append(payload)
+        at += FRAME.size + length
+    return (generation, frames) if frames else (0, [])
+
+
+class JournalFiles:
+    """Opens the two fixed names of one stream's journal; appends to the current one, swaps to the other."""
+
+    def __init__(self, directory: str, checksum: Checksum) -> None:
+        self.directory = Path(directory)
+        self.checksum = checksum
+        self.current = -1
+        self._fds = [-1, -1]
+        self._ends = [0, 0]
+
+    def recover(self) -> tuple[int, list[bytes]]:
+        """(generation, frames) of the file that is the truth; (0, []) for a new journal."""
+        found: list[tuple[int, int, list[bytes]]] = []
+        present = set(os.listdir(self.directory))
+        for which, name in enumerate(NAMES):
+            if name in present:
+                generation, frames = read_frames((self.directory / name).read_bytes(), self.checksum)
+                found.append((generation, which, frames))
+        generation, self.current, frames = max(found, default=(0, -1, []), key=lambda row: row[0])
+        return generation, frames
+
+    def swap(self, generation: int, checkpoint: bytes) -> int:
+        """Start the other file over with a checkpoint; it is the current one from here. Returns its size."""
+        which = 1 if self.current == 0 else 0
+        fd = self._open(which)
+        os.ftruncate(fd, 0)
+        self._ends[which] = 0
+        self.current = which
+        self._append(header_bytes(generation, self.checksum))
+        self.append(checkpoint)
+        return self._ends[which]
+
+    def append(self, payload: bytes) -> int:
+        """Add one frame to the current file. Returns the file's size."""
+        self._append(FRAME.pack(len(payload), self.checksum(payload)) + payload)
+        return self._ends[self.current]
+
+    def descriptor(self) -> int:
+        """What has to be synced."""
+        return self._fds[self.current]
+
+    def sync_directory(self) -> None:
+        """The two names themselves survive a power loss."""
+        fd = os.open(self.directory, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Give back the descriptors."""
+        for which, fd in enumerate(self._fds):
+            if fd >= 0:
+                os.close(fd)
+            self._fds[which] = -1
+
+    def _open(self, which: int) -> int:
+        if self._fds[which] < 0:
+            path = self.directory / NAMES[which]
+            self._fds[which] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        return self._fds[which]
+
+    def _append(self, data: bytes) -> None:
+        fd, at = self._fds[self.current], self._ends[self.current]
+        view = memoryview(data)
+        while view:
+            wrote = os.pwrite(fd, view, at)
+            view, at = view[wrote:], at + wrote
+        self._ends[self.current] = at

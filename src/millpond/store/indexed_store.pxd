@@ -1,0 +1,24 @@
+# What the file store and the memory store have in common: an Index answers every question, and limits, purges
+# and expiry are decided here. A subclass adds append, load, and where the bytes are.
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from millpond.store.api cimport Store
+from millpond.store.index cimport Entry, Index
+
+cdef class IndexedStore(Store):
+    cdef Index index
+    cdef bint closed
+    # --- for subclasses ---
+    # The message has left the index: give back its bytes, log its removal. Before the owner hears of it.
+    cdef int erased(self, const Entry* entry, bint secure) except -1
+    # The empty store now begins at state.first_seq: log it.
+    cdef int floor_raised(self) except -1
+    # The exact time of a live message. False: not at hand; the index's, exact to 1 ms downwards, must do.
+    cdef bint exact_ts(self, const Entry* entry, int64_t* ts_ns) noexcept
+    # Takes over index.state, after every change of the index.
+    cdef int refresh(self) except -1
+    # Removes one message whole: index, bytes, owner. False: was not there.
+    cdef bint drop(self, uint64_t stream_seq, bint secure) except *
+    # After an append: evicts the oldest of this subject, then the oldest of all, until the limits hold.
+    cdef int enforce(self, const char* subject, uint32_t subject_len) except -1
+    cdef int _enforce_totals(self) except -1
+    cdef uint64_t _purge_oldest(self, uint64_t below_seq, uint64_t most) except? 0xFFFFFFFFFFFFFFFF

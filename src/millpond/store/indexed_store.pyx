@@ -1,0 +1,190 @@
+"""Stores with an index: the questions, the limits, purge and expiry, written once for file and memory.
+
+Order of a removal: the index forgets the message, the subclass gives back its bytes (and logs it), `state` is
+brought up to date, the owner hears of it. So an owner that asks the store within removed() sees it gone.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from millpond.store.api cimport Filters, Limits, Store
+from millpond.store.index cimport Entry, Index
+
+cdef enum:
+    NS_PER_MS = 1_000_000
+
+cdef uint64_t EVERYTHING = 0xFFFFFFFFFFFFFFFF
+
+
+cdef class IndexedStore(Store):
+    """Base of the stores; abstract."""
+
+    def __cinit__(self):
+        self.index = Index()
+        self.state = self.index.state
+        self.failure = ""
+
+    # --- for subclasses ---
+
+    cdef int erased(self, const Entry* entry, bint secure) except -1:
+        raise NotImplementedError
+
+    cdef int floor_raised(self) except -1:
+        raise NotImplementedError
+
+    cdef bint exact_ts(self, const Entry* entry, int64_t* ts_ns) noexcept:
+        return False
+
+    cdef int refresh(self) except -1:
+        cdef uint64_t first_seq = self.state.first_seq
+        cdef int64_t first_ts_ns = self.state.first_ts_ns
+        cdef Entry entry
+        self.state = self.index.state
+        if self.state.messages == 0:
+            return 0
+        if self.state.first_seq == first_seq and first_ts_ns:
+            self.state.first_ts_ns = first_ts_ns
+        elif self.index.get(self.state.first_seq, &entry):
+            self.exact_ts(&entry, &self.state.first_ts_ns)
+        return 0
+
+    cdef bint drop(self, uint64_t stream_seq, bint secure) except *:
+        cdef Entry entry
+        if not self.index.remove(stream_seq, &entry):
+            return False
+        self.erased(&entry, secure)
+        self.refresh()
+        if self.owner is not None:
+            self.owner.removed(stream_seq, entry.subject, entry.subject_len, entry.size)
+        return True
+
+    cdef int enforce(self, const char* subject, uint32_t subject_len) except -1:
+        if self.limits.per_subject_max:
+            while self.index.count_for(subject, subject_len) > self.limits.per_subject_max:
+                self.drop(self.index.first_for(subject, subject_len), False)
+        return self._enforce_totals()
+
+    cdef int _enforce_totals(self) except -1:
+        while self.state.messages and (
+            self.limits.messages_max and self.state.messages > self.limits.messages_max
+            or self.limits.bytes_max and self.state.bytes > self.limits.bytes_max
+        ):
+            self.drop(self.state.first_seq, False)
+        return 0
+
+    # --- questions ---
+
+    cdef bint exists(self, uint64_t stream_seq) noexcept:
+        cdef Entry entry
+        return self.index.get(stream_seq, &entry)
+
+    cdef uint64_t next_live(self, uint64_t from_seq) noexcept:
+        return self.index.next_live(from_seq)
+
+    cdef uint64_t next_match(self, uint64_t from_seq, Filters filters) noexcept:
+        return self.index.next_match(from_seq, filters)
+
+    cdef uint64_t count_match(self, uint64_t from_seq, Filters filters) noexcept:
+        return self.index.count_match(from_seq, filters)
+
+    cdef uint64_t last_for(self, const char* subject, uint32_t subject_len) noexcept:
+        return self.index.last_for(subject, subject_len)
+
+    cdef uint64_t count_for(self, const char* subject, uint32_t subject_len) noexcept:
+        return self.index.count_for(subject, subject_len)
+
+    cdef uint64_t last_match(self, Filters filters, uint64_t up_to_seq) noexcept:
+        return self.index.last_match(filters, up_to_seq)
+
+    cdef uint64_t seq_at_time(self, int64_t ts_ns) noexcept:
+        cdef uint64_t found = self.index.seq_at_time(ts_ns)
+        cdef int64_t exact
+        cdef Entry entry
+        while self.index.get(found, &entry) and self.exact_ts(&entry, &exact) and exact < ts_ns:
+            found = self.index.next_live(found + 1) or self.state.last_seq + 1
+        return found
+
+    cpdef list subjects_match(self, Filters filters):
+        return self.index.subjects_match(filters)
+
+    cpdef object last_seqs(self, Filters filters, uint64_t up_to_seq, uint64_t subjects_max):
+        return self.index.last_seqs(filters, up_to_seq, subjects_max)
+
+    cpdef list deleted(self, uint64_t most):
+        return self.index.deleted(most)
+
+    # --- removal ---
+
+    cdef bint remove(self, uint64_t stream_seq, bint secure) except *:
+        assert not self.closed
+        return self.drop(stream_seq, secure)
+
+    cdef uint64_t purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF:
+        cdef uint64_t most, gone = 0, seq = 0
+        assert not self.closed
+        most = self.index.count_match(0, filters)
+        if keep >= most and keep:
+            return 0
+        most -= keep
+        if filters.all:
+            gone = self._purge_oldest(below_seq or EVERYTHING, most)
+            if self.state.messages == 0 and below_seq > self.state.first_seq and not keep:
+                self.set_first_seq(below_seq)
+            return gone
+        while gone < most:
+            seq = self.index.next_match(seq + 1, filters)
+            if seq == 0 or (below_seq and seq >= below_seq):
+                break
+            self.drop(seq, False)
+            gone += 1
+        return gone
+
+    cdef uint64_t _purge_oldest(self, uint64_t below_seq, uint64_t most) except? 0xFFFFFFFFFFFFFFFF:
+        cdef uint64_t gone = 0
+        while gone < most and self.state.messages and self.state.first_seq < below_seq:
+            self.drop(self.state.first_seq, False)
+            gone += 1
+        return gone
+
+    cdef int64_t expire(self, int64_t now_ns, uint32_t budget) except? -1:
+        cdef int64_t due_ns, ts_ns
+        cdef Entry entry
+        assert not self.closed
+        if self.limits.age_max_ns == 0:
+            return 0
+        while self.index.get(self.state.first_seq, &entry):
+            ts_ns = entry.ts_ns + NS_PER_MS        # never early when the exact time is not at hand
+            self.exact_ts(&entry, &ts_ns)
+            due_ns = ts_ns + self.limits.age_max_ns
+            if due_ns > now_ns:
+                return due_ns
+            if budget == 0:
+                return now_ns
+            budget -= 1
+            self.drop(entry.seq, False)
+        return 0
+
+    cdef int set_limits(self, Limits limits) except -1:
+        cdef uint32_t id
+        assert not self.closed and limits.age_max_ns >= 0
+        self.limits = limits
+        if limits.per_subject_max:
+            for id in range(self.index.subjects.ids):          # removals neither move ids nor add any
+                while self.index.subjects.at[id].count > limits.per_subject_max:
+                    self.drop(self.index.subjects.at[id].first_seq, False)
+        return self._enforce_totals()
+
+    cdef int set_first_seq(self, uint64_t first_seq) except -1:
+        assert not self.closed
+        self.index.raise_first(first_seq)
+        self.refresh()
+        return self.floor_raised()
+
+    cpdef list check(self):
+        cdef list wrong = self.index.check()
+        if self.state.messages != self.index.state.messages or self.state.bytes != self.index.state.bytes \
+                or self.state.first_seq != self.index.state.first_seq \
+                or self.state.last_seq != self.index.state.last_seq:
+            wrong.append(f"state {self.state} is not the index's {self.index.state}")
+        if self.committed_position > self.position or self.committed_seq > self.state.last_seq:
+            wrong.append("more is committed than there is")
+        return wrong

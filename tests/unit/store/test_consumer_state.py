@@ -1,0 +1,217 @@
+"""ConsumerState against a slow model; ConsumerJournal over crashes, torn tails and swaps."""
+
+import shutil
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from millpond.store.checksum import checksum
+from millpond.store.committer import Committer
+from millpond.store.consumer_state import ConsumerJournal, ConsumerState
+
+from millpond.store.consumer_file import NAMES, read_frames
+
+
+class Model:
+    """The rules in the most obvious form."""
+
+    def __init__(self):
+        self.pending = {}
+        self.delivered = (0, 0)
+        self.floor = (0, 0)
+
+    def settle(self):
+        floor = self.delivered
+        if self.pending:
+            stream_seq = min(self.pending)
+            floor = (self.pending[stream_seq][0] - 1, stream_seq - 1)
+        self.floor = tuple(map(max, zip(self.floor, floor, strict=True)))
+
+    def deliver(self, stream_seq, tracked):
+        self.delivered = (self.delivered[0] + 1, stream_seq)
+        if tracked:
+            self.pending[stream_seq] = (self.delivered[0], 1)
+        elif not self.pending:
+            self.floor = self.delivered
+
+    def redeliver(self, stream_seq):
+        first, count = self.pending[stream_seq]
+        self.pending[stream_seq] = (first, count + 1)
+        self.delivered = (self.delivered[0] + 1, self.delivered[1])
+
+    def drop(self, gone):
+        for stream_seq in gone:
+            del self.pending[stream_seq]
+        if gone:
+            self.settle()
+
+
+OPS = st.lists(st.tuples(st.sampled_from("ddddrraaAv"), st.integers(0, 40)), max_size=120)
+
+
+def apply(state, model, kind, n):
+    known = sorted(model.pending)
+    chosen = known[n % len(known)] if known else 0
+    if kind == "d":
+        stream_seq = model.delivered[1] + 1 + n % 3
+        model.deliver(stream_seq, True)
+        assert state.py_deliver(stream_seq, n) == model.delivered[0]
+    elif kind == "r" and known:
+        model.redeliver(chosen)
+        assert state.py_redeliver(chosen, n) == (model.delivered[0], model.pending[chosen][1])
+    elif kind == "a":
+        model.drop([chosen] if known else [])
+        assert state.py_ack(chosen, n) is bool(known)
+    elif kind == "A":
+        gone = [seq for seq in known if seq <= chosen]
+        model.drop(gone)
+        assert state.py_ack_through(chosen, n) == len(gone)
+    elif kind == "v":
+        to = model.floor[1] + n % 4
+        model.drop([seq for seq in known if seq <= to])
+        model.settle()
+        model.delivered = (model.delivered[0], max(to, model.delivered[1]))
+        model.floor = (model.floor[0], max(to, model.floor[1]))
+        state.py_advance(to)
+
+
+def agree(state, model):
+    assert state.check() == []
+    assert [(seq, first, count) for seq, first, _, count in state.pending()] == [
+        (seq, *model.pending[seq]) for seq in sorted(model.pending)
+    ]
+    assert (state.delivered_consumer_seq, state.delivered_stream_seq) == model.delivered
+    assert (state.floor_consumer_seq, state.floor_stream_seq) == model.floor
+
+
+@settings(deadline=None, max_examples=150)
+@given(OPS)
+def test_agrees_with_the_model(ops):
+    state, model = ConsumerState(), Model()
+    for kind, n in ops:
+        apply(state, model, kind, n)
+        agree(state, model)
+
+
+@settings(deadline=None, max_examples=40)
+@given(OPS)
+def test_recovers_exactly_what_was_drained(tmp_path_factory, ops):
+    path = tmp_path_factory.mktemp("journal")
+    journal = ConsumerJournal(str(path), Committer(0))
+    model = Model()
+    for i, (kind, n) in enumerate(ops):
+        if i % 40 == 0:
+            state = journal.open_consumer("c", b"{}")
+        apply(state, model, kind, n)
+    journal.close()
+    if ops:
+        config, again = ConsumerJournal(str(path), Committer(0)).recovered()["c"]
+        assert config == b"{}"
+        agree(again, model)
+
+
+def test_floors_follow_untracked_deliveries():
+    state = ConsumerState()
+    state.py_deliver(3, 1, False)
+    assert (state.floor_consumer_seq, state.floor_stream_seq, state.num_pending_acks) == (1, 3, 0)
+
+
+def test_memory_is_given_back_after_a_wave():
+    state = ConsumerState()
+    for seq in range(1, 100_001):
+        state.py_deliver(seq)
+        if seq > 10:
+            state.py_ack(seq - 10)
+    assert state.num_pending_acks == 10 and state.check() == []
+
+
+def test_a_deleted_consumer_does_not_come_back(tmp_path):
+    journal = ConsumerJournal(str(tmp_path), Committer(0))
+    journal.open_consumer("a", b"1").py_deliver(1)
+    journal.open_consumer("b/..", b"2")
+    journal.delete_consumer("a")
+    journal.open_consumer("a", b"3")
+    journal.set_config("b/..", b"4")
+    journal.close()
+    found = ConsumerJournal(str(tmp_path), Committer(0)).recovered()
+    assert {name: config for name, (config, _) in found.items()} == {"a": b"3", "b/..": b"4"}
+    assert found["a"][1].delivered_consumer_seq == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["consumers.0"]
+
+
+def test_every_cut_of_the_file_is_a_state_that_was(tmp_path):
+    journal = ConsumerJournal(str(tmp_path), committer := Committer(0))
+    state = journal.open_consumer("c", b"{}")
+    committer.drain()
+    seen = {0}
+    for seq in range(1, 9):
+        state.py_deliver(seq)
+        state.py_ack(seq)
+        committer.drain()
+        seen.add(seq)
+    data = (tmp_path / NAMES[0]).read_bytes()
+    checkpoint = data.index(b"{}") + 2
+    for cut in range(checkpoint + 64, len(data) + 1):
+        other = tmp_path / "cut"
+        other.mkdir()
+        (other / NAMES[0]).write_bytes(data[:cut])
+        found = ConsumerJournal(str(other), Committer(0)).recovered()
+        if found:
+            assert found["c"][1].floor_stream_seq in seen
+            assert found["c"][1].check() == []
+        shutil.rmtree(other)
+    assert found["c"][1].floor_stream_seq == 8
+
+
+def test_it_swaps_between_two_names_and_stays_small(tmp_path):
+    journal = ConsumerJournal(str(tmp_path), committer := Committer(0))
+    state = journal.open_consumer("c", b"{}")
+    for seq in range(1, 5001):
+        state.py_deliver(seq, seq)
+        state.py_ack(seq, seq)
+        if seq % 10 == 0:
+            committer.drain()
+    journal.close()
+    assert journal.generation > 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(NAMES)
+    assert all(p.stat().st_size < 3 * 65536 for p in tmp_path.iterdir())
+    assert ConsumerJournal(str(tmp_path), Committer(0)).recovered()["c"][1].floor_stream_seq == 5000
+
+
+def test_a_damaged_new_file_leaves_the_old_one_in_force(tmp_path):
+    journal = ConsumerJournal(str(tmp_path), Committer(0))
+    journal.open_consumer("c", b"{}")
+    journal.close()
+    again = ConsumerJournal(str(tmp_path), Committer(0))
+    again.set_config("c", b"new")
+    again.close()
+    newer = tmp_path / NAMES[1]
+    newer.write_bytes(newer.read_bytes()[:-1])
+    assert ConsumerJournal(str(tmp_path), Committer(0)).recovered()["c"][0] == b"{}"
+
+
+def test_committed_follows_position_and_is_told(tmp_path):
+    journal = ConsumerJournal(str(tmp_path), committer := Committer(0))
+    told = []
+    journal.on_committed = lambda: told.append(journal.committed_position)
+    state = journal.open_consumer("c", b"{}")
+    assert journal.position > journal.committed_position == 0
+    committer.drain()
+    assert told and journal.committed_position >= journal.position
+    position = journal.position
+    state.py_deliver(1)
+    assert journal.position == position, "nobody waits for a delivery"
+    state.py_ack(1)
+    assert journal.position > journal.committed_position
+    committer.drain()
+    assert journal.committed_position >= journal.position
+
+
+@pytest.mark.parametrize(("data", "crc"), [(b"", 0), (b"123456789", 0xE3069283), (b"\0" * 32, 0x8A9136AA)])
+def test_checksum_is_crc32c(data, crc):
+    assert checksum(data) == crc
+
+
+def test_other_bytes_are_not_a_journal():
+    assert read_frames(b"", checksum) == (0, [])
+    assert read_frames(b"x" * 100, checksum) == (0, [])
