@@ -1,0 +1,33 @@
+"""Who may connect: nobody special, a token, or a user with a password (reference 02.1)."""
+
+from __future__ import annotations
+
+import hmac
+
+from millpond.config.options import Options
+from millpond.wire.handshake import ConnectOptions
+
+
+class Authenticator:
+    """Judges CONNECT options. Comparisons take the same time wherever they differ."""
+
+    def __init__(self, options: Options) -> None:
+        self._token = options.token.encode()
+        self._user = options.username.encode()
+        self._password = options.password.encode()
+        self.required = bool(self._token or self._user)
+
+    def check(self, connect: ConnectOptions) -> str | None:
+        """The authorized user's name ("" for tokens and open servers), or None: refused."""
+        if connect.account or connect.new_account:
+            return None
+        if not self.required:
+            return ""
+        if self._token and hmac.compare_digest(connect.auth_token.encode(), self._token):
+            return "[REDACTED]"
+        if self._user:
+            user_ok = hmac.compare_digest(connect.user.encode(), self._user)
+            password_ok = hmac.compare_digest(connect.password.encode(), self._password)
+            if user_ok and password_ok:
+                return connect.user
+        return None

@@ -1,0 +1,79 @@
+"""What all connections of one server share."""
+
+from collections import deque
+
+from libc.stdint cimport uint64_t
+
+from millpond.accounts.authenticate import Authenticator
+from millpond.base import limits
+from millpond.base.ids import server_id
+
+VERSION = "2.15.1"
+"""Clients gate features on this: the nats-server release whose behaviour we have."""
+
+
+cdef class Broker:
+    """Made by the server; knows nothing of transports."""
+
+    def __init__(self, options, Clock clock):
+        self.options = options
+        self.authenticator = Authenticator(options)
+        self.clock = clock
+        self.turn = Turn(clock)
+        self.router = Router()
+        self.sessions = {}
+        self.closed = deque(maxlen=options.max_closed_clients)
+        self.server_id = server_id()
+        self.server_name = options.server_name or self.server_id
+        self.started_ns = clock.wall_ns
+        self.control_line_max = options.max_control_line
+        self.payload_max = options.max_payload
+        self.pending_max = options.max_pending
+        self.headers = not options.no_header_support
+        self.auth_required = self.authenticator.required
+        self.stall_producers = not options.no_fast_producer_stall
+        self.info = self._info()
+
+    def _info(self):
+        info = {
+            "server_id": self.server_id,
+            "server_name": self.server_name,
+            "version": VERSION,
+            "proto": 1,
+            "git_commit": "millpond",
+            "go": "go1.27.2",
+            "host": self.options.host,
+            "port": self.options.port,
+            "headers": self.headers,
+        }
+        if self.auth_required:
+            info["auth_required"] = True
+        info["max_payload"] = self.options.max_payload
+        if self.options.jetstream is not None:
+            info["jetstream"] = True
+        return info
+
+    def listening_on(self, host, port):
+        """The listener's real address, known once it is bound."""
+        self.info["host"], self.info["port"] = host, port
+
+    def info_for(self, uint64_t cid, str ip, bint second=False):
+        """INFO for one client; the second one carries its account (reference 01.2)."""
+        info = dict(self.info)
+        info["client_id"] = cid
+        info["client_ip"] = ip
+        if second:
+            info["connect_info"] = True
+            info["remote_account"] = "$G"
+        if self.options.jetstream is not None and self.options.jetstream.domain:
+            info["domain"] = self.options.jetstream.domain
+        info["api_lvl"] = limits.API_LEVEL
+        return info
+
+    cdef uint64_t next_cid(self) noexcept:
+        self.last_cid += 1
+        return self.last_cid
+
+    def statistics(self):
+        """Counters since the start, as in /varz."""
+        return self.counters

@@ -1,0 +1,27 @@
+# One connection's output, and the channel that a transport gives it.
+from libc.stdint cimport int64_t
+from millpond.broker.timers cimport Timer
+from millpond.broker.turn cimport Flushable, Turn
+from millpond.structures.buffers cimport ByteBuffer
+
+cdef class Channel:
+    # Implemented by transports. send: bytes the kernel took, 0 = none now, -1 = the peer is gone.
+    cdef Py_ssize_t send(self, const char* data, size_t n) except -2
+    cdef int want_write(self, bint on) except -1      # call Outbox.flush when writable
+    cdef int pause_reading(self, bint on) except -1
+    cdef int close(self) except -1
+
+cdef class Outbox(Flushable):
+    cdef ByteBuffer buffer
+    cdef Channel channel
+    cdef Turn turn
+    cdef object on_dead              # callable(reason: str); the connection can take no more
+    cdef Timer deadline
+    cdef int64_t write_deadline_ns
+    cdef bint blocked                # the kernel's buffer is full; waiting for writable
+    cdef inline size_t pending(self) noexcept:
+        return self.buffer.size()
+    cdef int queue(self) except -1                    # something was put into the buffer
+    cdef int flush(self) except -1
+    cdef int flush_failed(self) except -1
+    cdef int release(self) except -1

@@ -1,0 +1,92 @@
+"""Output waits in one buffer and leaves with one send per turn; an idle connection holds no buffer.
+
+When the kernel takes no more, the outbox waits for `writable` and a deadline runs: a peer that takes
+nothing for `write_deadline` is a slow consumer.
+"""
+
+from libc.stdint cimport int64_t
+
+cdef enum:
+    EAGER_BYTES = 65536          # more than this leaves at once, not at the end of the turn
+
+
+cdef class Channel:
+    """The transport's side of a connection."""
+
+    cdef Py_ssize_t send(self, const char* data, size_t n) except -2:
+        raise NotImplementedError(type(self).__name__)
+
+    cdef int want_write(self, bint on) except -1:
+        raise NotImplementedError(type(self).__name__)
+
+    cdef int pause_reading(self, bint on) except -1:
+        raise NotImplementedError(type(self).__name__)
+
+    cdef int close(self) except -1:
+        raise NotImplementedError(type(self).__name__)
+
+
+cdef class WriteDeadline(Timer):
+    cdef Outbox outbox
+
+    cdef int fire(self, int64_t now_ns) except -1:
+        self.outbox.on_dead("Slow Consumer (Write Deadline)")
+        return 0
+
+
+cdef class Outbox(Flushable):
+    """Owns the bytes between the encoder and the kernel."""
+
+    def __init__(self, Channel channel, Turn turn, int64_t write_deadline_ns, on_dead):
+        cdef WriteDeadline deadline = WriteDeadline()
+        deadline.outbox = self
+        self.deadline = deadline
+        self.buffer = ByteBuffer()
+        self.channel = channel
+        self.turn = turn
+        self.write_deadline_ns = write_deadline_ns
+        self.on_dead = on_dead
+
+    cdef int queue(self) except -1:
+        if not self.blocked:
+            if self.buffer.size() > EAGER_BYTES:
+                return self.flush()
+            self.turn.add_flush(self)
+        return 0
+
+    cdef int flush(self) except -1:
+        cdef Py_ssize_t sent
+        if self.channel is None:
+            return 0
+        while self.buffer.size():
+            sent = self.channel.send(self.buffer.data + self.buffer.head, self.buffer.size())
+            if sent < 0:
+                self.on_dead("Write Error")
+                return 0
+            if sent == 0:
+                if not self.blocked:
+                    self.blocked = True
+                    self.channel.want_write(True)
+                    self.turn.timers.arm(self.deadline, self.turn.clock.mono_ns + self.write_deadline_ns)
+                return 0
+            self.buffer.consume(<size_t>sent)
+            if self.blocked:
+                self.turn.timers.arm(self.deadline, self.turn.clock.mono_ns + self.write_deadline_ns)
+        if self.blocked:
+            self.blocked = False
+            self.channel.want_write(False)
+            self.turn.timers.cancel(self.deadline)
+        self.buffer.release()
+        return 0
+
+    cdef int flush_failed(self) except -1:
+        if self.on_dead is not None:
+            self.on_dead("Write Error")
+        return 0
+
+    cdef int release(self) except -1:
+        self.turn.timers.cancel(self.deadline)
+        self.buffer.release()
+        self.channel = None
+        self.on_dead = None
+        return 0

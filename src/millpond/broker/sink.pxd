@@ -1,0 +1,23 @@
+# What a message can be delivered to, and what ties it to a subject. Client sessions, streams,
+# consumers and API handlers are all Sinks; the router knows nothing else.
+from libc.stdint cimport int64_t, uint64_t
+from millpond.wire.message cimport Msg
+from millpond.subjects.sublist cimport Interest
+
+cdef class Sink:
+    # Takes one message that matched `sub`. `msg` is valid only during the call. `source` is the Sink
+    # that published it (None: the server itself). Returns 1 if taken, 0 if not (closed, echo, over
+    # its maximum, stale): a 0 does not count as a responder.
+    cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1
+
+cdef class Subscription(Interest):
+    cdef readonly Sink sink
+    cdef readonly bytes sid          # client subscriptions: what the client calls it; else b""
+    cdef readonly int tag            # internal sinks: which of its subscriptions this is
+    cdef public int64_t messages_max # auto-unsubscribe; 0 = none
+    cdef public int64_t delivered
+    cdef public bint closed
+
+cdef class CallableSink(Sink):
+    # Control-plane sink: copies the message and calls handler(subject, reply, hdr, body, source), all bytes.
+    cdef readonly object handler

@@ -1,0 +1,45 @@
+"""The `millpond` command: dispatches to one module per subcommand, importing only that one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import millpond
+
+USAGE = f"""millpond {millpond.__version__}: a NATS-compatible JetStream server
+
+Usage: millpond serve [flags of nats-server]     start the server
+       millpond doctor memory [options]          where the memory of a server, process or container is
+       millpond bench memory [options]           the lock workload, and what a container is charged for it
+       millpond version
+
+Try:   millpond serve
+       millpond serve -a 127.0.0.1 -p 4333
+"""
+
+COMMANDS = ("serve", "doctor", "bench")
+"""Each one is a module beside this one with a `main(argv) -> exit code`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit code: 0 good, 1 failed, 2 wrong usage."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = words.pop(0) if words else "help"
+    if command in COMMANDS:
+        return int(import_module(f"millpond.cli.{command}").main(words))
+    if command in ("version", "--version", "-v"):
+        print(f"millpond: v{millpond.__version__}")
+        return 0
+    if command in ("help", "--help", "-h"):
+        print(USAGE, end="")
+        return 0
+    if command.startswith("-"):
+        return int(import_module("millpond.cli.serve").main([command, *words]))
+    print(f"millpond: unknown command {command!r}\n\n{USAGE}", end="", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

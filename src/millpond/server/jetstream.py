@@ -1,0 +1,42 @@
+"""JetStream as a part of a server: opened before the first client, closed after the last one."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from millpond.broker.broker import Broker
+from millpond.config.options import JetStreamOptions
+from millpond.jetstream.api.registry import Api
+from millpond.jetstream.engine import Engine
+from millpond.jetstream.storage import Storage
+from millpond.server.logs import log
+from millpond.transport.reactor import Reactor
+
+
+class JetStream:
+    """Owns the store directory while it is open; a private one is removed at the end."""
+
+    def __init__(self, options: JetStreamOptions, broker: Broker, reactor: Reactor) -> None:
+        self._private = None if options.store_dir else tempfile.mkdtemp(prefix="millpond-")
+        self.directory = Path(options.store_dir or self._private or "")
+        self._reactor = reactor
+        self._storage = Storage(options, self.directory)
+        self._watch = reactor.watch(self._storage.committer.event_fd, self._storage.committer.collect)
+        self.engine = Engine(options, self._storage, broker.router, broker.turn, broker.server_name)
+        log.info("Starting JetStream")
+        log.info("---------------- JETSTREAM ----------------")
+        log.info("  Store Directory: \"%s\"", self.directory / "jetstream")
+        log.info("  Sync:            %s", options.sync)
+        log.info("-------------------------------------------")
+        self.engine.recover()
+        self.api = Api(self.engine, broker.router, self.engine.advisories)
+
+    def close(self) -> None:
+        """Stop answering, write and sync what is left, let the directory go."""
+        self.api.close()
+        self._reactor.unwatch(self._watch)
+        self.engine.stop()
+        if self._private:
+            shutil.rmtree(self._private, ignore_errors=True)

@@ -1,0 +1,129 @@
+"""The composition root: one server, from options to running parts and back.
+
+    async with Server() as server:
+        nc = await nats.connect(server.client_url)
+
+Nothing is global: several servers may live in one process, in one loop. A `Server` grabs no signal handlers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+from millpond.base.clock import Clock
+from millpond.base.errors import OptionError
+from millpond.broker.broker import Broker
+from millpond.config.options import JetStreamOptions, Options
+from millpond.server.jetstream import JetStream
+from millpond.server.logs import log
+from millpond.transport.reactor import Reactor
+from millpond.transport.tcp import TcpListener
+
+
+class Server:
+    """A NATS server inside this program's asyncio loop.
+
+    port: 0 or -1 for any free one. jetstream: JetStream in a private temporary directory that is removed at
+    stop; store_dir: JetStream with its data there, kept. Further keywords are fields of `Options`.
+    Raises OptionError for a setting that cannot be used, OSError when the port is taken.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        jetstream: bool = True,
+        store_dir: str | None = None,
+        **settings: Any,
+    ) -> None:
+        if jetstream or store_dir:
+            settings.setdefault("jetstream", JetStreamOptions(store_dir=store_dir))
+        self._set_up(Options(host=host, port=port or -1, **settings))
+
+    @classmethod
+    def from_options(cls, options: Options) -> Self:
+        """A server with exactly these settings."""
+        server = cls.__new__(cls)
+        server._set_up(options)
+        return server
+
+    def _set_up(self, options: Options) -> None:
+        self.options = options
+        self.clock = Clock()
+        self.broker = Broker(options, self.clock)
+        self._reactor: Reactor | None = None
+        self._listener: TcpListener | None = None
+        self._jetstream: JetStream | None = None
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Bind, recover, serve. Raises OSError when the address cannot be had."""
+        if self._reactor is not None:
+            raise OptionError("this server runs already; make another Server for a second one")
+        options = self.options
+        log.info("Starting nats-server")
+        log.info("  Version:  2.15.1")
+        log.info("  Name:     %s", self.broker.server_name)
+        log.info("  ID:       %s", self.broker.server_id)
+        self._reactor = Reactor(self.broker, asyncio.get_running_loop())
+        try:
+            if options.jetstream is not None:
+                self._jetstream = JetStream(options.jetstream, self.broker, self._reactor)
+            self._listener = TcpListener(self._reactor, options.host, options.port)
+        except BaseException:
+            await self.stop()
+            raise
+        self.broker.listening_on(options.host, self._listener.port)
+
+    def say_ready(self) -> None:
+        """The log lines that test starters wait for."""
+        log.info("Listening for client connections on %s:%d", self.options.host, self.port)
+        log.info("Server is ready")
+
+    async def stop(self) -> None:
+        """Close every connection and give everything back. Stopping twice is once."""
+        if self._reactor is None:
+            return
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        for session in list(self.broker.sessions.values()):
+            session.close("Server Shutdown")
+        if self._jetstream is not None:
+            self._jetstream.close()
+            self._jetstream = None
+        self._reactor.close()
+        self._reactor = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # --- where it is ---
+
+    @property
+    def port(self) -> int:
+        """The client port in use. Raises OptionError before start."""
+        if self._listener is None:
+            raise OptionError("the server is not running; await server.start() first")
+        return int(self._listener.port)
+
+    @property
+    def client_url(self) -> str:
+        """nats://host:port for clients on this machine."""
+        host = "127.0.0.1" if self.options.host in ("0.0.0.0", "::", "") else self.options.host
+        return f"nats://{host}:{self.port}"
+
+    @property
+    def monitor_url(self) -> str:
+        """http://host:port of the monitoring endpoints; "" when they are off."""
+        return ""
