@@ -1,0 +1,53 @@
+"""What JetStream tells the account about itself: `$JS.EVENT.ADVISORY.>` (reference 05.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from millpond.base.clock import Clock
+from millpond.base.ids import nuid
+from millpond.jetstream.go_json import encode, format_time
+
+PREFIX: Final = "$JS.EVENT.ADVISORY."
+TYPE: Final = "io.nats.jetstream.advisory.v1."
+
+
+class Advisories:
+    """Builds and publishes advisories. `publish(subject, body)` is the account's router."""
+
+    def __init__(self, publish: Callable[[bytes, bytes], object], clock: Clock, domain: str = "") -> None:
+        self._publish = publish
+        self._clock = clock
+        self._domain = domain
+
+    def send(self, subject: str, kind: str, fields: dict[str, Any]) -> None:
+        """One advisory of type `kind` on `$JS.EVENT.ADVISORY.<subject>`."""
+        body: dict[str, Any] = {
+            "type": TYPE + kind,
+            "id": nuid(),
+            "timestamp": format_time(self._clock.wall_ns),
+            **fields,
+        }
+        if self._domain:
+            body["domain"] = self._domain
+        self._publish((PREFIX + subject).encode(), encode(body))
+
+    def stream_action(self, stream: str, action: str) -> None:
+        past = {"create": "CREATED", "delete": "DELETED", "modify": "UPDATED"}[action]
+        self.send(f"STREAM.{past}.{stream}", "stream_action", {"stream": stream, "action": action})
+
+    def consumer_action(self, stream: str, consumer: str, action: str) -> None:
+        past = {"create": "CREATED", "delete": "DELETED"}[action]
+        self.send(
+            f"CONSUMER.{past}.{stream}.{consumer}",
+            "consumer_action",
+            {"stream": stream, "consumer": consumer, "action": action},
+        )
+
+    def api_audit(self, server: str, client: dict[str, Any], subject: str, request: str, response: str) -> None:
+        fields: dict[str, Any] = {"server": server, "client": client, "subject": subject}
+        if request:
+            fields["request"] = request
+        fields["response"] = response
+        self.send("API", "api_audit", fields)

@@ -1,0 +1,77 @@
+"""`$JS.API.STREAM.MSG.*`: one stored message by sequence or subject, and its deletion (reference 03.4, 03.6)."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+from millpond.jetstream.api.request import MSG_DELETE, MSG_GET, Request
+from millpond.jetstream.error_table import api_error
+from millpond.jetstream.go_json import decode, format_time
+from millpond.jetstream.stream import Cold
+
+if TYPE_CHECKING:
+    from millpond.jetstream.engine import Engine
+    from millpond.jetstream.stream import Stream
+
+
+class MessageApi:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def _find(self, name: str) -> Stream:
+        stream = self._engine.streams.get(name)
+        if stream is None:
+            raise api_error("JSStreamNotFoundErr")
+        return stream
+
+    def get(self, request: Request) -> None:
+        if not request.body:
+            raise api_error("JSBadRequestErr")
+        body = decode(request.body, MSG_GET, self._engine.strict)
+        batched = any(body.get(key) for key in ("batch", "multi_last", "max_bytes", "up_to_seq", "up_to_time"))
+        chosen = any(body.get(key) for key in ("seq", "last_by_subj", "next_by_subj", "start_time"))
+        conflict = body.get("last_by_subj") and (body.get("seq") or body.get("next_by_subj"))
+        if batched or not chosen or conflict:
+            raise api_error("JSBadRequestErr")
+        self._fetch(request, self._find(request.args[0]), body)
+
+    def _fetch(self, request: Request, stream: Stream, body: dict[str, Any]) -> None:
+        stream_seq = body.get("seq", 0)
+        if body.get("start_time"):
+            stream_seq = stream.seq_at_time(body["start_time"])
+        try:
+            found = stream.get_message(
+                stream_seq, body.get("last_by_subj", "").encode(), body.get("next_by_subj", "").encode()
+            )
+        except Cold:
+            stream.on_warm(lambda: self._fetch(request, stream, body))
+            return
+        if found is None:
+            request.fail(api_error("JSNoMessageFoundErr"))
+            return
+        message: dict[str, Any] = {"subject": found["subject"].decode("utf-8", "replace"), "seq": found["seq"]}
+        if found["hdr"] and not body.get("no_hdr"):
+            message["hdrs"] = base64.b64encode(found["hdr"]).decode()
+        if found["body"]:
+            message["data"] = base64.b64encode(found["body"]).decode()
+        message["time"] = format_time(found["ts_ns"])
+        request.ok(message=message)
+
+    def delete(self, request: Request) -> None:
+        if not request.body:
+            raise api_error("JSBadRequestErr")
+        body = decode(request.body, MSG_DELETE, self._engine.strict)
+        if not body:
+            raise api_error("JSBadRequestErr")
+        stream = self._find(request.args[0])
+        if stream.config.sealed:
+            raise api_error("JSStreamSealedErr")
+        if stream.config.deny_delete:
+            raise api_error("JSStreamMsgDeleteFailedF", err="message delete not permitted")
+        stream_seq = body.get("seq", 0)
+        if not stream.delete_message(stream_seq, not body.get("no_erase", False)):
+            if 0 < stream_seq <= stream.state()["last_seq"]:
+                raise api_error("JSSequenceNotFoundErrF", seq=stream_seq)
+            raise api_error("JSStreamMsgDeleteFailedF", err="no message found")
+        stream.after_commit(lambda: request.ok(success=True))

@@ -1,0 +1,264 @@
+"""JetStream of one account: its streams and consumers, from configuration to running objects and back.
+
+Owns the stream table. A change takes effect in memory at once; its answer is given when it is on disk.
+Creating, updating and deleting go through here, from the API and from recovery alike.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from millpond.base.clock import Clock
+from millpond.broker.router import Router
+from millpond.broker.turn import Turn
+from millpond.config.options import JetStreamOptions
+from millpond.jetstream.advisories import Advisories
+from millpond.jetstream.config_wire import (
+    CONSUMER_FIELDS,
+    STREAM_FIELDS,
+    consumer_from_request,
+    consumer_to_json,
+    stream_from_request,
+    stream_to_json,
+)
+from millpond.jetstream.consumer import Consumer
+from millpond.jetstream.consumer_config import ConsumerConfig
+from millpond.jetstream.error_table import api_error
+from millpond.jetstream.go_json import Shape, decode
+from millpond.jetstream.pump import CommitPhase, Pump
+from millpond.jetstream.storage import Shelf, Storage
+from millpond.jetstream.stream import Stream
+from millpond.jetstream.stream_config import StreamConfig
+from millpond.store.consumer_state import ConsumerState
+
+log = logging.getLogger("millpond")
+
+STORED_STREAM = Shape("StreamConfig", STREAM_FIELDS)
+STORED_CONSUMER = Shape("ConsumerConfig", CONSUMER_FIELDS)
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes by storage, reservations by max_bytes, counts."""
+
+    memory: int
+    storage: int
+    reserved_memory: int
+    reserved_storage: int
+    streams: int
+    consumers: int
+    messages: int
+
+
+class Engine:
+    """`storage` says where streams live; `server_name` is what replies call the leader."""
+
+    def __init__(
+        self,
+        options: JetStreamOptions,
+        storage: Storage,
+        router: Router,
+        turn: Turn,
+        server_name: str,
+    ) -> None:
+        self.options = options
+        self.strict = options.strict
+        self.domain = options.domain
+        self.default_max_consumers = options.default_max_consumers
+        self.server_name = server_name
+        self.clock: Clock = turn.clock
+        self.streams: dict[str, Stream] = {}
+        self._storage = storage
+        self._router = router
+        self._turn = turn
+        self._shelves: dict[str, Shelf] = {}
+        self.advisories = Advisories(router.publish, turn.clock, options.domain)
+        self.pump = Pump()
+        self.commit = CommitPhase(storage.committer)
+        turn.add_commit(self.commit)
+        turn.add_pump(self.pump)
+
+    # --- recovery and stop ---
+
+    def recover(self) -> None:
+        """Bring back every stream on disk with its consumers. One that cannot be read is logged and left alone."""
+        for payload, shelf in self._storage.recover():
+            stored = json.loads(payload)
+            config = stream_from_request(decode(json.dumps(stored["config"]).encode(), STORED_STREAM))
+            config = msgspec.structs.replace(config, metadata=stored["config"].get("metadata", {}))
+            stream = self._open(config, stored["created"], shelf)
+            journal = stream.journal
+            if journal is None:
+                continue
+            for name, (text, state) in journal.recovered().items():
+                self._recover_consumer(stream, name, text, state)
+        if self.streams:
+            log.info("  Restored %d streams", len(self.streams))
+
+    def _recover_consumer(self, stream: Stream, name: str, text: bytes, state: ConsumerState) -> None:
+        stored = json.loads(text)
+        asked = consumer_from_request(decode(json.dumps(stored["config"]).encode(), STORED_CONSUMER))
+        consumer = self._consumer(stream, asked, stored["created"], state)
+        stream.add_consumer(consumer)
+        consumer.start(True)
+
+    def stop(self) -> None:
+        """Close every stream; nothing on disk is removed."""
+        for stream in list(self.streams.values()):
+            stream.stop(False)
+        self.streams.clear()
+        self._storage.close()
+
+    # --- streams ---
+
+    def configs(self) -> Iterable[StreamConfig]:
+        return (stream.config for stream in self.streams.values())
+
+    def create_stream(self, config: StreamConfig, done: Callable[[Stream], None]) -> None:
+        """A checked configuration becomes a running stream; `done(stream)` when that is durable."""
+        self._check_storage(config, None)
+        created_ns = self.clock.wall_ns
+        shelf = self._storage.create(config)
+        stream = self._open(config, created_ns, shelf)
+        if config.first_seq > 1:
+            stream.set_first_seq(config.first_seq)
+
+        def durable() -> None:
+            self.advisories.stream_action(config.name, "create")
+            done(stream)
+
+        shelf.save(_stored(stream_to_json(config, managed=False), created_ns), durable)
+        self._turn.wake()
+
+    def _open(self, config: StreamConfig, created_ns: int, shelf: Shelf) -> Stream:
+        stream = Stream(
+            config.name, config, created_ns, shelf.store, shelf.journal, self._router, self._turn,
+            self.clock, self._storage.committer, self.pump, self.commit, self.domain,
+        )  # fmt: skip
+        self.streams[config.name] = stream
+        self._shelves[config.name] = shelf
+        stream.start()
+        return stream
+
+    def _check_storage(self, config: StreamConfig, old: StreamConfig | None) -> None:
+        usage = self.usage()
+        file = config.storage == "file"
+        limit = self.options.max_file if file else self.options.max_memory
+        reserved = usage.reserved_storage if file else usage.reserved_memory
+        before = max(0, old.max_bytes) if old is not None else 0
+        if limit > 0 and config.max_bytes > 0 and reserved - before + config.max_bytes > limit:
+            log.warning(
+                "stream %s asks to reserve max_bytes %d; %d of %d bytes are reserved already. "
+                "Lower max_bytes, or raise the server's limit",
+                config.name, config.max_bytes, reserved - before, limit,
+            )  # fmt: skip
+            raise api_error("JSStorageResourcesExceededErr" if file else "JSMemoryResourcesExceededErr")
+
+    def update_stream(self, stream: Stream, config: StreamConfig, done: Callable[[], None]) -> None:
+        self._check_storage(config, stream.config)
+        stream.update(config)
+
+        def durable() -> None:
+            self.advisories.stream_action(config.name, "modify")
+            done()
+
+        payload = _stored(stream_to_json(config, managed=False), stream.created_ns)
+        self._shelves[config.name].save(payload, lambda: stream.after_commit(durable))
+        self._turn.wake()
+
+    def delete_stream(self, stream: Stream, done: Callable[[], None]) -> None:
+        del self.streams[stream.name]
+        for consumer in list(stream.consumers.values()):
+            self.advisories.consumer_action(stream.name, consumer.name, "delete")
+        stream.stop(True)
+
+        def durable() -> None:
+            self.advisories.stream_action(stream.name, "delete")
+            done()
+
+        self._shelves.pop(stream.name).destroy(durable)
+        self._turn.wake()
+
+    # --- consumers ---
+
+    def create_consumer(self, stream: Stream, config: ConsumerConfig, done: Callable[[Consumer], None]) -> None:
+        """A checked configuration becomes a running consumer; `done(consumer)` when that is durable."""
+        created_ns = self.clock.wall_ns
+        journal = stream.journal
+        if journal is None or config.mem_storage:
+            state = ConsumerState()
+        else:
+            state = journal.open_consumer(config.name, _stored(consumer_to_json(config, managed=False), created_ns))
+        consumer = self._consumer(stream, config, created_ns, state)
+        stream.add_consumer(consumer)
+        consumer.start(False)
+
+        def durable() -> None:
+            self.advisories.consumer_action(stream.name, config.name, "create")
+            done(consumer)
+
+        stream.after_commit(durable)
+        self._turn.wake()
+
+    def _consumer(self, stream: Stream, config: ConsumerConfig, created_ns: int, state: ConsumerState) -> Consumer:
+        return Consumer(
+            config.name, config, created_ns, stream, state, self.advisories, self._inactive,
+            self.clock, self._turn.timers, self.pump,
+        )  # fmt: skip
+
+    def update_consumer(self, consumer: Consumer, config: ConsumerConfig, done: Callable[[], None]) -> None:
+        consumer.update(config)
+        stream = consumer.stream
+        if stream.journal is not None and not config.mem_storage:
+            stored = _stored(consumer_to_json(config, managed=False), consumer.created_ns)
+            stream.journal.set_config(consumer.name, stored)
+        stream.after_commit(done)
+        self._turn.wake()
+
+    def delete_consumer(self, consumer: Consumer, done: Callable[[], None]) -> None:
+        stream = consumer.stream
+        consumer.stop("409 Consumer Deleted")
+        stream.remove_consumer(consumer)
+        if stream.journal is not None and not consumer.config.mem_storage:
+            stream.journal.delete_consumer(consumer.name)
+
+        def durable() -> None:
+            self.advisories.consumer_action(stream.name, consumer.name, "delete")
+            done()
+
+        stream.after_commit(durable)
+        self._turn.wake()
+
+    def _inactive(self, consumer: Consumer) -> None:
+        """A consumer nobody used for its inactive_threshold."""
+        if consumer.stream.consumers.get(consumer.name) is consumer:
+            self.delete_consumer(consumer, lambda: None)
+
+    # --- figures ---
+
+    def usage(self) -> Usage:
+        by_storage = {"file": 0, "memory": 0}
+        reserved = {"file": 0, "memory": 0}
+        messages = 0
+        for stream in self.streams.values():
+            state = stream.state()
+            by_storage[stream.config.storage] += state["bytes"]
+            reserved[stream.config.storage] += max(0, stream.config.max_bytes)
+            messages += state["messages"]
+        return Usage(
+            memory=by_storage["memory"],
+            storage=by_storage["file"],
+            reserved_memory=reserved["memory"],
+            reserved_storage=reserved["file"],
+            streams=len(self.streams),
+            consumers=sum(len(stream.consumers) for stream in self.streams.values()),
+            messages=messages,
+        )
+
+
+def _stored(config: dict[str, Any], created_ns: int) -> bytes:
+    return json.dumps({"config": config, "created": created_ns}, separators=(",", ":")).encode()

@@ -1,0 +1,19 @@
+# What a stream and the pump know of a consumer. Declared below both, so that neither imports consumers.
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from millpond.broker.sink cimport Sink
+
+cdef class Follower(Sink):
+    cdef readonly str name
+    cdef public bint queued                  # in the pump's list
+
+    cpdef int stop(self, str status) except -1           # status line for waiting pulls ("409 Consumer Deleted", "" = none)
+
+    # --- told by the stream ---
+    cdef int appended(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1   # not yet committed
+    cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1
+    cdef int purged(self, uint64_t first_seq) except -1  # nothing below first_seq exists any more
+    cdef int ready(self) except -1                       # committed or warm: there may be something to deliver
+
+    # --- told by the pump phase ---
+    # Delivers within the budget; 1 = more could be delivered now.
+    cdef int pump(self, uint32_t messages_budget, uint32_t bytes_budget) except -1

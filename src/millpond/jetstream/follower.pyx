@@ -1,0 +1,25 @@
+"""The side of a consumer that streams and the pump see."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+
+cdef class Follower(Sink):
+    """Override everything."""
+
+    cpdef int stop(self, str status) except -1:
+        raise NotImplementedError(type(self).__name__)
+
+    cdef int appended(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:
+        raise NotImplementedError(type(self).__name__)
+
+    cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:
+        raise NotImplementedError(type(self).__name__)
+
+    cdef int purged(self, uint64_t first_seq) except -1:
+        raise NotImplementedError(type(self).__name__)
+
+    cdef int ready(self) except -1:
+        raise NotImplementedError(type(self).__name__)
+
+    cdef int pump(self, uint32_t messages_budget, uint32_t bytes_budget) except -1:
+        raise NotImplementedError(type(self).__name__)

@@ -1,0 +1,28 @@
+# The judgement on one publish: accepted, a duplicate, or refused and why.
+from libc.stdint cimport int64_t, uint64_t
+from millpond.jetstream.dedupe cimport Dedupe
+from millpond.store.api cimport Store
+from millpond.wire.message cimport Msg
+
+cdef enum Rollup:
+    ROLLUP_NONE = 0
+    ROLLUP_SUBJECT = 1
+    ROLLUP_ALL = 2
+
+cdef class Ingest:
+    cdef object config
+    cdef bytes name
+    cdef bint discard_new, new_per_subject, may_roll_up
+    cdef int64_t msg_size_max, messages_max, bytes_max, per_subject_max
+    # Outcome of the last judge() that did not refuse.
+    cdef uint64_t duplicate_of                       # 0 = accepted
+    cdef bytes msg_id                                # b"" = none
+    cdef Rollup rollup
+    # None: accepted, or a duplicate. Else the ApiError that is the answer.
+    cdef object judge(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns)
+    cdef object _judge_headers(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns)
+    cdef object _features(self, const Msg* msg)
+    cdef object _expectations(self, const Msg* msg, Store store)
+    cdef object _room(self, const Msg* msg, Store store)
+
+cdef bytes header(const Msg* msg, bytes key)         # b"" = absent or empty

@@ -1,0 +1,151 @@
+"""Judging publishes: the checks of nats-server in nats-server's order (the first that fails is the answer).
+
+Nothing here changes the stream. Headers are looked at only when the block can hold a key that begins with
+"Nats-".
+"""
+
+import re
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from millpond.jetstream.dedupe cimport Dedupe
+from millpond.store.api cimport Filters, Store
+from millpond.subjects.tokens cimport has_wildcard
+from millpond.wire.headers cimport find, has_nats_key, parse_decimal
+from millpond.wire.message cimport Msg
+
+from millpond.base import limits
+from millpond.jetstream.error_table import api_error
+
+cdef uint32_t HEADER_BYTES_MAX = limits.HEADER_BLOCK_BYTES_MAX - 1
+cdef uint32_t RECORD_BYTES_MAX = limits.RECORD_BYTES_MAX
+
+cdef object _INCREMENT = re.compile(rb"[+-]?[0-9](_?[0-9])*\Z")
+
+
+cdef bytes header(const Msg* msg, bytes key):
+    """The value of the first header with this key; b"" when it is absent or empty."""
+    cdef const char* value = NULL
+    cdef uint32_t size = 0
+    if not find(msg.hdr, msg.hdr_len, <const char*>key, <uint32_t>len(key), &value, &size):
+        return b""
+    return PyBytes_FromStringAndSize(value, size)
+
+
+cdef uint64_t _sequence(bytes text) noexcept:
+    # What is no number becomes the highest sequence, which no stream reaches: a mismatch, as in nats-server.
+    return <uint64_t>parse_decimal(<const char*>text, <uint32_t>len(text))
+
+
+cdef class Ingest:
+    """The judge of one stream under one configuration."""
+
+    def __init__(self, object config):
+        self.config = config
+        self.name = config.name.encode()
+        self.discard_new = config.discard == "new"
+        self.new_per_subject = config.discard_new_per_subject
+        self.may_roll_up = config.allow_rollup_hdrs and not config.deny_purge
+        self.msg_size_max = config.max_msg_size
+        self.messages_max, self.bytes_max = config.max_msgs, config.max_bytes
+        self.per_subject_max = config.max_msgs_per_subject
+
+    cdef object judge(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns):
+        cdef int64_t size = <int64_t>msg.hdr_len + msg.body_len
+        self.duplicate_of, self.msg_id, self.rollup = 0, b"", ROLLUP_NONE
+        if size + msg.subject_len > RECORD_BYTES_MAX:
+            return api_error("JSStreamStoreFailedF", err="message too large")
+        if self.config.sealed:
+            return api_error("JSStreamSealedErr")
+        if msg.hdr_len and has_nats_key(msg.hdr, msg.hdr_len):
+            refused = self._judge_headers(msg, store, dedupe, last_msg_id, now_ns)
+            if refused is not None or self.duplicate_of:
+                return refused
+        if self.msg_size_max >= 0 and size > self.msg_size_max:
+            return api_error("JSStreamMessageExceedsMaximumErr")
+        if msg.hdr_len > HEADER_BYTES_MAX:
+            return api_error("JSStreamHeaderExceedsMaximumErr")
+        return self._room(msg, store) if self.discard_new else None
+
+    cdef object _judge_headers(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns):
+        refused = self._features(msg)
+        if refused is None:
+            refused = self._expectations(msg, store)
+        if refused is not None:
+            return refused
+        if header(msg, b"Nats-Schedule") or header(msg, b"Nats-Schedule-Next"):
+            return api_error("JSMessageSchedulesDisabledErr")
+        if header(msg, b"Nats-Scheduler"):
+            return api_error("JSMessageSchedulesSchedulerInvalidErr")
+        if header(msg, b"Nats-Stream-Source"):
+            return api_error("JSMessageSourceHdrNotAllowedErr")
+        self.msg_id = header(msg, b"Nats-Msg-Id")
+        if self.msg_id:
+            self.duplicate_of = dedupe.find(self.msg_id, now_ns)
+            if self.duplicate_of:
+                return None
+        expected = header(msg, b"Nats-Expected-Last-Msg-Id")
+        if expected and expected != last_msg_id:
+            return api_error("JSStreamWrongLastMsgIDErrF", id=last_msg_id.decode("utf-8", "replace"))
+        rollup = header(msg, b"Nats-Rollup").lower()
+        if not rollup:
+            return None
+        if not self.may_roll_up:
+            return api_error("JSStreamRollupFailedF", err="rollup not permitted")
+        if rollup != b"sub" and rollup != b"all":
+            return api_error("JSStreamRollupFailedF", err=f'rollup value invalid: "{rollup.decode("utf-8", "replace")}"')
+        self.rollup = ROLLUP_SUBJECT if rollup == b"sub" else ROLLUP_ALL
+        return None
+
+    cdef object _features(self, const Msg* msg):
+        """Headers of features that no stream of this release has."""
+        if header(msg, b"Nats-Batch-Id"):
+            return api_error("JSAtomicPublishDisabledErr")
+        increment = header(msg, b"Nats-Incr")
+        if increment:
+            valid = _INCREMENT.match(increment) is not None
+            return api_error("JSMessageIncrDisabledErr" if valid else "JSMessageIncrInvalidErr")
+        expected = header(msg, b"Nats-Expected-Stream")
+        if expected and expected != self.name:
+            return api_error("JSStreamNotMatchErr")
+        ttl = header(msg, b"Nats-TTL")
+        if ttl and ttl.strip(b"0"):
+            return api_error("JSMessageTTLDisabledErr")
+        return None
+
+    cdef object _expectations(self, const Msg* msg, Store store):
+        """The optimistic locks: last sequence of a subject, last sequence of the stream."""
+        cdef bytes wanted = header(msg, b"Nats-Expected-Last-Subject-Sequence")
+        cdef bytes subject = header(msg, b"Nats-Expected-Last-Subject-Sequence-Subject")
+        cdef uint64_t last
+        if wanted:
+            if not subject:
+                last = store.last_for(msg.subject, msg.subject_len)
+            elif has_wildcard(<const char*>subject, <uint32_t>len(subject)):
+                last = store.last_match(Filters([subject]), 0)
+            else:
+                last = store.last_for(<const char*>subject, <uint32_t>len(subject))
+            if last != _sequence(wanted):
+                return api_error("JSStreamWrongLastSequenceErrF", seq=last)
+        elif subject:
+            return api_error("JSStreamExpectedLastSeqPerSubjectInvalid")
+        wanted = header(msg, b"Nats-Expected-Last-Sequence")
+        if wanted and _sequence(wanted) != store.state.last_seq:
+            return api_error("JSStreamWrongLastSequenceErrF", seq=store.state.last_seq)
+        return None
+
+    cdef object _room(self, const Msg* msg, Store store):
+        """Discard new: a subject at its own limit only replaces, so the stream's limits let it pass."""
+        cdef bint full = (self.per_subject_max > 0 and
+                          <int64_t>store.count_for(msg.subject, msg.subject_len) >= self.per_subject_max)
+        if full and self.new_per_subject and self.rollup == ROLLUP_NONE:
+            return api_error("JSStreamStoreFailedF", err="maximum messages per subject exceeded")
+        if full:
+            return None
+        if self.messages_max > 0 and <int64_t>store.state.messages >= self.messages_max:
+            return api_error("JSStreamStoreFailedF", err="maximum messages exceeded")
+        if self.bytes_max > 0 and <int64_t>(store.state.bytes + store.message_size(
+                msg.subject_len, msg.hdr_len, msg.body_len)) > self.bytes_max:
+            return api_error("JSStreamStoreFailedF", err="maximum bytes exceeded")
+        return None

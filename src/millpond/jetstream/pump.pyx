@@ -1,0 +1,101 @@
+"""JetStream's two phases of a turn.
+
+Commit writes what the intake gathered and lets streams answer. Pump visits every ready consumer once per
+turn, in the order in which they became ready; who has more to deliver goes to the end of the rotation, so
+one full consumer cannot starve the others.
+"""
+
+import logging
+
+from libc.stdint cimport uint32_t
+
+from millpond.broker.turn cimport Phase
+from millpond.jetstream.follower cimport Follower
+from millpond.store.committer cimport Committer
+
+from millpond.base import limits
+
+cdef uint32_t MESSAGES_BUDGET = limits.PUMP_MESSAGES_PER_CONSUMER
+cdef uint32_t BYTES_BUDGET = limits.PUMP_BYTES_PER_CONSUMER
+
+
+log = logging.getLogger("millpond")
+
+
+cdef class Settler(Sink):
+    """Override `settle`."""
+
+    cdef int settle(self) except -1:
+        raise NotImplementedError(type(self).__name__)
+
+
+cdef int _settle(Settler stream) except -1:
+    """One stream's failure is its own."""
+    try:
+        stream.settle()
+    except Exception:
+        log.exception("answers of %r failed", stream)
+    return 0
+
+
+cdef int _deliver(Follower member) except -1:
+    """One consumer's failure is its own: it is logged and the rotation goes on."""
+    try:
+        return member.pump(MESSAGES_BUDGET, BYTES_BUDGET)
+    except Exception:
+        log.exception("consumer %s failed to deliver", member.name)
+        return 0
+
+
+cdef class CommitPhase(Phase):
+    """Runs the group commit, then every stream that owes answers."""
+
+    def __init__(self, Committer committer):
+        self.committer = committer
+        self._streams = []
+
+    cdef int add(self, Settler stream) except -1:
+        self._streams.append(stream)
+        return 0
+
+    cdef int run(self) except -1:
+        if self.committer is not None:
+            self.committer.run()
+        if not self._streams:
+            return 0
+        cdef list streams = self._streams
+        self._streams = []
+        for stream in streams:
+            _settle(<Settler>stream)
+        return 1 if self._streams else 0
+
+
+cdef class Pump(Phase):
+    """Rotation over what is ready to deliver."""
+
+    def __init__(self):
+        self._ready = []
+        self._queued = set()
+
+    cdef int add(self, object consumer) except -1:
+        cdef object key = id(consumer)
+        if key not in self._queued:
+            self._queued.add(key)
+            self._ready.append(consumer)
+        return 0
+
+    cdef int run(self) except -1:
+        if not self._ready:
+            return 0
+        cdef list ready = self._ready
+        cdef int more
+        self._ready, self._queued = [], set()
+        for member in ready:
+            if isinstance(member, Follower):
+                (<Follower>member).queued = False
+                more = _deliver(<Follower>member)
+            else:
+                more = (<Phase?>member).run()
+            if more:
+                self.add(member)
+        return 1 if self._ready else 0

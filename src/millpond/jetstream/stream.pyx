@@ -1,0 +1,488 @@
+"""One stream: judge, store, answer when committed, tell the consumers.
+
+A publish is judged and appended during intake. Its answer goes into a ring with the log position that must
+be committed first, and leaves in the commit phase or when the store reports a commit; so do refusals, which
+keep their place among the answers. Consumers hear of a message when it is appended (for their counts) and
+are made ready when it is committed.
+
+States: open, failed (reads only; every publish is refused with 10047), stopped.
+"""
+
+import logging
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from millpond.base.clock cimport Clock
+from millpond.broker.router cimport Router
+from millpond.broker.sink cimport Sink, Subscription
+from millpond.broker.timers cimport Timer
+from millpond.broker.turn cimport Turn
+from millpond.jetstream.follower cimport Follower
+from millpond.jetstream.dedupe cimport Dedupe
+from millpond.jetstream.direct_get cimport DirectGets
+from millpond.jetstream.ingest cimport ROLLUP_NONE, ROLLUP_SUBJECT, Ingest, header
+from millpond.jetstream.pub_ack cimport ENCODED_BYTES_MAX, Answer, AnswerRing
+from millpond.jetstream.pump cimport CommitPhase, Pump, Settler
+from millpond.store.api cimport COLD, FOUND, Filters, Limits, Load, Record, Store, StoreOwner
+from millpond.store.consumer_state cimport ConsumerJournal
+from millpond.wire.headers cimport has_nats_key
+from millpond.wire.message cimport Msg
+
+from millpond.base import limits
+from millpond.base.errors import StoreError
+from millpond.jetstream.error_table import api_error
+from millpond.jetstream.pub_ack import refusal
+
+log = logging.getLogger("millpond")
+
+cdef size_t INFLIGHT_MESSAGES_MAX = limits.INFLIGHT_MESSAGES_PER_STREAM_MAX
+cdef uint64_t INFLIGHT_BYTES_MAX = limits.INFLIGHT_BYTES_PER_STREAM_MAX
+cdef uint32_t EXPIRE_BUDGET = 1024
+cdef int64_t EXPIRE_AGAIN_NS = 1_000_000
+cdef bytes REQUEST_INFO = b"Nats-Request-Info:"
+cdef bytes TOO_MANY = b"NATS/1.0 429 Too Many Requests\r\n\r\n"
+
+
+class Cold(Exception):
+    """The message must be read from disk first; `on_warm` says when to ask again."""
+
+
+cdef class Owner(StoreOwner):
+    """What the store reports, handed to the stream."""
+
+    cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len, uint64_t size) except -1:
+        return self.stream.store_removed(stream_seq, subject, subject_len)
+
+    cdef int committed(self) except -1:
+        return self.stream.store_committed()
+
+    cdef int warm(self) except -1:
+        return self.stream.store_warm()
+
+    cdef int failed(self, str reason) except -1:
+        return self.stream.store_failed(reason)
+
+
+cdef class ExpiryTimer(Timer):
+    """Fires when the oldest message reaches max_age."""
+
+    cdef int fire(self, int64_t now_ns) except -1:
+        return self.stream.expire()
+
+
+cdef class Stream(Settler):
+    """See the head of this file; the methods are described in stream.pxd."""
+
+    def __init__(self, str name, object config, int64_t created_ns, Store store, ConsumerJournal journal,
+                 Router router, Turn turn, Clock clock, object committer, Pump pump, CommitPhase commit, str domain=""):
+        self.name, self.config, self.created_ns = name, config, created_ns
+        self.store, self.journal, self.router, self.turn, self.clock = store, journal, router, turn, clock
+        self.pump, self.commit_phase = pump, commit
+        self.consumers, self._listeners = {}, []
+        self._subs, self._after, self._on_warm = [], [], []
+        self._last_msg_id, self.failure = b"", ""
+        self._ingest = Ingest(config)
+        self._dedupe = Dedupe(config.duplicate_window)
+        self._answers = AnswerRing(name, domain)
+        self._commit_store = getattr(store, "commit", None)
+        self._owner = Owner()
+        self._owner.stream = self
+        store.owner = self._owner
+        self._expiry = ExpiryTimer()
+        self._expiry.stream = self
+        self._gets = DirectGets(name, store, router, pump, turn)
+        if journal is not None:
+            journal.on_committed = self._journal_committed
+
+    def _journal_committed(self):
+        self.store_committed()
+
+    # --- publishes ---
+
+    cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1:
+        if self._stopped:
+            return 0
+        self._take(msg)
+        return 1
+
+    cdef int _take(self, const Msg* msg) except -1:
+        cdef const char* reply = msg.reply
+        cdef bytes kept
+        cdef Msg changed
+        if (self._answers.count() >= INFLIGHT_MESSAGES_MAX
+                or self.store.position - self.store.committed_position >= INFLIGHT_BYTES_MAX):
+            if msg.reply_len and not self.failure:
+                body = refusal(self.name, api_error("JSStreamTooManyRequests"))
+                self.router.publish(PyBytes_FromStringAndSize(msg.reply, msg.reply_len), body, b"", TOO_MANY)
+                return 0
+        if self.failure:
+            return self._refuse(msg, api_error("JSStorageResourcesExceededErr"))
+        if msg.hdr_len and has_nats_key(msg.hdr, msg.hdr_len):
+            kept = _without_request_info(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len))
+            changed = msg[0]
+            changed.hdr, changed.hdr_len = <const char*>kept, <uint32_t>len(kept)
+            return self._judged(&changed)
+        return self._judged(msg)
+
+    cdef int _judged(self, const Msg* msg) except -1:
+        error = self._ingest.judge(msg, self.store, self._dedupe, self._last_msg_id, self.clock.wall_ns)
+        if error is not None:
+            return self._refuse(msg, error)
+        if self._ingest.duplicate_of:
+            if msg.reply_len and not self.config.no_ack:
+                self._answers.push(self.store.position, self._ingest.duplicate_of, True, msg.reply, msg.reply_len, b"")
+                self._answer_later()
+            return 0
+        return self._store(msg)
+
+    cdef int _store(self, const Msg* msg) except -1:
+        cdef uint64_t stream_seq
+        cdef bytes msg_id = self._ingest.msg_id
+        cdef Follower consumer
+        self._appending = True
+        try:
+            stream_seq = self.store.append(msg, self.clock.wall_ns)
+            self._last_msg_id = msg_id
+            if msg_id:
+                self._dedupe.add(msg_id, stream_seq, self.clock.wall_ns)
+            self._told_seq = stream_seq
+            if self.store.exists(stream_seq):
+                for consumer in self._listeners:
+                    consumer.appended(stream_seq, msg.subject, msg.subject_len)
+            if self._ingest.rollup != ROLLUP_NONE:
+                self._roll_up(msg, stream_seq)
+        except (OSError, StoreError) as error:
+            self.store_failed(str(error))
+            return self._refuse(msg, api_error("JSStorageResourcesExceededErr"))
+        finally:
+            self._appending = False
+        if msg.reply_len and not self.config.no_ack:
+            self._answers.push(self.store.position, stream_seq, False, msg.reply, msg.reply_len, b"")
+        if self.store.limits.age_max_ns and not self._expiry.deadline_ns:
+            self._arm_expiry()
+        return self._answer_later()
+
+    cdef int _roll_up(self, const Msg* msg, uint64_t stream_seq) except -1:
+        if self._ingest.rollup == ROLLUP_SUBJECT:
+            self.store.purge(Filters([PyBytes_FromStringAndSize(msg.subject, msg.subject_len)]), 0, 1)
+        else:
+            self.store.purge(Filters([]), stream_seq, 0)
+        assert self.store.exists(stream_seq), "a rollup keeps its own message"
+        return 0
+
+    cdef int _refuse(self, const Msg* msg, object error) except -1:
+        if msg.reply_len and not self.config.no_ack:
+            self._answers.push(0 if self.failure else self.store.position, 0, False, msg.reply, msg.reply_len,
+                               refusal(self.name, error))
+            self._answer_later()
+        return 0
+
+    cdef int _answer_later(self) except -1:
+        if not self._settling_queued:
+            self._settling_queued = True
+            self.commit_phase.add(self)
+        return 0
+
+    # --- commits ---
+
+    cdef int settle(self) except -1:
+        self._settling_queued = False
+        if self._stopped:
+            return 0
+        if self._commit_store is not None:
+            self._commit_store()
+        return self._release()
+
+    cdef int store_committed(self) except -1:
+        if self._appending:
+            return self._answer_later()
+        return self._release()
+
+    cdef int _release(self) except -1:
+        cdef Follower consumer
+        if self._releasing or self._stopped:
+            return 0
+        self._releasing = True
+        try:
+            self._release_answers()
+            self._run_after_commit()
+        finally:
+            self._releasing = False
+        if self.store.committed_seq > self._ready_seq:
+            self._ready_seq = self.store.committed_seq
+            for consumer in self._listeners:
+                consumer.ready()
+        return 0
+
+    cdef int _release_answers(self) except -1:
+        cdef char[ENCODED_BYTES_MAX] text
+        cdef Answer* answer
+        cdef bytes reply, body
+        cdef uint32_t size
+        while True:
+            answer = self._answers.first()
+            if answer == NULL or answer.position > self.store.committed_position:
+                return 0
+            # The answer leaves the ring first: its receiver may publish to this stream again.
+            reply = PyBytes_FromStringAndSize(answer.reply, answer.reply_len)
+            if answer.body_len:
+                body = PyBytes_FromStringAndSize(answer.reply + answer.reply_len, answer.body_len)
+                self._answers.pop()
+                self._send(<const char*>reply, <uint32_t>len(reply), <const char*>body, <uint32_t>len(body))
+            else:
+                size = self._answers.encode(answer, text)
+                self._answers.pop()
+                self._send(<const char*>reply, <uint32_t>len(reply), text, size)
+
+    cdef int _send(self, const char* reply, uint32_t reply_len, const char* body, uint32_t body_len) except -1:
+        cdef Msg msg
+        msg.subject, msg.subject_len = reply, reply_len
+        msg.reply, msg.reply_len = reply, 0
+        msg.hdr, msg.hdr_len = reply, 0
+        msg.body, msg.body_len = body, body_len
+        self.router.route(reply, reply_len, &msg, None)
+        return 0
+
+    cpdef int after_commit(self, object callback) except -1:
+        cdef uint64_t journaled = self.journal.position if self.journal is not None else 0
+        self._after.append((self.store.position, journaled, callback))
+        self._answer_later()
+        self.turn.wake()
+        return 0
+
+    cdef int _run_after_commit(self) except -1:
+        while self._after:
+            position, journaled, callback = self._after[0]
+            if position > self.store.committed_position:
+                return 0
+            if self.journal is not None and journaled > self.journal.committed_position:
+                return 0
+            self._after.pop(0)
+            callback()
+        return 0
+
+    # --- what the store reports ---
+
+    cdef int store_removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:
+        cdef Follower consumer
+        if stream_seq > self._told_seq:
+            return 0
+        for consumer in self._listeners:
+            consumer.removed(stream_seq, subject, subject_len)
+        return 0
+
+    cdef int store_warm(self) except -1:
+        cdef Follower consumer
+        cdef list callbacks = self._on_warm
+        if self._stopped:
+            return 0
+        self._on_warm = []
+        for callback in callbacks:
+            callback()
+        self._gets.warm()
+        for consumer in self._listeners:
+            consumer.ready()
+        return 0
+
+    cdef int store_failed(self, str reason) except -1:
+        if self.failure:
+            return 0
+        self.failure = reason or "write failed"
+        log.error("stream %s cannot write and refuses publishes until a restart: %s", self.name, self.failure)
+        self._answers.refuse_all(refusal(self.name, api_error("JSStorageResourcesExceededErr")))
+        self._answer_later()
+        self.turn.wake()
+        return 0
+
+    cpdef int on_warm(self, object callback) except -1:
+        self._on_warm.append(callback)
+        return 0
+
+    # --- age ---
+
+    cdef int _arm_expiry(self) except -1:
+        cdef int64_t due_ns
+        if not self.store.limits.age_max_ns or not self.store.state.messages:
+            return 0
+        due_ns = self.store.state.first_ts_ns + self.store.limits.age_max_ns - self.clock.wall_ns
+        self.turn.timers.arm(self._expiry, self.clock.mono_ns + max(due_ns, EXPIRE_AGAIN_NS))
+        return 0
+
+    cdef int expire(self) except -1:
+        cdef int64_t due_ns
+        if self._stopped or self.failure:
+            return 0
+        due_ns = self.store.expire(self.clock.wall_ns, EXPIRE_BUDGET)
+        if due_ns:
+            due_ns = max(due_ns - self.clock.wall_ns, EXPIRE_AGAIN_NS)
+            self.turn.timers.arm(self._expiry, self.clock.mono_ns + due_ns)
+        return self._answer_later()
+
+    # --- life ---
+
+    cpdef int start(self) except -1:
+        self._apply_limits()
+        self._told_seq = self._ready_seq = self.store.state.last_seq
+        self._rebuild_dedupe()
+        self._subscribe()
+        self._arm_expiry()
+        return 0
+
+    cpdef int stop(self, bint delete) except -1:
+        if self._stopped:
+            return 0
+        self._unsubscribe()
+        for consumer in list(self._listeners):
+            (<Follower>consumer).stop("409 Consumer Deleted" if delete else "")
+        self._listeners, self.consumers = [], {}
+        self._stopped = True
+        self.turn.timers.cancel(self._expiry)
+        self._gets.stop()
+        self._after, self._on_warm = [], []
+        if delete:
+            self.store.destroy()
+        else:
+            self.store.close()
+        return 0
+
+    cpdef int update(self, object config) except -1:
+        old, self.config = self.config, config
+        self._ingest = Ingest(config)
+        self._dedupe.window_ns = config.duplicate_window
+        if old.subjects != config.subjects or old.allow_direct != config.allow_direct:
+            self._unsubscribe()
+            self._subscribe()
+        self._apply_limits()
+        self.turn.timers.cancel(self._expiry)
+        self._arm_expiry()
+        return self._answer_later()
+
+    cdef int _subscribe(self) except -1:
+        for subject in self.config.subjects:
+            self._subs.append(self.router.subscribe(subject.encode(), self))
+        if self.config.allow_direct:
+            prefix = b"$JS.API.DIRECT.GET." + self.name.encode()
+            self._subs.append(self.router.subscribe(prefix, self._gets, b"_sys_", 0))
+            self._subs.append(self.router.subscribe(prefix + b".>", self._gets, b"_sys_", 1))
+        return 0
+
+    cdef int _unsubscribe(self) except -1:
+        for sub in self._subs:
+            self.router.unsubscribe(sub)
+        self._subs = []
+        return 0
+
+    cdef int _apply_limits(self) except -1:
+        cdef Limits bounds
+        config = self.config
+        bounds.messages_max = max(config.max_msgs, 0)
+        bounds.bytes_max = max(config.max_bytes, 0)
+        bounds.per_subject_max = max(config.max_msgs_per_subject, 0)
+        bounds.age_max_ns = config.max_age
+        self.store.set_limits(bounds)
+        return 0
+
+    cdef int _rebuild_dedupe(self) except -1:
+        cdef Record record
+        cdef Msg msg
+        cdef bytes msg_id
+        cdef uint64_t last_seq = self.store.state.last_seq
+        cdef uint64_t stream_seq
+        if not self._dedupe.window_ns or not self.store.state.messages:
+            return 0
+        stream_seq = self.store.next_live(self.store.seq_at_time(self.clock.wall_ns - self._dedupe.window_ns))
+        while 0 < stream_seq <= last_seq:
+            if self.store.load(stream_seq, &record, True) == FOUND and record.hdr_len:
+                msg.hdr, msg.hdr_len = record.hdr, record.hdr_len
+                msg_id = header(&msg, b"Nats-Msg-Id")
+                if msg_id:
+                    self._dedupe.add(msg_id, stream_seq, record.ts_ns)
+                if stream_seq == last_seq:
+                    self._last_msg_id = msg_id
+            stream_seq = self.store.next_live(stream_seq + 1)
+        return 0
+
+    cpdef int set_first_seq(self, uint64_t first_seq) except -1:
+        self.store.set_first_seq(first_seq)
+        self._told_seq = self._ready_seq = self.store.state.last_seq
+        return self._answer_later()
+
+    cpdef int add_consumer(self, object consumer) except -1:
+        assert consumer.name not in self.consumers
+        self.consumers[consumer.name] = <Follower?>consumer
+        self._listeners = list(self.consumers.values())
+        return 0
+
+    cpdef int remove_consumer(self, object consumer) except -1:
+        self.consumers.pop(consumer.name, None)
+        self._listeners = list(self.consumers.values())
+        return 0
+
+    # --- for the API ---
+
+    cpdef dict state(self):
+        cdef Store store = self.store
+        return {
+            "messages": store.state.messages,
+            "bytes": store.state.bytes,
+            "first_seq": store.state.first_seq,
+            "last_seq": store.state.last_seq,
+            "first_ts_ns": store.state.first_ts_ns,
+            "last_ts_ns": store.state.last_ts_ns,
+            "num_deleted": store.state.num_deleted,
+            "num_subjects": store.state.num_subjects,
+        }
+
+    cpdef uint64_t seq_at_time(self, int64_t ts_ns) except 0:
+        return self.store.seq_at_time(ts_ns)
+
+    cpdef object get_message(self, uint64_t stream_seq, bytes last_by_subject, bytes next_by_subject):
+        cdef Record record
+        cdef Load found
+        if last_by_subject:
+            stream_seq = self.store.last_match(Filters([last_by_subject]), 0)
+        elif next_by_subject:
+            stream_seq = self.store.next_match(stream_seq, Filters([next_by_subject]))
+        if not stream_seq:
+            return None
+        found = self.store.load(stream_seq, &record)
+        if found == COLD:
+            raise Cold
+        if found != FOUND:
+            return None
+        return {
+            "seq": record.seq,
+            "subject": PyBytes_FromStringAndSize(record.subject, record.subject_len),
+            "hdr": PyBytes_FromStringAndSize(record.hdr, record.hdr_len),
+            "body": PyBytes_FromStringAndSize(record.body, record.body_len),
+            "ts_ns": record.ts_ns,
+        }
+
+    cpdef bint delete_message(self, uint64_t stream_seq, bint secure) except *:
+        removed = self.store.remove(stream_seq, secure)
+        self._answer_later()
+        return removed
+
+    cpdef uint64_t purge(self, bytes subject, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF:
+        cdef Follower consumer
+        cdef uint64_t purged = self.store.purge(Filters([subject] if subject else []), below_seq, keep)
+        for consumer in self._listeners:
+            consumer.purged(self.store.state.first_seq)
+        self._answer_later()
+        return purged
+
+    cpdef list subjects(self, bytes filter):
+        return self.store.subjects_match(Filters([filter] if filter else []))
+
+    cpdef list deleted(self, uint64_t most):
+        return self.store.deleted(most)
+
+
+cdef bytes _without_request_info(bytes block):
+    # Servers put this header on; clients may not have it stored.
+    if REQUEST_INFO not in block:
+        return block
+    lines = [line for line in block.split(b"\r\n") if not line.startswith(REQUEST_INFO)]
+    kept = b"\r\n".join(lines)
+    return b"" if kept == b"NATS/1.0\r\n\r\n" else kept

@@ -1,0 +1,62 @@
+"""Vectors for what clients write into pull requests and NAKs."""
+
+import pytest
+
+from millpond.jetstream.pull_request import BadRequest, format_duration, parse_nak_delay, parse_pull
+
+SECOND = 10**9
+
+
+@pytest.mark.parametrize(
+    ("body", "batch", "expires", "no_wait"),
+    [
+        (b"", 1, 0, False),
+        (b"  ", 1, 0, False),
+        (b"7", 7, 0, False),
+        (b"junk", 1, 0, False),
+        (b'{"batch": 5, "no_wait": true}', 5, 0, True),
+        (b'{"batch": 2, "expires": 5000000000, "unknown": [1]}', 2, 5 * SECOND, False),
+        (b"{}", 0, 0, False),
+    ],
+)
+def test_lenient(body, batch, expires, no_wait):
+    request = parse_pull(body)
+    assert (request.batch, request.expires, request.no_wait) == (batch, expires, no_wait)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b'{"batch":', "unexpected end of JSON input"),
+        (b'{"expires": 100, "idle_heartbeat": 90}', "heartbeat value too large"),
+    ],
+)
+def test_refused(body, text):
+    with pytest.raises(BadRequest, match=text):
+        parse_pull(body)
+
+
+@pytest.mark.parametrize(
+    ("argument", "delay_ns"),
+    [
+        (b"", None),
+        (b" 50ms", 50_000_000),
+        (b" 1m30s", 90 * SECOND),
+        (b" 1.5s", 1_500_000_000),
+        (b' {"delay": 50000000}', 50_000_000),
+        (b" soon", None),
+        (b' {"delay": "x"}', None),
+        (b" \xff", None),
+    ],
+)
+def test_nak_delay(argument, delay_ns):
+    assert parse_nak_delay(argument) == delay_ns
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [(0, "0s"), (5, "5ns"), (1_500, "1.5µs"), (10**8, "100ms"), (SECOND, "1s"), (1_500_000_000, "1.5s"),
+     (90 * SECOND, "1m30s"), (7200 * SECOND, "2h0m0s")],
+)  # fmt: skip
+def test_format_duration(ns, text):
+    assert format_duration(ns) == text
