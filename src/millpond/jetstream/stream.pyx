@@ -142,7 +142,7 @@ cdef class Stream(Settler):
         cdef Follower consumer
         self._appending = True
         try:
-            stream_seq = self.store.append(msg, self.clock.wall_ns)
+            stream_seq = self.store.append(msg, self.clock.wall_ns, 0)
             self._last_msg_id = msg_id
             if msg_id:
                 self._dedupe.add(msg_id, stream_seq, self.clock.wall_ns)

@@ -14,6 +14,9 @@ cdef enum Load:
     FOUND = 1
     COLD = 2         # being read from disk; owner.warm() is called when it has arrived
 
+cdef enum:
+    NEVER_EXPIRES = -1
+
 cdef struct Record:              # views, valid until the next call on the same store
     uint64_t seq
     int64_t ts_ns
@@ -68,7 +71,8 @@ cdef class Store:
     cdef uint64_t message_size(self, uint32_t subject_len, uint32_t hdr_len, uint32_t body_len) noexcept
     # Takes the message at state.last_seq + 1 and returns that sequence. Copies it. Then enforces
     # `limits` by removing the oldest (of the subject, of the stream). ts_ns is raised to last_ts_ns if below.
-    cdef uint64_t append(self, const Msg* msg, int64_t ts_ns) except 0
+    # expires_ns: the message's own end (Nats-TTL, ADR-43), wall clock; 0 = none, NEVER_EXPIRES = not even by max_age.
+    cdef uint64_t append(self, const Msg* msg, int64_t ts_ns, int64_t expires_ns) except 0
     # One message by sequence. `wait` reads from disk at once (recovery and tools only).
     cdef Load load(self, uint64_t stream_seq, Record* out, bint wait=*) except *
     cdef bint exists(self, uint64_t stream_seq) noexcept

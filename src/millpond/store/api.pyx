@@ -99,7 +99,7 @@ cdef class Store:
     cdef uint64_t message_size(self, uint32_t subject_len, uint32_t hdr_len, uint32_t body_len) noexcept:
         return 16 + <uint64_t>subject_len + hdr_len + body_len
 
-    cdef uint64_t append(self, const Msg* msg, int64_t ts_ns) except 0:
+    cdef uint64_t append(self, const Msg* msg, int64_t ts_ns, int64_t expires_ns) except 0:
         raise NotImplementedError
 
     cdef Load load(self, uint64_t stream_seq, Record* out, bint wait=False) except *:
@@ -170,14 +170,14 @@ cdef class Store:
 
     # --- Python's door ---
 
-    def append_message(self, bytes subject, bytes body=b"", bytes hdr=b"", int64_t ts_ns=0):
+    def append_message(self, bytes subject, bytes body=b"", bytes hdr=b"", int64_t ts_ns=0, int64_t expires_ns=0):
         """Append one message; returns its stream sequence."""
         cdef Msg msg
         msg.subject, msg.subject_len = PyBytes_AS_STRING(subject), <uint32_t>len(subject)
         msg.reply, msg.reply_len = NULL, 0
         msg.hdr, msg.hdr_len = PyBytes_AS_STRING(hdr), <uint32_t>len(hdr)
         msg.body, msg.body_len = PyBytes_AS_STRING(body), <uint32_t>len(body)
-        return self.append(&msg, ts_ns)
+        return self.append(&msg, ts_ns, expires_ns)
 
     def load_message(self, uint64_t stream_seq, bint wait=True):
         """The message as a dict with seq, ts_ns, subject, hdr, body; None when missing; "cold" when not there yet."""

@@ -18,6 +18,8 @@ cdef class IndexedStore(Store):
     cdef int refresh(self) except -1
     # Removes one message whole: index, bytes, owner. False: was not there.
     cdef bint drop(self, uint64_t stream_seq, bint secure) except *
+    # The live message ends at expires_ns, or NEVER_EXPIRES. Called by append and by recovery, never twice for one.
+    cdef int note_expiry(self, uint64_t stream_seq, int64_t expires_ns) except -1
     # After an append: evicts the oldest of this subject, then the oldest of all, until the limits hold.
     cdef int enforce(self, const char* subject, uint32_t subject_len) except -1
     cdef int _enforce_totals(self) except -1

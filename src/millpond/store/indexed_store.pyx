@@ -57,6 +57,9 @@ cdef class IndexedStore(Store):
             self.owner.removed(stream_seq, entry.subject, entry.subject_len, entry.size)
         return True
 
+    cdef int note_expiry(self, uint64_t stream_seq, int64_t expires_ns) except -1:
+        raise NotImplementedError("messages with an expiry of their own")
+
     cdef int enforce(self, const char* subject, uint32_t subject_len) except -1:
         if self.limits.per_subject_max:
             while self.index.count_for(subject, subject_len) > self.limits.per_subject_max:

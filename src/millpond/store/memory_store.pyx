@@ -60,7 +60,7 @@ cdef class MemoryStore(IndexedStore):
     cdef uint64_t message_size(self, uint32_t subject_len, uint32_t hdr_len, uint32_t body_len) noexcept:
         return MESSAGE_OVERHEAD + <uint64_t>subject_len + hdr_len + body_len
 
-    cdef uint64_t append(self, const Msg* msg, int64_t ts_ns) except 0:
+    cdef uint64_t append(self, const Msg* msg, int64_t ts_ns, int64_t expires_ns) except 0:
         cdef uint64_t seq = self.state.last_seq + 1
         cdef uint32_t block, offset, n
         cdef char* at
@@ -81,6 +81,8 @@ cdef class MemoryStore(IndexedStore):
                        <uint32_t>self.message_size(msg.subject_len, msg.hdr_len, msg.body_len), ts_ns)
         self.refresh()
         self._moved_on(n)
+        if expires_ns:
+            self.note_expiry(seq, expires_ns)
         assert self.state.last_seq == seq
         self.enforce(msg.subject, msg.subject_len)
         return seq

@@ -81,7 +81,7 @@ cdef class ModelStore(Store):
             self._drop(self.rows[0])
         return 0
 
-    cdef uint64_t append(self, const Msg* msg, int64_t ts_ns) except 0:
+    cdef uint64_t append(self, const Msg* msg, int64_t ts_ns, int64_t expires_ns) except 0:
         if self.fail_next:
             raise StoreError("no space left on device")
         self.state.last_seq += 1
