@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from millpond.store.api import Filters, RecordingOwner
 
 NS_PER_MS = 1_000_000
+NEVER = -1
 START_NS = 1_700_000_000_000_000_000
 SUBJECTS = [b"a", b"b", b"a.x", b"a.y", b"kv.k.1", b"kv.k.2", b"kv.other", b"x.y.z"]
 FILTERS = [[], [b"a"], [b"a.*"], [b"kv.>"], [b"none"], [b"a", b"kv.k.*"]]
@@ -19,6 +20,7 @@ operations = st.lists(
     st.one_of(
         st.tuples(st.just("append"), st.sampled_from(SUBJECTS), st.binary(max_size=40), st.binary(max_size=40)),
         st.tuples(st.just("burst"), st.sampled_from(SUBJECTS), st.integers(1, 300), st.integers(0, 500)),
+        st.tuples(st.just("ending"), st.sampled_from(SUBJECTS), st.integers(1, 60), st.integers(-1, 4000)),
         st.tuples(st.just("remove"), numbers, st.booleans()),
         st.tuples(st.just("thin"), st.integers(1, 9)),
         st.tuples(st.just("purge"), st.sampled_from(FILTERS), small, small),
@@ -38,6 +40,7 @@ class Message:
     hdr: bytes
     body: bytes
     size: int
+    expires_ns: int = 0
 
 
 @dataclass
@@ -77,12 +80,12 @@ class Model:
         ):
             self.drop(min(self.live))
 
-    def append(self, subject: bytes, hdr: bytes, body: bytes) -> None:
+    def append(self, subject: bytes, hdr: bytes, body: bytes, expires_ns: int = 0) -> None:
         self.ts_ns += 700_001
         size = self.store.size_of(len(subject), len(hdr), len(body))
         self.last_seq += 1
-        assert self.store.append_message(subject, body, hdr, self.ts_ns) == self.last_seq
-        self.live[self.last_seq] = Message(self.ts_ns, subject, hdr, body, size)
+        assert self.store.append_message(subject, body, hdr, self.ts_ns, expires_ns) == self.last_seq
+        self.live[self.last_seq] = Message(self.ts_ns, subject, hdr, body, size, expires_ns)
         self.enforce([subject])
 
     def pick(self, n: int) -> int:
@@ -105,17 +108,30 @@ class Model:
         if not subjects and not self.live and not keep and below_seq > self.last_seq + 1:
             self.last_seq = below_seq - 1
 
+    def ends(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """(time, seq) at which live messages end by age, and those that end on their own; soonest first."""
+        age_ns = self.limits[3]
+        aged = [(m.ts_ns + age_ns, seq) for seq, m in sorted(self.live.items()) if age_ns and m.expires_ns != NEVER]
+        own = [(m.expires_ns, seq) for seq, m in self.live.items() if m.expires_ns > 0]
+        return aged, sorted(own)
+
     def expire(self, past_ms: int, budget: int) -> None:
         now_ns = START_NS + past_ms * NS_PER_MS
-        age_ns = self.limits[3]
-        mine = sorted(self.live) if age_ns else []
-        over = [seq for seq in mine if self.live[seq].ts_ns + age_ns <= now_ns]
-        due_ns = now_ns if len(over) > budget else 0
-        if mine[len(over) :] and not due_ns:
-            due_ns = self.live[mine[len(over)]].ts_ns + age_ns
-        assert self.store.expire_messages(now_ns, budget) == due_ns
-        for seq in over[:budget]:
-            self.drop(seq)
+        before = len(self.live)
+        heard = len(self.owner.told)
+        due_ns = self.store.expire_messages(now_ns, budget)
+        assert len([event for event in self.owner.told[heard:] if event[0] == "removed"]) <= budget
+        calls = 0
+        while due_ns == now_ns:
+            due_ns = self.store.expire_messages(now_ns, budget + 1)
+            calls += 1
+            assert calls <= 4 * (before + self.last_seq) + 4, "expiry never ends"
+        aged, own = self.ends()
+        for ends_ns, seq in aged + own:
+            if ends_ns <= now_ns and seq in self.live:
+                self.drop(seq)
+        aged, own = self.ends()
+        assert due_ns == min((ends_ns for ends_ns, _ in aged + own), default=0)
 
     def apply(self, step: tuple[Any, ...]) -> None:
         match step:
@@ -125,6 +141,10 @@ class Model:
                 start = SUBJECTS.index(subject)
                 for i in range(count):
                     self.append(SUBJECTS[(start + i % 3) % len(SUBJECTS)], b"", b"%d" % i * (length // 4))
+            case ("ending", subject, count, ms):
+                for i in range(count):
+                    ends_ns = START_NS + (ms * (i * 7 % 11)) * NS_PER_MS + 1
+                    self.append(subject, b"", b"%d" % i, NEVER if ms < 0 else ends_ns)
             case ("remove", n, secure):
                 self.remove(self.pick(n) if n % 5 else n, secure)
             case ("thin", keep):

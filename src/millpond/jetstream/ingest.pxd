@@ -13,11 +13,15 @@ cdef class Ingest:
     cdef object config
     cdef bytes name
     cdef bint discard_new, new_per_subject, may_roll_up
+    cdef bint may_end                                # allow_msg_ttl
     cdef int64_t msg_size_max, messages_max, bytes_max, per_subject_max
+    cdef int64_t ttl_min_s                           # messages that end sooner could end before their marker
     # Outcome of the last judge() that did not refuse.
     cdef uint64_t duplicate_of                       # 0 = accepted
     cdef bytes msg_id                                # b"" = none
     cdef Rollup rollup
+    cdef int64_t ttl_s                               # 0 = none, -1 = never
+    cdef bint ttl_raised                             # to ttl_min_s: not what the header says
     # None: accepted, or a duplicate. Else the ApiError that is the answer.
     cdef object judge(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns)
     cdef object _judge_headers(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns)

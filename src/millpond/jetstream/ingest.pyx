@@ -17,8 +17,10 @@ from millpond.wire.message cimport Msg
 
 from millpond.base import limits
 from millpond.jetstream.error_table import api_error
+from millpond.jetstream.message_ttl import INVALID, parse_ttl
 
 cdef uint32_t HEADER_BYTES_MAX = limits.HEADER_BLOCK_BYTES_MAX - 1
+cdef int64_t TTL_INVALID = INVALID
 cdef uint32_t RECORD_BYTES_MAX = limits.RECORD_BYTES_MAX
 
 cdef object _INCREMENT = re.compile(rb"[+-]?[0-9](_?[0-9])*\Z")
@@ -50,10 +52,13 @@ cdef class Ingest:
         self.msg_size_max = config.max_msg_size
         self.messages_max, self.bytes_max = config.max_msgs, config.max_bytes
         self.per_subject_max = config.max_msgs_per_subject
+        self.may_end = config.allow_msg_ttl
+        self.ttl_min_s = 0 if self.per_subject_max == 1 else config.subject_delete_marker_ttl // 1_000_000_000
 
     cdef object judge(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns):
         cdef int64_t size = <int64_t>msg.hdr_len + msg.body_len
         self.duplicate_of, self.msg_id, self.rollup = 0, b"", ROLLUP_NONE
+        self.ttl_s, self.ttl_raised = 0, False
         if size + msg.subject_len > RECORD_BYTES_MAX:
             return api_error("JSStreamStoreFailedF", err="message too large")
         if self.config.sealed:
@@ -66,6 +71,10 @@ cdef class Ingest:
             return api_error("JSStreamMessageExceedsMaximumErr")
         if msg.hdr_len > HEADER_BYTES_MAX:
             return api_error("JSStreamHeaderExceedsMaximumErr")
+        if self.ttl_s == TTL_INVALID:
+            return api_error("JSMessageTTLInvalidErr")
+        if 0 < self.ttl_s < self.ttl_min_s:
+            self.ttl_s, self.ttl_raised = self.ttl_min_s, True
         return self._room(msg, store) if self.discard_new else None
 
     cdef object _judge_headers(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns):
@@ -99,7 +108,7 @@ cdef class Ingest:
         return None
 
     cdef object _features(self, const Msg* msg):
-        """Headers of features that no stream of this release has."""
+        """Headers of features that this stream, or every stream of this release, does not have."""
         if header(msg, b"Nats-Batch-Id"):
             return api_error("JSAtomicPublishDisabledErr")
         increment = header(msg, b"Nats-Incr")
@@ -110,8 +119,10 @@ cdef class Ingest:
         if expected and expected != self.name:
             return api_error("JSStreamNotMatchErr")
         ttl = header(msg, b"Nats-TTL")
-        if ttl and ttl.strip(b"0"):
-            return api_error("JSMessageTTLDisabledErr")
+        if ttl:
+            self.ttl_s = parse_ttl(ttl)
+            if self.ttl_s != 0 and self.ttl_s != TTL_INVALID and not self.may_end:
+                return api_error("JSMessageTTLDisabledErr")
         return None
 
     cdef object _expectations(self, const Msg* msg, Store store):

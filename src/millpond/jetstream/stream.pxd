@@ -71,10 +71,13 @@ cdef class Stream(Settler):
     cdef int store_removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1
     cdef int store_warm(self) except -1
     cdef int store_failed(self, str reason) except -1
+    cdef bint store_expiring(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except *
     cdef int expire(self) except -1
     cdef int _take(self, const Msg* msg) except -1
     cdef int _judged(self, const Msg* msg) except -1
     cdef int _store(self, const Msg* msg) except -1
+    cdef uint64_t _append(self, const Msg* msg, int64_t expires_ns) except 0
+    cdef int64_t _expires_ns(self, int64_t ttl_s) noexcept
     cdef int _roll_up(self, const Msg* msg, uint64_t stream_seq) except -1
     cdef int _refuse(self, const Msg* msg, object error) except -1
     cdef int _answer_later(self) except -1
@@ -86,7 +89,7 @@ cdef class Stream(Settler):
     cdef int _unsubscribe(self) except -1
     cdef int _apply_limits(self) except -1
     cdef int _rebuild_dedupe(self) except -1
-    cdef int _arm_expiry(self) except -1
+    cdef int _arm_expiry(self, int64_t due_ns) except -1
 
 cdef class Owner(StoreOwner):
     cdef Stream stream

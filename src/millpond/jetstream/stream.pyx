@@ -24,7 +24,8 @@ from millpond.jetstream.direct_get cimport DirectGets
 from millpond.jetstream.ingest cimport ROLLUP_NONE, ROLLUP_SUBJECT, Ingest, header
 from millpond.jetstream.pub_ack cimport ENCODED_BYTES_MAX, Answer, AnswerRing
 from millpond.jetstream.pump cimport CommitPhase, Pump, Settler
-from millpond.store.api cimport COLD, FOUND, Filters, Limits, Load, Record, Store, StoreOwner
+from millpond.jetstream.markers cimport expired_block, is_marker
+from millpond.store.api cimport COLD, FOUND, NEVER_EXPIRES, Filters, Limits, Load, Record, Store, StoreOwner
 from millpond.store.consumer_state cimport ConsumerJournal
 from millpond.wire.headers cimport has_nats_key
 from millpond.wire.message cimport Msg
@@ -33,6 +34,7 @@ from millpond.base import limits
 from millpond.base.errors import StoreError
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.pub_ack import refusal
+from millpond.wire.headers import with_last, without
 
 log = logging.getLogger("millpond")
 
@@ -40,7 +42,8 @@ cdef size_t INFLIGHT_MESSAGES_MAX = limits.INFLIGHT_MESSAGES_PER_STREAM_MAX
 cdef uint64_t INFLIGHT_BYTES_MAX = limits.INFLIGHT_BYTES_PER_STREAM_MAX
 cdef uint32_t EXPIRE_BUDGET = 1024
 cdef int64_t EXPIRE_AGAIN_NS = 1_000_000
-cdef bytes REQUEST_INFO = b"Nats-Request-Info:"
+cdef int64_t NS_PER_S = 1_000_000_000
+cdef int64_t TIME_MAX_NS = 0x7FFFFFFFFFFFFFFF
 cdef bytes TOO_MANY = b"NATS/1.0 429 Too Many Requests\r\n\r\n"
 
 
@@ -54,6 +57,9 @@ cdef class Owner(StoreOwner):
     cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len, uint64_t size) except -1:
         return self.stream.store_removed(stream_seq, subject, subject_len)
 
+    cdef bint expiring(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except *:
+        return self.stream.store_expiring(stream_seq, subject, subject_len)
+
     cdef int committed(self) except -1:
         return self.stream.store_committed()
 
@@ -65,7 +71,7 @@ cdef class Owner(StoreOwner):
 
 
 cdef class ExpiryTimer(Timer):
-    """Fires when the oldest message reaches max_age."""
+    """Fires when the next message reaches its end."""
 
     cdef int fire(self, int64_t now_ns) except -1:
         return self.stream.expire()
@@ -119,7 +125,8 @@ cdef class Stream(Settler):
         if self.failure:
             return self._refuse(msg, api_error("JSStorageResourcesExceededErr"))
         if msg.hdr_len and has_nats_key(msg.hdr, msg.hdr_len):
-            kept = _without_request_info(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len))
+            # Servers put this header on; clients may not have it stored.
+            kept = without(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), b"Nats-Request-Info")
             changed = msg[0]
             changed.hdr, changed.hdr_len = <const char*>kept, <uint32_t>len(kept)
             return self._judged(&changed)
@@ -138,18 +145,18 @@ cdef class Stream(Settler):
 
     cdef int _store(self, const Msg* msg) except -1:
         cdef uint64_t stream_seq
-        cdef bytes msg_id = self._ingest.msg_id
-        cdef Follower consumer
+        cdef bytes msg_id = self._ingest.msg_id, kept
+        cdef Msg changed = msg[0]
+        if self._ingest.ttl_raised:
+            kept = without(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), b"Nats-TTL")
+            kept = with_last(kept, b"Nats-TTL", str(self._ingest.ttl_s).encode())
+            changed.hdr, changed.hdr_len = <const char*>kept, <uint32_t>len(kept)
         self._appending = True
         try:
-            stream_seq = self.store.append(msg, self.clock.wall_ns, 0)
+            stream_seq = self._append(&changed, self._expires_ns(self._ingest.ttl_s))
             self._last_msg_id = msg_id
             if msg_id:
                 self._dedupe.add(msg_id, stream_seq, self.clock.wall_ns)
-            self._told_seq = stream_seq
-            if self.store.exists(stream_seq):
-                for consumer in self._listeners:
-                    consumer.appended(stream_seq, msg.subject, msg.subject_len)
             if self._ingest.rollup != ROLLUP_NONE:
                 self._roll_up(msg, stream_seq)
         except (OSError, StoreError) as error:
@@ -159,9 +166,28 @@ cdef class Stream(Settler):
             self._appending = False
         if msg.reply_len and not self.config.no_ack:
             self._answers.push(self.store.position, stream_seq, False, msg.reply, msg.reply_len, b"")
-        if self.store.limits.age_max_ns and not self._expiry.deadline_ns:
-            self._arm_expiry()
         return self._answer_later()
+
+    cdef uint64_t _append(self, const Msg* msg, int64_t expires_ns) except 0:
+        """Stores the message and lets the consumers know."""
+        cdef Follower consumer
+        cdef uint64_t stream_seq = self.store.append(msg, self.clock.wall_ns, expires_ns)
+        self._told_seq = stream_seq
+        if self.store.exists(stream_seq):
+            for consumer in self._listeners:
+                consumer.appended(stream_seq, msg.subject, msg.subject_len)
+        if expires_ns > 0:
+            self._arm_expiry(expires_ns)
+        if self.store.limits.age_max_ns and not self._expiry.deadline_ns:
+            self._arm_expiry(self.clock.wall_ns + self.store.limits.age_max_ns)
+        return stream_seq
+
+    cdef int64_t _expires_ns(self, int64_t ttl_s) noexcept:
+        """What the store calls the end of a message that arrives now."""
+        cdef int64_t now_ns = max(self.clock.wall_ns, self.store.state.last_ts_ns)
+        if ttl_s <= 0:
+            return NEVER_EXPIRES if ttl_s else 0
+        return now_ns + ttl_s * NS_PER_S if ttl_s < (TIME_MAX_NS - now_ns) // NS_PER_S else TIME_MAX_NS
 
     cdef int _roll_up(self, const Msg* msg, uint64_t stream_seq) except -1:
         if self._ingest.rollup == ROLLUP_SUBJECT:
@@ -299,25 +325,48 @@ cdef class Stream(Settler):
         self._on_warm.append(callback)
         return 0
 
-    # --- age ---
+    # --- expiry ---
 
-    cdef int _arm_expiry(self) except -1:
-        cdef int64_t due_ns
-        if not self.store.limits.age_max_ns or not self.store.state.messages:
-            return 0
-        due_ns = self.store.state.first_ts_ns + self.store.limits.age_max_ns - self.clock.wall_ns
-        self.turn.timers.arm(self._expiry, self.clock.mono_ns + max(due_ns, EXPIRE_AGAIN_NS))
+    cdef int _arm_expiry(self, int64_t due_ns) except -1:
+        """Expire at this wall time, or earlier when that is planned already."""
+        cdef int64_t deadline_ns = self.clock.mono_ns + max(due_ns - self.clock.wall_ns, EXPIRE_AGAIN_NS)
+        if deadline_ns > 0 and not 0 < self._expiry.deadline_ns <= deadline_ns:
+            self.turn.timers.arm(self._expiry, deadline_ns)
         return 0
 
     cdef int expire(self) except -1:
         cdef int64_t due_ns
         if self._stopped or self.failure:
             return 0
-        due_ns = self.store.expire(self.clock.wall_ns, EXPIRE_BUDGET)
+        self._appending = True
+        try:
+            due_ns = self.store.expire(self.clock.wall_ns, EXPIRE_BUDGET)
+        finally:
+            self._appending = False
         if due_ns:
-            due_ns = max(due_ns - self.clock.wall_ns, EXPIRE_AGAIN_NS)
-            self.turn.timers.arm(self._expiry, self.clock.mono_ns + due_ns)
+            self._arm_expiry(due_ns)
         return self._answer_later()
+
+    cdef bint store_expiring(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except *:
+        """The last message of its subject is about to expire: a marker comes before it goes (ADR-43)."""
+        cdef Record record
+        cdef Load found = self.store.load(stream_seq, &record)
+        cdef bytes name, block
+        cdef Msg marker
+        if found != FOUND:
+            return False
+        if record.hdr_len and is_marker(record.hdr, record.hdr_len):
+            return True
+        name = PyBytes_FromStringAndSize(subject, subject_len)
+        block = expired_block(self.config.subject_delete_marker_ttl)
+        marker = Msg(<const char*>name, subject_len, b"", 0, <const char*>block, <uint32_t>len(block), b"", 0)
+        try:
+            self._append(&marker, self._expires_ns(self.config.subject_delete_marker_ttl // NS_PER_S))
+        except (OSError, StoreError) as error:
+            self.store_failed(str(error))
+            return False
+        self._last_msg_id = b""
+        return True
 
     # --- life ---
 
@@ -326,7 +375,7 @@ cdef class Stream(Settler):
         self._told_seq = self._ready_seq = self.store.state.last_seq
         self._rebuild_dedupe()
         self._subscribe()
-        self._arm_expiry()
+        self._arm_expiry(self.clock.wall_ns)
         return 0
 
     cpdef int stop(self, bint delete) except -1:
@@ -354,8 +403,7 @@ cdef class Stream(Settler):
             self._unsubscribe()
             self._subscribe()
         self._apply_limits()
-        self.turn.timers.cancel(self._expiry)
-        self._arm_expiry()
+        self._arm_expiry(self.clock.wall_ns)
         return self._answer_later()
 
     cdef int _subscribe(self) except -1:
@@ -376,10 +424,14 @@ cdef class Stream(Settler):
     cdef int _apply_limits(self) except -1:
         cdef Limits bounds
         config = self.config
-        bounds.messages_max = max(config.max_msgs, 0)
-        bounds.bytes_max = max(config.max_bytes, 0)
+        if config.discard == "old":                # "new" is judged before; it evicts nothing, not even for a marker
+            bounds.messages_max = max(config.max_msgs, 0)
+            bounds.bytes_max = max(config.max_bytes, 0)
+        else:
+            bounds.messages_max = bounds.bytes_max = 0
         bounds.per_subject_max = max(config.max_msgs_per_subject, 0)
         bounds.age_max_ns = config.max_age
+        self._owner.marks_expiry = config.subject_delete_marker_ttl > 0
         self.store.set_limits(bounds)
         return 0
 
@@ -477,12 +529,3 @@ cdef class Stream(Settler):
 
     cpdef list deleted(self, uint64_t most):
         return self.store.deleted(most)
-
-
-cdef bytes _without_request_info(bytes block):
-    # Servers put this header on; clients may not have it stored.
-    if REQUEST_INFO not in block:
-        return block
-    lines = [line for line in block.split(b"\r\n") if not line.startswith(REQUEST_INFO)]
-    kept = b"\r\n".join(lines)
-    return b"" if kept == b"NATS/1.0\r\n\r\n" else kept

@@ -15,6 +15,7 @@ from millpond.subjects import pytokens
 
 FORBIDDEN_IN_NAMES: Final = set(" \t\r\n\f.*>\\/")
 AGE_MIN_NS: Final = 100_000_000
+MARKER_TTL_MIN_NS: Final = 1_000_000_000
 REPLICAS_MAX: Final = 5
 
 
@@ -23,8 +24,8 @@ def invalid(text: str) -> ApiError:
     return api_error("JSStreamInvalidConfigF", err=text)
 
 
-def with_defaults(config: StreamConfig, window_max_ns: int = 0) -> StreamConfig:
-    """What the server makes of the fields that a request leaves out."""
+def with_defaults(config: StreamConfig, window_max_ns: int = 0, pedantic: bool = False) -> StreamConfig:
+    """What the server makes of the fields that a request leaves out. `pedantic`: what contradicts stays as it is."""
     window = config.duplicate_window
     if window == 0 and config.mirror is None and not config.sources:
         window = limits.DUPLICATE_WINDOW_DEFAULT_NS
@@ -42,6 +43,8 @@ def with_defaults(config: StreamConfig, window_max_ns: int = 0) -> StreamConfig:
             inactive_threshold=max(0, consumer_limits.inactive_threshold),
             max_ack_pending=max(-1, consumer_limits.max_ack_pending),
         )
+    if config.subject_delete_marker_ttl > 0 and not pedantic:
+        config = _with_marker_needs(config)
     return msgspec.structs.replace(
         config,
         subjects=subjects,
@@ -55,6 +58,13 @@ def with_defaults(config: StreamConfig, window_max_ns: int = 0) -> StreamConfig:
         consumer_limits=consumer_limits,
         metadata={key: value for key, value in config.metadata.items() if not key.startswith("_nats.")},
     )
+
+
+def _with_marker_needs(config: StreamConfig) -> StreamConfig:
+    """Markers end by their TTL and roll up what they mark."""
+    if not config.allow_rollup_hdrs:
+        config = msgspec.structs.replace(config, allow_rollup_hdrs=True, deny_purge=False)
+    return msgspec.structs.replace(config, allow_msg_ttl=True)
 
 
 def _unlimited(value: int) -> int:
@@ -117,10 +127,26 @@ def _check_flags(config: StreamConfig) -> None:
             raise invalid("discard new per subject requires discard new policy to be set")
         if config.max_msgs_per_subject <= 0:
             raise invalid("discard new per subject requires max msgs per subject > 0")
+    _check_markers(config)
     if config.mirror_direct and config.mirror is None:
         raise invalid("stream has no mirror but does have mirror direct")
     if config.placement is not None and config.placement.preferred:
         raise invalid("preferred server not permitted in placement")
+
+
+def _check_markers(config: StreamConfig) -> None:
+    if config.subject_delete_marker_ttl < 0:
+        raise invalid("subject delete marker TTL must not be negative")
+    if config.subject_delete_marker_ttl == 0:
+        return
+    if config.subject_delete_marker_ttl < MARKER_TTL_MIN_NS:
+        raise invalid("subject delete marker TTL must be at least 1 second")
+    if not config.allow_msg_ttl:
+        raise invalid("subject delete marker cannot be set if message TTLs are disabled")
+    if not config.allow_rollup_hdrs:
+        raise invalid("subject delete marker cannot be set if roll-ups are disabled")
+    if config.mirror is not None:
+        raise invalid("subject delete markers forbidden on mirrors")
 
 
 def _check_subjects(config: StreamConfig) -> None:
@@ -150,8 +176,6 @@ NOT_YET: Final[dict[str, object]] = {
     "sources": [],
     "subject_transform": None,
     "republish": None,
-    "allow_msg_ttl": False,
-    "subject_delete_marker_ttl": 0,
     "allow_msg_counter": False,
     "allow_atomic": False,
     "allow_msg_schedules": False,
@@ -203,6 +227,8 @@ def check_update(old: StreamConfig, new: StreamConfig) -> None:
         raise invalid("stream configuration update can not cancel deny purge")
     if old.mirror != new.mirror:
         raise api_error("JSStreamMirrorNotUpdatableErr")
+    if old.allow_msg_ttl and not new.allow_msg_ttl:
+        raise invalid("message TTL status can not be disabled")
     if new.persist_mode != old.persist_mode:
         raise invalid("stream configuration update can not change persist mode")
 

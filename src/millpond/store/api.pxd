@@ -47,6 +47,11 @@ cdef class StoreOwner:
     """What a store tells the stream that owns it. Called in the loop's thread."""
     # A message left the store, for whatever reason. `subject` is valid during the call.
     cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len, uint64_t size) except -1
+    # Set by owners that put a marker in the place of a subject's last message when it expires.
+    cdef bint marks_expiry
+    # With marks_expiry: this message, the last of its subject, is about to expire; the owner may append in its
+    # place. False: not now (its record is COLD). The views are valid until the owner appends.
+    cdef bint expiring(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except *
     cdef int committed(self) except -1          # committed_position moved
     cdef int warm(self) except -1               # a COLD read arrived: ask again
     cdef int failed(self, str reason) except -1 # the store can no longer write (sync or disk error)
@@ -97,8 +102,9 @@ cdef class Store:
     cdef bint remove(self, uint64_t stream_seq, bint secure) except *         # False: was not there
     # filters all, below_seq 0 (= all), keep 0 (= none kept). Returns how many went.
     cdef uint64_t purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF
-    # Removes what is older than limits.age_max_ns, oldest first, at most `budget` messages. Returns the wall time
-    # (ns) when the next one falls due, `now_ns` when more is due already, 0 when nothing will.
+    # Removes what has reached its own end, and what is older than limits.age_max_ns (oldest first; not what was
+    # appended with NEVER_EXPIRES). Looks at no more than `budget` messages. Returns the wall time (ns) when the next
+    # one falls due, `now_ns` when there is more to look at already, 0 when nothing will.
     cdef int64_t expire(self, int64_t now_ns, uint32_t budget) except? -1
     cdef int set_limits(self, Limits limits) except -1                         # and enforces them
     # An empty store starts at `first_seq` instead of 1.

@@ -19,6 +19,9 @@ cdef class StoreOwner:
     cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len, uint64_t size) except -1:
         return 0
 
+    cdef bint expiring(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except *:
+        return True
+
     cdef int committed(self) except -1:
         return 0
 
@@ -34,12 +37,17 @@ cdef class RecordingOwner(StoreOwner):
 
     cdef public list told
 
-    def __init__(self):
+    def __init__(self, bint marks_expiry=False):
         self.told = []
+        self.marks_expiry = marks_expiry
 
     cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len, uint64_t size) except -1:
         self.told.append(("removed", stream_seq, subject[:subject_len], size))
         return 0
+
+    cdef bint expiring(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except *:
+        self.told.append(("expiring", stream_seq, subject[:subject_len]))
+        return True
 
     cdef int committed(self) except -1:
         self.told.append(("committed",))

@@ -13,6 +13,7 @@ from millpond.store.api cimport Filters
 from millpond.store.index_core cimport Entry, IndexCore
 from millpond.store.run cimport (
     NO_ROW,
+    SIZE_MASK,
     SUBJECT_MASK,
     Run,
     run_bytes,
@@ -391,7 +392,7 @@ cdef class Index(IndexCore):
                     continue
                 live += 1
                 first = first or seq
-                size += run.size[row]
+                size += run.size[row] & SIZE_MASK
                 id = self._homes[run.home if run.homes == NULL else run.homes[row]].run_id
                 homes[id] = homes.get(id, 0) + 1
                 id = run.subject[row]

@@ -37,6 +37,9 @@ cdef class IndexCore:
     cdef int add(self, uint64_t seq, const char* subject, uint32_t subject_len,
                  uint32_t offset, uint32_t size, int64_t ts_ns) except -1
     cdef bint get(self, uint64_t seq, Entry* out) noexcept
+    # A live message may be marked as one that max_age does not end; the mark goes with the message.
+    cdef int set_lasting(self, uint64_t seq) except -1
+    cdef bint is_lasting(self, uint64_t seq) noexcept
     # Marks it dead; updates subject entry, counters and first_seq. *out describes what went. False: was not live.
     cdef bint remove(self, uint64_t seq, Entry* out) except *
     # After compaction or segment change: the live message `seq` now lives elsewhere. `run_id` was opened before.

@@ -20,8 +20,10 @@ from libc.string cimport memmove
 
 from millpond.store.run cimport (
     DEAD,
+    LASTING,
     NO_HOME,
     NO_ROW,
+    SIZE_MASK,
     SUBJECT_MASK,
     Run,
     run_append,
@@ -104,7 +106,7 @@ cdef class IndexCore:
         cdef uint32_t id = run.subject[row] & SUBJECT_MASK
         out.seq = run_seq(run, row)
         out.run_id = self._homes[run.home if run.homes == NULL else run.homes[row]].run_id
-        out.offset, out.size, out.ts_ns = run.offset[row], run.size[row], run_ts_ns(run, row)
+        out.offset, out.size, out.ts_ns = run.offset[row], run.size[row] & SIZE_MASK, run_ts_ns(run, row)
         out.subject, out.subject_len = self.subjects.text(id), self.subjects.at[id].text_len
 
     cdef bint get(self, uint64_t seq, Entry* out) noexcept:
@@ -114,6 +116,18 @@ cdef class IndexCore:
             return False
         self._describe(run, row, out)
         return True
+
+    cdef int set_lasting(self, uint64_t seq) except -1:
+        cdef uint32_t row
+        cdef Run* run = self._locate(seq, &row)
+        assert run != NULL and run_is_live(run, row), "only live messages last"
+        run.size[row] |= LASTING
+        return 0
+
+    cdef bint is_lasting(self, uint64_t seq) noexcept:
+        cdef uint32_t row
+        cdef Run* run = self._locate(seq, &row)
+        return run != NULL and run_is_live(run, row) and run.size[row] & LASTING != 0
 
     cdef uint64_t _live_after(self, uint64_t seq, int64_t* ts_ns) noexcept:
         """First live sequence > seq and its time; 0 = none."""
@@ -294,6 +308,7 @@ cdef class IndexCore:
         cdef Run* run
         cdef Subject* entry
         assert seq > self.state.last_seq, "sequences only grow"
+        assert size <= SIZE_MASK, "the top bit is the lasting mark"
         assert self._home != NO_HOME, "open_run() comes first"
         ts_ns = max(ts_ns, self.state.last_ts_ns)
         self._tidy()
@@ -351,7 +366,7 @@ cdef class IndexCore:
             entry.last_seq = self._prev_same(seq, id)
             assert entry.first_seq <= entry.last_seq < seq, "a subject with messages has a last one"
         self.state.messages -= 1
-        self.state.bytes -= run.size[row]
+        self.state.bytes -= out.size
         if self.state.messages == 0:
             self.state.first_seq, self.state.first_ts_ns = self.state.last_seq + 1, 0
         elif self.state.first_seq == seq:

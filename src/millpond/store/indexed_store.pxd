@@ -2,11 +2,14 @@
 # and expiry are decided here. A subclass adds append, load, and where the bytes are.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from millpond.store.api cimport Store
+from millpond.store.expiry_heap cimport ExpiryHeap
 from millpond.store.index cimport Entry, Index
 
 cdef class IndexedStore(Store):
     cdef Index index
     cdef bint closed
+    cdef ExpiryHeap expiries         # of messages that end before max_age would end them, or have none
+    cdef uint64_t _lasting_below     # every live message below is one that max_age does not end
     # --- for subclasses ---
     # The message has left the index: give back its bytes, log its removal. Before the owner hears of it.
     cdef int erased(self, const Entry* entry, bint secure) except -1
@@ -23,4 +26,8 @@ cdef class IndexedStore(Store):
     # After an append: evicts the oldest of this subject, then the oldest of all, until the limits hold.
     cdef int enforce(self, const char* subject, uint32_t subject_len) except -1
     cdef int _enforce_totals(self) except -1
+    cdef int64_t _expire_aged(self, int64_t now_ns, uint32_t* budget) except? -1
+    cdef int64_t _expire_own(self, int64_t now_ns, uint32_t* budget) except? -1
+    cdef list _check_expiries(self)
+    cdef bint _may_expire(self, const Entry* entry) except *
     cdef uint64_t _purge_oldest(self, uint64_t below_seq, uint64_t most) except? 0xFFFFFFFFFFFFFFFF

@@ -1,16 +1,21 @@
 """Stores with an index: the questions, the limits, purge and expiry, written once for file and memory.
 
+Expiry: by age in order of sequence, from where the last walk ended, so that messages marked as lasting are passed
+once and not again; by the message's own end from a heap. Both spend one budget.
+
 Order of a removal: the index forgets the message, the subclass gives back its bytes (and logs it), `state` is
 brought up to date, the owner hears of it. So an owner that asks the store within removed() sees it gone.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from millpond.store.api cimport Filters, Limits, Store
+from millpond.store.api cimport NEVER_EXPIRES, Filters, Limits, Store
+from millpond.store.expiry_heap cimport Due, ExpiryHeap
 from millpond.store.index cimport Entry, Index
 
 cdef enum:
     NS_PER_MS = 1_000_000
+    SWEEP_ENTRIES = 3                # per change
 
 cdef uint64_t EVERYTHING = 0xFFFFFFFFFFFFFFFF
 
@@ -20,6 +25,7 @@ cdef class IndexedStore(Store):
 
     def __cinit__(self):
         self.index = Index()
+        self.expiries = ExpiryHeap()
         self.state = self.index.state
         self.failure = ""
 
@@ -53,12 +59,16 @@ cdef class IndexedStore(Store):
             return False
         self.erased(&entry, secure)
         self.refresh()
+        self.expiries.sweep(self.index, SWEEP_ENTRIES)
         if self.owner is not None:
             self.owner.removed(stream_seq, entry.subject, entry.subject_len, entry.size)
         return True
 
     cdef int note_expiry(self, uint64_t stream_seq, int64_t expires_ns) except -1:
-        raise NotImplementedError("messages with an expiry of their own")
+        if expires_ns == NEVER_EXPIRES:
+            return self.index.set_lasting(stream_seq)
+        self.expiries.sweep(self.index, SWEEP_ENTRIES)
+        return self.expiries.push(stream_seq, expires_ns)
 
     cdef int enforce(self, const char* subject, uint32_t subject_len) except -1:
         if self.limits.per_subject_max:
@@ -149,22 +159,62 @@ cdef class IndexedStore(Store):
         return gone
 
     cdef int64_t expire(self, int64_t now_ns, uint32_t budget) except? -1:
-        cdef int64_t due_ns, ts_ns
-        cdef Entry entry
+        cdef int64_t aged_ns, own_ns
         assert not self.closed
+        aged_ns = self._expire_aged(now_ns, &budget)
+        own_ns = self._expire_own(now_ns, &budget)
+        return min(aged_ns, own_ns) if aged_ns and own_ns else aged_ns or own_ns
+
+    cdef int64_t _expire_aged(self, int64_t now_ns, uint32_t* budget) except? -1:
+        cdef int64_t due_ns, ts_ns
+        cdef uint64_t seq
+        cdef Entry entry
         if self.limits.age_max_ns == 0:
             return 0
-        while self.index.get(self.state.first_seq, &entry):
-            ts_ns = entry.ts_ns + NS_PER_MS        # never early when the exact time is not at hand
-            self.exact_ts(&entry, &ts_ns)
-            due_ns = ts_ns + self.limits.age_max_ns
-            if due_ns > now_ns:
-                return due_ns
-            if budget == 0:
-                return now_ns
-            budget -= 1
-            self.drop(entry.seq, False)
+        seq = self.index.next_live(self._lasting_below)
+        while self.index.get(seq, &entry):
+            if self.index.is_lasting(seq):
+                if budget[0] == 0:
+                    return now_ns
+                self._lasting_below = seq + 1
+            else:
+                ts_ns = entry.ts_ns + NS_PER_MS    # never early when the exact time is not at hand
+                self.exact_ts(&entry, &ts_ns)
+                due_ns = ts_ns + self.limits.age_max_ns
+                if due_ns > now_ns:
+                    return due_ns
+                if budget[0] == 0 or not self._may_expire(&entry):
+                    return now_ns
+                self.drop(seq, False)
+            budget[0] -= 1
+            seq = self.index.next_live(seq + 1)
         return 0
+
+    cdef int64_t _expire_own(self, int64_t now_ns, uint32_t* budget) except? -1:
+        cdef Due due
+        cdef bint live
+        cdef Entry entry
+        while self.expiries.count:
+            due = self.expiries.first()
+            live = self.index.get(due.seq, &entry)
+            if live and due.expires_ns > now_ns:
+                return due.expires_ns
+            if budget[0] == 0 or (live and not self._may_expire(&entry)):
+                return now_ns
+            budget[0] -= 1
+            if live:
+                self.drop(due.seq, False)          # sweeping may take the entry away
+            if self.expiries.count and self.expiries.first().seq == due.seq:
+                self.expiries.pop()
+        return 0
+
+    cdef bint _may_expire(self, const Entry* entry) except *:
+        """The owner hears of a subject's end before it comes, and may put a message in the place of the last."""
+        if self.owner is None or not self.owner.marks_expiry:
+            return True
+        if self.index.count_for(entry.subject, entry.subject_len) > 1:
+            return True
+        return self.owner.expiring(entry.seq, entry.subject, entry.subject_len)
 
     cdef int set_limits(self, Limits limits) except -1:
         cdef uint32_t id
@@ -190,4 +240,13 @@ cdef class IndexedStore(Store):
             wrong.append(f"state {self.state} is not the index's {self.index.state}")
         if self.committed_position > self.position or self.committed_seq > self.state.last_seq:
             wrong.append("more is committed than there is")
+        return wrong + self._check_expiries()
+
+    cdef list _check_expiries(self):
+        cdef list wrong = self.expiries.check()
+        cdef uint64_t seq = self.index.next_live(0)
+        while 0 < seq < self._lasting_below:
+            if not self.index.is_lasting(seq):
+                wrong.append(f"message {seq} is passed over by expiry, and not lasting")
+            seq = self.index.next_live(seq + 1)
         return wrong

@@ -13,6 +13,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from millpond.store.api cimport FOUND, MISSING, Load, Record, StoreOwner
+from millpond.store.expiry_heap cimport ExpiryHeap
 from millpond.store.index cimport Entry, Index
 from millpond.wire.message cimport Msg
 
@@ -233,7 +234,7 @@ cdef class MemoryStore(IndexedStore):
         self._blocks, self._blocks_count, self._blocks_max, self._newest = NULL, 0, 0, NO_BLOCK
         self._free, self._sparse = [], set()
         self._block_bytes, self._live_bytes = 0, 0
-        self.index = Index()
+        self.index, self.expiries = Index(), ExpiryHeap()
         self.state = self.index.state
         self.committed_seq = 0
         return 0
@@ -243,6 +244,7 @@ cdef class MemoryStore(IndexedStore):
 
     cpdef dict memory(self):
         return {"index": self.index.memory_bytes(), "subjects": self.index.subject_bytes(),
+                "expiry": self.expiries.memory_bytes(),
                 "buffers": self._block_bytes + self._blocks_max * sizeof(Block)}
 
     cpdef list check(self):

@@ -6,6 +6,8 @@ cdef enum:
     NO_ROW = 0xFFFFFFFF
     DEAD = 0x80000000                # mark in the subject column
     SUBJECT_MASK = 0x7FFFFFFF
+    LASTING = 0x80000000             # mark in the size column: max_age does not end this message
+    SIZE_MASK = 0x7FFFFFFF
 
 cdef struct Run:
     uint64_t base                    # sequence of row 0 when dense
@@ -19,7 +21,7 @@ cdef struct Run:
     uint32_t* offset
     uint32_t* link                   # distance to the next message of the same subject; 0 = not known
     uint32_t* age_ms
-    uint32_t* size
+    uint32_t* size                   # accounted bytes, or those | LASTING
     uint32_t* rel                    # NULL: dense, row = seq - base; else ascending seq - base
     uint32_t* homes                  # NULL: all in `home`; own allocation
 

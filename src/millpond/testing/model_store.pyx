@@ -1,13 +1,13 @@
 """A store for tests: slow, obvious, in memory, with commits and cold reads on demand.
 
-Rows are (sequence, subject, header block, body, ts_ns) in a plain list. Nothing is committed until
+Rows are (sequence, subject, header block, body, ts_ns, expires_ns) in a plain list. Nothing is committed until
 `commit_now()`; a sequence in `cold` is COLD until `warm_up()`; `fail_next` makes the next append raise.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from millpond.broker.turn cimport Turn
-from millpond.store.api cimport COLD, FOUND, MISSING, Filters, Limits, Load, Record, Store
+from millpond.store.api cimport COLD, FOUND, MISSING, NEVER_EXPIRES, Filters, Limits, Load, Record, Store
 from millpond.wire.message cimport Msg
 
 from millpond.base.errors import StoreError
@@ -88,7 +88,7 @@ cdef class ModelStore(Store):
         self.state.last_ts_ns = ts_ns
         self.rows.append((
             self.state.last_seq, msg.subject[:msg.subject_len], msg.hdr[:msg.hdr_len],
-            msg.body[:msg.body_len], ts_ns,
+            msg.body[:msg.body_len], ts_ns, expires_ns,
         ))
         self.position += 1
         self._count()
@@ -168,13 +168,25 @@ cdef class ModelStore(Store):
             self._drop(row)
         return len(doomed)
 
+    cdef list _ends(self):
+        """[(time, row)], soonest first."""
+        cdef int64_t age_ns = self.limits.age_max_ns
+        aged = [(row[4] + age_ns, row) for row in self.rows if age_ns and row[5] != NEVER_EXPIRES]
+        return sorted(aged + [(row[5], row) for row in self.rows if row[5] > 0])
+
     cdef int64_t expire(self, int64_t now_ns, uint32_t budget) except? -1:
-        while self.rows and self.limits.age_max_ns and self.rows[0][4] + self.limits.age_max_ns <= now_ns:
-            if budget == 0:
+        cdef bytes subject
+        while (ends := self._ends()) and ends[0][0] <= now_ns:
+            row = ends[0][1]
+            subject = row[1]
+            last = len([other for other in self.rows if other[1] == subject]) == 1
+            if budget == 0 or (last and self.owner.marks_expiry and not self.owner.expiring(
+                    row[0], <const char*>subject, <uint32_t>len(subject))):
                 return now_ns
             budget -= 1
-            self._drop(self.rows[0])
-        return self.rows[0][4] + self.limits.age_max_ns if self.rows and self.limits.age_max_ns else 0
+            if row in self.rows:
+                self._drop(row)
+        return ends[0][0] if ends else 0
 
     cdef int set_limits(self, Limits limits) except -1:
         self.limits = limits

@@ -65,6 +65,20 @@ cdef int64_t parse_decimal(const char* s, uint32_t n) noexcept nogil:
     return value
 
 
+def without(bytes block, bytes key):
+    """The block less every header with this key; b"" when none is left."""
+    if key not in block:
+        return block
+    version, *lines = block.split(b"\r\n")
+    kept = b"\r\n".join([version, *(line for line in lines if not line.startswith(key + b":"))])
+    return kept if len(kept) > len(b"NATS/1.0\r\n\r\n") else b""
+
+
+def with_last(bytes block, bytes key, bytes value):
+    """The block with one more header at its end; b"" is a block without headers."""
+    return (block[:-2] or b"NATS/1.0\r\n") + key + b": " + value + b"\r\n\r\n"
+
+
 def find_value(bytes block, bytes key):
     """The first value of `key` in a header block, or None."""
     cdef const char* value = NULL

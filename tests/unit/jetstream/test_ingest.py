@@ -19,6 +19,7 @@ REFUSALS: list[tuple[dict[str, str], int, int, str]] = [
      "missing sequence for expected last sequence per subject"),
     ({"Nats_Rollup": "bad"}, 500, 10111, 'rollup value invalid: "bad"'),
     ({"Nats_TTL": "5"}, 400, 10166, "per-message TTL is disabled"),
+    ({"Nats_TTL": "x"}, 400, 10165, "invalid per-message TTL"),
     ({"Nats_Incr": "+5"}, 400, 10168, "message counters is disabled"),
     ({"Nats_Batch_Id": "b", "Nats_Batch_Sequence": "1"}, 400, 10174, "atomic publish is disabled"),
     ({"Nats_Schedule": "@every 1s"}, 400, 10188, "message schedules is disabled"),

@@ -44,7 +44,7 @@ class StreamApi:
             raise api_error("JSStreamMismatchErr")
         config = stream_from_request(body)
         stream_rules.check_name(config.name)
-        return stream_rules.with_defaults(config)
+        return stream_rules.with_defaults(config, pedantic=body.get("pedantic", False))
 
     def create(self, request: Request) -> None:
         config = self._asked(request)
@@ -66,8 +66,8 @@ class StreamApi:
             stream_rules.check(config)
             raise api_error("JSStreamNotFoundErr")
         config = stream_rules.sealed_form(config)
-        stream_rules.check_update(stream.config, config)
         stream_rules.check(config)
+        stream_rules.check_update(stream.config, config)
         stream_rules.check_overlap(config, self._engine.configs())
         self._engine.update_stream(stream, config, lambda: request.ok(**self.described(stream)))
 
@@ -81,8 +81,9 @@ class StreamApi:
         subjects: dict[str, int] | None = None
         if body.get("subjects_filter"):
             rows = sorted(stream.subjects(body["subjects_filter"].encode()))
-            shown, paging = page(rows, body.get("offset", 0), limits.API_SUBJECTS_PAGE)
-            subjects = {subject.decode("utf-8", "replace"): count for subject, count in shown}
+            if rows:
+                shown, paging = page(rows, body.get("offset", 0), limits.API_SUBJECTS_PAGE)
+                subjects = {subject.decode("utf-8", "replace"): count for subject, count in shown}
         deleted = stream.deleted(DELETED_DETAILS_MAX) if body.get("deleted_details") else []
         described = self.described(stream, subjects, deleted)
         now = described.pop("ts")

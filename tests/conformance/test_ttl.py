@@ -1,0 +1,18 @@
+"""Message TTLs and delete markers: both servers answer the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from . import scenarios_ttl as ttl
+
+SCENARIOS = [
+    ttl.ttl_texts, ttl.ttl_configurations, ttl.ttl_ends, ttl.markers_of_age, ttl.markers_of_ttl,
+    ttl.deletes_leave_no_marker,
+]
+pytestmark = pytest.mark.reference
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_same_answers(compare, scenario):
+    compare(scenario)
