@@ -147,16 +147,15 @@ cdef class Ingest:
         return None
 
     cdef object _room(self, const Msg* msg, Store store):
-        """Discard new: a subject at its own limit only replaces, so the stream's limits let it pass."""
-        cdef bint full = (self.per_subject_max > 0 and
-                          <int64_t>store.count_for(msg.subject, msg.subject_len) >= self.per_subject_max)
-        if full and self.new_per_subject and self.rollup == ROLLUP_NONE:
+        """Discard new: a subject at its own limit replaces its oldest, which must give enough room."""
+        cdef uint64_t size = store.message_size(msg.subject_len, msg.hdr_len, msg.body_len)
+        cdef bint replaces = (self.per_subject_max > 0 and
+                              <int64_t>store.count_for(msg.subject, msg.subject_len) >= self.per_subject_max)
+        if replaces and self.new_per_subject and self.rollup == ROLLUP_NONE:
             return api_error("JSStreamStoreFailedF", err="maximum messages per subject exceeded")
-        if full:
-            return None
-        if self.messages_max > 0 and <int64_t>store.state.messages >= self.messages_max:
+        if self.messages_max > 0 and <int64_t>store.state.messages >= self.messages_max and not replaces:
             return api_error("JSStreamStoreFailedF", err="maximum messages exceeded")
-        if self.bytes_max > 0 and <int64_t>(store.state.bytes + store.message_size(
-                msg.subject_len, msg.hdr_len, msg.body_len)) > self.bytes_max:
+        if self.bytes_max > 0 and <int64_t>(store.state.bytes + size) > self.bytes_max and (
+                not replaces or store.oldest_size(msg.subject, msg.subject_len) < size):
             return api_error("JSStreamStoreFailedF", err="maximum bytes exceeded")
         return None

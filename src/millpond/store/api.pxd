@@ -88,6 +88,7 @@ cdef class Store:
     cdef uint64_t count_match(self, uint64_t from_seq, Filters filters) noexcept # live >= from_seq under the filters
     cdef uint64_t last_for(self, const char* subject, uint32_t subject_len) noexcept      # literal
     cdef uint64_t count_for(self, const char* subject, uint32_t subject_len) noexcept     # literal
+    cdef uint64_t oldest_size(self, const char* subject, uint32_t subject_len) noexcept   # literal; message_size of its first
     cdef uint64_t last_match(self, Filters filters, uint64_t up_to_seq) noexcept  # highest live <= up_to_seq (0: any)
     cdef uint64_t seq_at_time(self, int64_t ts_ns) noexcept                   # first live with ts >= ts_ns; last_seq + 1 if none
     # [(subject, live messages)] under the filters, in subject order of first arrival.

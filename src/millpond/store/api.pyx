@@ -131,6 +131,9 @@ cdef class Store:
     cdef uint64_t count_for(self, const char* subject, uint32_t subject_len) noexcept:
         return 0
 
+    cdef uint64_t oldest_size(self, const char* subject, uint32_t subject_len) noexcept:
+        return 0
+
     cdef uint64_t last_match(self, Filters filters, uint64_t up_to_seq) noexcept:
         return 0
 

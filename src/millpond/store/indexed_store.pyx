@@ -105,6 +105,10 @@ cdef class IndexedStore(Store):
     cdef uint64_t count_for(self, const char* subject, uint32_t subject_len) noexcept:
         return self.index.count_for(subject, subject_len)
 
+    cdef uint64_t oldest_size(self, const char* subject, uint32_t subject_len) noexcept:
+        cdef Entry entry
+        return entry.size if self.index.get(self.index.first_for(subject, subject_len), &entry) else 0
+
     cdef uint64_t last_match(self, Filters filters, uint64_t up_to_seq) noexcept:
         return self.index.last_match(filters, up_to_seq)
 

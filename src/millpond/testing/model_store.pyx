@@ -132,6 +132,10 @@ cdef class ModelStore(Store):
     cdef uint64_t count_for(self, const char* subject, uint32_t subject_len) noexcept:
         return len([row for row in self.rows if row[1] == subject[:subject_len]])
 
+    cdef uint64_t oldest_size(self, const char* subject, uint32_t subject_len) noexcept:
+        mine = [16 + len(row[1]) + len(row[2]) + len(row[3]) for row in self.rows if row[1] == subject[:subject_len]]
+        return mine[0] if mine else 0
+
     cdef uint64_t last_match(self, Filters filters, uint64_t up_to_seq) noexcept:
         return max([row[0] for row in self._under(filters) if not up_to_seq or row[0] <= up_to_seq], default=0)
 
