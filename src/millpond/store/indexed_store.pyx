@@ -164,9 +164,13 @@ cdef class IndexedStore(Store):
 
     cdef int64_t expire(self, int64_t now_ns, uint32_t budget) except? -1:
         cdef int64_t aged_ns, own_ns
+        cdef uint64_t messages
         assert not self.closed
         aged_ns = self._expire_aged(now_ns, &budget)
+        messages = self.state.messages
         own_ns = self._expire_own(now_ns, &budget)
+        if self.state.messages != messages:        # perhaps the one that aged_ns speaks of
+            aged_ns = self._expire_aged(now_ns, &budget)
         return min(aged_ns, own_ns) if aged_ns and own_ns else aged_ns or own_ns
 
     cdef int64_t _expire_aged(self, int64_t now_ns, uint32_t* budget) except? -1:
