@@ -63,8 +63,8 @@ class Target:
         )
         store = ["-js", "-sd", str(self.root / "store")] if self.jetstream else []
         return [
-            *head, "-a", "127.0.0.1", "-p", "-1", "-m", "-1", "-n", "conformance",
-            "--ports_file_dir", str(self.root), *store, *self.flags,
+            *head, "-a", "127.0.0.1", "-p", "-1", *(("-m", "-1") if self.kind == REFERENCE else ()),
+            "-n", "conformance", "--ports_file_dir", str(self.root), *store, *self.flags,
         ]
 
     def start(self) -> Target:
