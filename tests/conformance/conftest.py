@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from .compare import Scenario, differences, record
-from .known import KNOWN
+from .known import BEING_BUILT, KNOWN
 from .target import MILLPOND, REFERENCE, Target, why_missing
 
-# The comparison with Millpond is asked for by name until `millpond serve` offers JetStream.
-DEFAULT_TARGET = REFERENCE
+DEFAULT_TARGET = "both"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,6 +75,8 @@ def compare(pair: tuple[Target, Target]) -> Callable[[Scenario], None]:
 
     def run(scenario: Scenario) -> None:
         reference, other = pair
+        if other.kind != REFERENCE and KNOWN.get(scenario.__name__) in BEING_BUILT:
+            pytest.xfail(f"docs/differences.md {KNOWN[scenario.__name__]}")
         diff = differences(record(reference, scenario, is_truth=True), record(other, scenario))
         known = KNOWN.get(scenario.__name__) if other.kind != REFERENCE else None
         if known is None:

@@ -2,5 +2,21 @@
 
 from __future__ import annotations
 
+BEING_BUILT = frozenset({"file-storage"})
+"""Rows of parts that are not there yet: their scenarios are not run on Millpond, since each step would time out."""
+
 # scenario function name -> row id (the first column of the table)
-KNOWN: dict[str, str] = {}
+KNOWN: dict[str, str] = {
+    "line_end_as_argument": "line-ends",
+    "carriage_return_inside": "line-ends",
+    "message_from_client": "client-hmsg",
+    "size_digits": "size-digits",
+    "info_from_client": "client-info",
+    "deep_connect": "deep-connect",
+    **dict.fromkeys((
+        "consumer_life", "consumer_refusals", "pull_statuses", "pull_waiting", "acks", "redelivery", "deliver_policies",
+        "push_delivery", "replay_original", "stream_life", "stream_every_field", "stream_refusals", "stream_names",
+        "stream_updates", "purge_forms", "publish_headers", "limits", "byte_accounting", "direct_gets", "api_edges",
+        "advisories",
+    ), "file-storage"),
+}  # fmt: skip

@@ -16,7 +16,7 @@ import argparse
 import random
 import time
 
-from millpond.wire.parser import parse_one
+from millpond.wire.parser import FrameReader
 
 SEEDS = [
     b"PUB a 5\r\nhello\r\n",
@@ -28,26 +28,12 @@ SEEDS = [
     b"PING\r\nPONG\r\n+OK\r\nINFO {}\r\n",
     b"-ERR 'x'\r\n",
 ]
-ENDS = {"bad_op", "bad_control_line", "bad_payload", "bad_argument", "bad_header", "peer_error"}
 
 
 def run(chunks: list[bytes]) -> list[object]:
     """Every frame of the chunks, up to the first error."""
-    found: list[object] = []
-    held = b""
-    for chunk in chunks:
-        held += chunk
-        while held:
-            op, taken, fields = parse_one(held, control_line_max=64, payload_max=256)
-            assert taken <= len(held), (op, taken, held)
-            if op in ENDS:
-                return [*found, op]
-            if op == "need_more":
-                break
-            assert taken > 0, (op, held)
-            found.append((op, fields))
-            held = held[taken:]
-    return found
+    reader = FrameReader(control_line_max=64, payload_max=256)
+    return [frame for chunk in chunks for frame in reader.feed(chunk)]
 
 
 def mutate(rng: random.Random) -> bytes:

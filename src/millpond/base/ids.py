@@ -10,6 +10,8 @@ from typing import Final
 ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SERVER_PREFIX: Final = 13 << 3
 """The nkey prefix byte of servers: the encoded key begins with 'N' (ADR-1 nkeys)."""
+CURVE_PREFIX: Final = 23 << 3
+"""The nkey prefix byte of x25519 keys: 'X'."""
 
 
 def nuid() -> str:
@@ -31,8 +33,34 @@ def _crc16(data: bytes) -> int:
     return crc & 0xFFFF
 
 
-def server_id() -> str:
-    """A fresh server id in the form of a public nkey: 56 characters, the first one 'N'."""
-    raw = bytes([SERVER_PREFIX]) + secrets.token_bytes(32)
+def _encode_key(prefix: int, key: bytes) -> str:
+    raw = bytes([prefix]) + key
     raw += _crc16(raw).to_bytes(2, "little")
     return base64.b32encode(raw).decode().rstrip("=")
+
+
+def server_id() -> str:
+    """A fresh server id in the form of a public nkey: 56 characters, the first one 'N'."""
+    return _encode_key(SERVER_PREFIX, secrets.token_bytes(32))
+
+
+def curve_key(secret: bytes) -> str:
+    """The public x25519 key of 32 secret bytes: 56 characters, the first one 'X'."""
+    return _encode_key(CURVE_PREFIX, _x25519_base(secret))
+
+
+def _x25519_base(secret: bytes) -> bytes:
+    """RFC 7748, section 5: the u coordinate of `secret` times the base point. Not in constant time: once a start."""
+    p = 2**255 - 19
+    scalar = int.from_bytes(secret, "little") & ~7 & (2**255 - 1) | 2**254
+    x1, x2, z2, x3, z3 = 9, 1, 0, 9, 1
+    for bit in reversed(range(255)):
+        if scalar >> bit & 1:
+            x2, z2, x3, z3 = x3, z3, x2, z2
+        a, b, c, d = x2 + z2, x2 - z2, x3 + z3, x3 - z3
+        aa, bb, da, cb = a * a % p, b * b % p, d * a % p, c * b % p
+        x3, z3 = (da + cb) ** 2 % p, x1 * (da - cb) ** 2 % p
+        x2, z2 = aa * bb % p, (aa - bb) * (aa + 121665 * (aa - bb)) % p
+        if scalar >> bit & 1:
+            x2, z2, x3, z3 = x3, z3, x2, z2
+    return (x2 * pow(z2, p - 2, p) % p).to_bytes(32, "little")

@@ -24,6 +24,7 @@ cdef class Broker:
     cdef readonly object closed              # deque[ConnectionInfo], newest last
     cdef readonly dict info                  # what every INFO says
     cdef readonly str server_id
+    cdef readonly str xkey                   # nobody encrypts to us yet: its secret half is not kept
     cdef readonly str server_name
     cdef readonly int64_t started_ns
     cdef Counters counters

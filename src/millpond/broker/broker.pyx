@@ -1,12 +1,13 @@
 """What all connections of one server share."""
 
+import secrets
 from collections import deque
 
 from libc.stdint cimport uint64_t
 
 from millpond.accounts.authenticate import Authenticator
 from millpond.base import limits
-from millpond.base.ids import server_id
+from millpond.base.ids import curve_key, server_id
 
 VERSION = "2.15.1"
 """Clients gate features on this: the nats-server release whose behaviour we have."""
@@ -24,6 +25,7 @@ cdef class Broker:
         self.sessions = {}
         self.closed = deque(maxlen=options.max_closed_clients)
         self.server_id = server_id()
+        self.xkey = curve_key(secrets.token_bytes(32))
         self.server_name = options.server_name or self.server_id
         self.started_ns = clock.wall_ns
         self.control_line_max = options.max_control_line
@@ -62,12 +64,13 @@ cdef class Broker:
         info = dict(self.info)
         info["client_id"] = cid
         info["client_ip"] = ip
+        if self.options.jetstream is not None and self.options.jetstream.domain:
+            info["domain"] = self.options.jetstream.domain
         if second:
             info["connect_info"] = True
             info["remote_account"] = "$G"
-        if self.options.jetstream is not None and self.options.jetstream.domain:
-            info["domain"] = self.options.jetstream.domain
         info["api_lvl"] = limits.API_LEVEL
+        info["xkey"] = self.xkey
         return info
 
     cdef uint64_t next_cid(self) noexcept:

@@ -5,7 +5,7 @@ from millpond.broker.outbox cimport Channel, Outbox
 from millpond.broker.sink cimport Sink, Subscription
 from millpond.broker.timers cimport Timer
 from millpond.wire.message cimport Msg
-from millpond.wire.parser cimport Frame
+from millpond.wire.parser cimport Frame, Verb
 
 cdef enum State:
     FRESH            # nothing but INFO was sent
@@ -18,6 +18,7 @@ cdef class Session(Sink):
     cdef Outbox outbox
     cdef Channel channel
     cdef State state
+    cdef Verb held                   # of a line that has not ended
     cdef readonly bint connected     # a CONNECT was accepted
     cdef bint verbose, pedantic, echo, headers, no_responders
     cdef bint info_sent_twice
@@ -29,7 +30,7 @@ cdef class Session(Sink):
     cdef uint64_t in_msgs, in_bytes, out_msgs, out_bytes, stalls
     cdef int64_t started_ns, active_ns, rtt_ns, rtt_taken_ns, pinged_ns
     cdef int pings_out
-    cdef bint heard                  # traffic since the last ping timer
+    cdef bint heard                  # since the last ping timer: messages, subscriptions, PING (but no PONG)
     cdef readonly bint stalled       # reading is paused for a moment
     cdef Timer ping_timer, auth_timer, stall_timer
 
@@ -46,6 +47,7 @@ cdef class Session(Sink):
     cdef int _subscribe(self, Frame* frame) except -1
     cdef int _unsubscribe(self, Frame* frame) except -1
     cdef int _connect(self, Frame* frame) except -1
+    cdef int _info(self, Frame* frame) except -1
     cdef int _ping(self) except -1
     cdef int _pong(self) except -1
     cdef int _drop(self, Subscription sub) except -1
@@ -53,4 +55,5 @@ cdef class Session(Sink):
     cdef int _error(self, str text) except -1
     cdef int _violation(self, int op) except -1
     cdef int _stall(self) except -1
+    cdef int _arm_first_ping(self) except -1
     cdef int _ping_due(self, int64_t now_ns) except -1

@@ -12,7 +12,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.dict cimport PyDict_GetItem
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.ref cimport PyObject
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 from millpond.broker.sink cimport Sink, Subscription
 from millpond.subjects cimport tokens
@@ -22,12 +22,16 @@ from millpond.wire.encoder cimport encode_msg
 
 from millpond.base import limits
 from millpond.broker.connection_info import ConnectionInfo
-from millpond.wire.handshake import decode_connect, encode_info
+from millpond.wire.handshake import check_info, decode_connect, encode_info
+from millpond.wire.quote import quote
 
 log = logging.getLogger("millpond")
 
 cdef enum:
     STALL_NS = 5_000_000
+
+NO_MORE_OUTPUT = frozenset(("Read Error", "Write Error", "Slow Consumer (Pending Bytes)", "Slow Consumer (Write Deadline)"))
+"""Reasons that say the peer takes nothing."""
 
 cdef int64_t FIRST_PING_NS = limits.FIRST_PING_NS
 cdef int64_t RTT_INTERVAL_NS = limits.RTT_INTERVAL_NS
@@ -88,13 +92,12 @@ cdef class Session(Sink):
         cdef Broker broker = self.broker
         broker.counters.total_connections += 1
         self._send(encode_info(broker.info_for(self.cid, self.ip)))
-        if len(broker.sessions) >= broker.options.max_connections:
+        if broker.options.max_connections < 0 or 0 < broker.options.max_connections <= len(broker.sessions):
             return self.close("Maximum Connections Exceeded", "maximum connections exceeded")
         broker.sessions[self.cid] = self
         if broker.auth_required:
             broker.turn.timers.arm(self.auth_timer, broker.clock.mono_ns + <int64_t>broker.options.auth_timeout_ns)
-        broker.turn.timers.arm(self.ping_timer, broker.clock.mono_ns
-                               + min(FIRST_PING_NS, <int64_t>broker.options.ping_interval_ns))
+        broker.turn.timers.arm(self.ping_timer, broker.clock.mono_ns + <int64_t>broker.options.ping_interval_ns)
         return 0
 
     # --- in ---
@@ -103,27 +106,26 @@ cdef class Session(Sink):
         cdef size_t used = 0, took
         cdef parser.Frame frame
         cdef Broker broker = self.broker
-        cdef uint32_t line_max
         need[0] = 0
-        self.heard = True
-        self.active_ns = broker.clock.wall_ns
         while used < n and self.state != CLOSED and not self.stalled:
-            took = parser.parse(data + used, n - used, broker.control_line_max, broker.payload_max,
-                                self.headers, &frame)
-            if took == 0:
-                if frame.op == parser.NEED_MORE:
-                    need[0] = frame.need
-                else:
-                    self._violation(frame.op)
+            if (self.state == FRESH and broker.auth_required and self.held.op == parser.NEED_MORE
+                    and data[used] != b"C" and data[used] != b"c"):
+                self._refuse()
                 break
+            took = parser.parse(data + used, n - used, broker.control_line_max, broker.payload_max,
+                                self.headers, &self.held, &frame)
             used += took
+            if frame.op == parser.NEED_MORE:
+                need[0] = frame.need
+                break
+            if frame.op >= parser.BAD_OP:
+                self._violation(frame.op)
+                break
             self._frame(&frame)
         return used
 
     cdef int _frame(self, parser.Frame* frame) except -1:
         if self.state == FRESH and frame.op != parser.CONNECT:
-            if self.broker.auth_required:
-                return self._refuse()
             self.state = READY
         if frame.op == parser.PUB:
             return self._publish(frame)
@@ -137,13 +139,13 @@ cdef class Session(Sink):
             return self._pong()
         if frame.op == parser.CONNECT:
             return self._connect(frame)
+        if frame.op == parser.INFO:
+            return self._info(frame)
         if frame.op == parser.PEER_ERROR:
             return self.close("Parse Error")
         return 0
 
     cdef int _violation(self, int op) except -1:
-        if self.state == FRESH and self.broker.auth_required and op != parser.BAD_CONTROL_LINE:
-            return self._refuse()
         if op == parser.BAD_CONTROL_LINE:
             return self.close("Maximum Control Line Exceeded", "maximum control line exceeded")
         if op == parser.BAD_PAYLOAD:
@@ -176,9 +178,9 @@ cdef class Session(Sink):
         self.connected = True
         self.connect = connect
         self.user = user
-        if not self.rtt_ns:
-            self.rtt_ns = max(1, self.broker.clock.wall_ns - self.started_ns)
-            self.rtt_taken_ns = self.broker.clock.mono_ns
+        self.active_ns = self.broker.clock.wall_ns
+        self.rtt_ns = max(1, self.active_ns - self.started_ns)
+        self._arm_first_ping()
         self.verbose, self.pedantic, self.echo = connect.verbose, connect.pedantic, connect.echo
         self.headers = connect.headers and self.broker.headers
         self.no_responders = connect.no_responders
@@ -190,11 +192,13 @@ cdef class Session(Sink):
         cdef parser.Msg* msg = &frame.msg
         cdef Broker broker = self.broker
         cdef uint32_t size = msg.hdr_len + msg.body_len
+        self.heard = True
+        self.active_ns = broker.clock.wall_ns
         self.in_msgs += 1
         self.in_bytes += size
         broker.counters.in_msgs += 1
         broker.counters.in_bytes += size
-        if self.pedantic and not tokens.is_valid_subject(msg.subject, msg.subject_len):
+        if self.pedantic and not tokens.is_publishable(msg.subject, msg.subject_len):
             self._error("Invalid Publish Subject")
         if (msg.subject[0] == b"$" or msg.subject[0] == b"_" or msg.reply_len) and self._reserved(msg):
             return 0
@@ -209,15 +213,16 @@ cdef class Session(Sink):
         """Subjects and replies that only servers may use (reference 01, CORE-25). 1: refused."""
         cdef const char* s = msg.subject
         cdef const char* r = msg.reply
-        if ((msg.subject_len >= 5 and memcmp(s, b"_GR_.", 5) == 0)
-                or (msg.subject_len >= 4 and memcmp(s, b"$GR.", 4) == 0)
+        if ((msg.subject_len > 5 and memcmp(s, b"_GR_.", 5) == 0)
+                or (msg.subject_len > 4 and memcmp(s, b"$GR.", 4) == 0)
                 or (msg.subject_len >= 5 and memcmp(s, b"$NRG.", 5) == 0)):
-            self._error('Permissions Violation for Publish to "%s"' % s[:msg.subject_len].decode("utf-8", "replace"))
+            self._error("Permissions Violation for Publish to " + quote(s[:msg.subject_len]))
             return 1
         if ((msg.reply_len >= 4 and memcmp(r, b"_R_.", 4) == 0)
-                or (msg.reply_len >= 5 and memcmp(r, b"_GR_.", 5) == 0)
-                or (msg.reply_len >= 8 and memcmp(r, b"$JS.ACK.", 8) == 0)):
-            self._error('Permissions Violation for Publish with Reply of "%s"' % r[:msg.reply_len].decode("utf-8", "replace"))
+                or (msg.reply_len > 5 and memcmp(r, b"_GR_.", 5) == 0)
+                or (msg.reply_len > 4 and memcmp(r, b"$GR.", 4) == 0)
+                or (msg.reply_len > 8 and memcmp(r, b"$JS.ACK.", 8) == 0)):
+            self._error("Permissions Violation for Publish with Reply of " + quote(r[:msg.reply_len]))
             return 1
         return 0
 
@@ -244,17 +249,17 @@ cdef class Session(Sink):
         cdef bytes subject, queue
         cdef Subscription sub
         options = self.broker.options
+        self.heard = True
+        self.active_ns = self.broker.clock.wall_ns
         subject = PyBytes_FromStringAndSize(frame.msg.subject, frame.msg.subject_len)
         if frame.queue_len == 5 and memcmp(frame.queue, b"_sys_", 5) == 0:
-            text = subject.decode("utf-8", "replace")
-            return self._error(f'Permissions Violation for Subscription to "{text}" using queue "_sys_"')
+            return self._error(f'Permissions Violation for Subscription to {quote(subject)} using queue "_sys_"')
         if options.max_sub_tokens and tokens.token_count(frame.msg.subject, frame.msg.subject_len) > options.max_sub_tokens:
-            text = subject.decode("utf-8", "replace")
-            return self._error(f'Permissions Violation for Subscription to "{text}", too many tokens')
+            return self._error(f"Permissions Violation for Subscription to {quote(subject)}, too many tokens")
         if options.max_subscriptions and len(self.subs) >= options.max_subscriptions:
             return self._error("maximum subscriptions exceeded")
         if sid not in self.subs:
-            if not tokens.is_valid_filter(frame.msg.subject, frame.msg.subject_len):
+            if not tokens.is_subscribable(frame.msg.subject, frame.msg.subject_len):
                 return self._error("Invalid Subject")
             queue = PyBytes_FromStringAndSize(frame.queue, frame.queue_len)
             sub = Subscription(self, subject, queue, sid)
@@ -269,6 +274,8 @@ cdef class Session(Sink):
         cdef bytes sid = PyBytes_FromStringAndSize(frame.sid, frame.sid_len)
         cdef PyObject* found = PyDict_GetItem(self.subs, sid)
         cdef Subscription sub
+        self.heard = True
+        self.active_ns = self.broker.clock.wall_ns
         if found != NULL:
             sub = <Subscription>found
             if frame.messages_max > 0 and sub.delivered < frame.messages_max:
@@ -286,7 +293,16 @@ cdef class Session(Sink):
         self.broker.turn.wake()
         return 0
 
+    cdef int _info(self, parser.Frame* frame) except -1:
+        self.heard = True
+        try:
+            check_info(PyBytes_FromStringAndSize(frame.arg, frame.arg_len))
+        except ValueError:
+            return self.close("Protocol Violation")
+        return 0
+
     cdef int _ping(self) except -1:
+        self.heard = True
         self._write(b"PONG\r\n", 6)
         if not self.info_sent_twice and self.connect is not None and self.connect.protocol >= 1:
             self.info_sent_twice = True
@@ -297,7 +313,6 @@ cdef class Session(Sink):
         self.pings_out = 0
         if self.pinged_ns:
             self.rtt_ns = max(1, self.broker.clock.mono_ns - self.pinged_ns)
-            self.rtt_taken_ns = self.pinged_ns
             self.pinged_ns = 0
         return 0
 
@@ -316,6 +331,7 @@ cdef class Session(Sink):
                 return 0
             (<Session>source)._stall()
         sub.delivered += 1
+        self.active_ns = broker.clock.wall_ns
         self.out_msgs += 1
         self.out_bytes += size
         broker.counters.out_msgs += 1
@@ -354,22 +370,29 @@ cdef class Session(Sink):
 
     # --- life ---
 
+    cdef int _arm_first_ping(self) except -1:
+        """Soon after CONNECT, spread by a fifth: clients that all come at once are not pinged at once."""
+        cdef Broker broker = self.broker
+        cdef int64_t wait_ns = min(FIRST_PING_NS, <int64_t>broker.options.ping_interval_ns)
+        wait_ns += <int64_t>(broker.router._next_random() % <uint64_t>max(wait_ns // 5, 1))
+        return broker.turn.timers.arm(self.ping_timer, broker.clock.mono_ns + wait_ns)
+
     cdef int _ping_due(self, int64_t now_ns) except -1:
         options = self.broker.options
-        cdef bint rtt_is_old = not self.rtt_ns or now_ns - self.rtt_taken_ns > RTT_INTERVAL_NS
+        cdef bint rtt_is_old = not self.rtt_taken_ns or now_ns - self.rtt_taken_ns > RTT_INTERVAL_NS
         if not self.heard or rtt_is_old:
             if self.pings_out >= options.ping_max:
                 self.broker.counters.stale_connections += 1
                 return self.close("Stale Connection", "Stale Connection")
             self.pings_out += 1
-            self.pinged_ns = now_ns
+            self.pinged_ns = self.rtt_taken_ns = now_ns
             self._write(b"PING\r\n", 6)
         self.heard = False
         self.broker.turn.timers.arm(self.ping_timer, now_ns + <int64_t>options.ping_interval_ns)
         return 0
 
     cpdef int close(self, str reason, str error="") except -1:
-        """End the session: `error` goes out as the last -ERR. A second close does nothing."""
+        """End the session: `error` goes out as the last -ERR, behind what waits. A second close does nothing."""
         cdef Broker broker = self.broker
         if self.state == CLOSED:
             return 0
@@ -377,7 +400,7 @@ cdef class Session(Sink):
             self._error(error)
         info = self.info(False)
         self.state = CLOSED
-        if error:
+        if reason not in NO_MORE_OUTPUT:
             self.outbox.flush()
         for timer in (self.ping_timer, self.auth_timer, self.stall_timer):
             broker.turn.timers.cancel(timer)

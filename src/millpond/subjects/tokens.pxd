@@ -5,6 +5,10 @@ from libc.stdint cimport uint32_t
 cdef bint is_valid_filter(const char* s, uint32_t n) noexcept nogil
 # Valid and without wildcards.
 cdef bint is_valid_subject(const char* s, uint32_t n) noexcept nogil
+# What a client may subscribe to: like a valid filter, but white space is allowed inside.
+cdef bint is_subscribable(const char* s, uint32_t n) noexcept nogil
+# What a pedantic client may publish to: tokens non-empty, none of them a lone '*' or '>'.
+cdef bint is_publishable(const char* s, uint32_t n) noexcept nogil
 # Has a '*' token or a final '>' token ("foo*" is a literal).
 cdef bint has_wildcard(const char* s, uint32_t n) noexcept nogil
 # Does the literal subject fall under the filter?

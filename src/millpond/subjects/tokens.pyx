@@ -4,21 +4,37 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memchr, memcmp
 
 
-cdef bint is_valid_filter(const char* s, uint32_t n) noexcept nogil:
+cdef bint is_subscribable(const char* s, uint32_t n) noexcept nogil:
     cdef uint32_t i, start = 0
-    cdef char c
     if n == 0:
         return False
     for i in range(n + 1):
-        c = s[i] if i < n else b"."
-        if c == b" " or c == b"\t" or c == b"\n" or c == b"\r" or c == 12:
+        if i < n and s[i] != b".":
+            continue
+        if i == start:
             return False
-        if c == b".":
-            if i == start:
-                return False
-            if i - start == 1 and s[start] == b">" and i != n:
-                return False
-            start = i + 1
+        if i - start == 1 and s[start] == b">" and i != n:
+            return False
+        start = i + 1
+    return True
+
+
+cdef bint is_valid_filter(const char* s, uint32_t n) noexcept nogil:
+    cdef uint32_t i
+    for i in range(n):
+        if s[i] == b" " or s[i] == b"\t" or s[i] == b"\n" or s[i] == b"\r" or s[i] == 12:
+            return False
+    return is_subscribable(s, n)
+
+
+cdef bint is_publishable(const char* s, uint32_t n) noexcept nogil:
+    cdef uint32_t i, start = 0
+    for i in range(n + 1):
+        if i < n and s[i] != b".":
+            continue
+        if i == start or (i - start == 1 and (s[start] == b"*" or s[start] == b">")):
+            return False
+        start = i + 1
     return True
 
 

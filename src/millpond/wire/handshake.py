@@ -32,33 +32,75 @@ class ConnectOptions(msgspec.Struct, frozen=True):
 
 
 _FIELDS: Final = {field.encode_name: field for field in msgspec.structs.fields(ConnectOptions)}
+_ONLY_CHECKED: Final = {"remote_account": str, "proxy_sig": str, "import": tuple, "export": tuple}
+"""Fields that mean nothing on a client's connection, whose types nats-server checks all the same."""
+_INT_MAX: Final = 2**63
 
 
 def decode_connect(data: bytes, before: ConnectOptions | None = None) -> ConnectOptions:
-    """Field names match without regard to case, null leaves a field out, unknown ones are ignored.
+    """Reads as Go's encoding/json does, which nats-server uses.
 
-    As in nats-server a bare `null` is an empty object, of a repeated field the last counts, and bytes
+    Field names match without regard to case, null leaves a field as it was, unknown ones are ignored. A bare
+    `null` is an empty object, of a repeated field the last counts, but each one must have the right type; bytes
     that are not UTF-8 are replaced. A second CONNECT changes only the fields it names of the one `before`.
     Raises ValueError for anything that is not such an object.
     """
+    changes: dict[str, Any] = {}
+    for key, value in _object(data, "CONNECT"):
+        name = _folded(key)
+        if value is None or (name not in _FIELDS and name not in _ONLY_CHECKED):
+            continue
+        field = _FIELDS.get(name)
+        kind = field.type if field is not None else _ONLY_CHECKED[name]
+        if type(value) is not kind or (kind is int and not -_INT_MAX <= value < _INT_MAX):
+            raise ValueError(f"CONNECT: {name} must be {kind.__name__}, it is {type(value).__name__}")
+        if field is not None:
+            changes[field.name] = _without_surrogates(value) if kind is str else value
+        elif kind is tuple:
+            _check_subject_lists(name, value)
+    return msgspec.structs.replace(before or ConnectOptions(), **changes)
+
+
+def check_info(data: bytes) -> None:
+    """An INFO from a client means nothing, but it must be a JSON object. Raises ValueError."""
+    _object(data, "INFO")
+
+
+def _not_json(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_not_json)
+"""Objects are tuples of pairs here, so that repeated names are seen; arrays are lists."""
+
+
+def _object(data: bytes, verb: str) -> tuple[tuple[str, Any], ...]:
     try:
-        raw = msgspec.json.decode(data.decode("utf-8", "replace"))
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ValueError(f"CONNECT is not JSON: {error}") from None
+        raw = _DECODER.decode(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{verb} is not JSON: {error}") from None
     if raw is None:
-        return before or ConnectOptions()
-    if not isinstance(raw, dict):
-        raise ValueError("CONNECT is not a JSON object")
-    given = {key.lower(): value for key, value in raw.items() if value is not None}
-    try:
-        named = {key: given[key] for key in _FIELDS if key in given}
-        options = msgspec.convert(named, ConnectOptions)
-        if before is None:
-            return options
-        changes = {_FIELDS[key].name: getattr(options, _FIELDS[key].name) for key in named}
-        return msgspec.structs.replace(before, **changes)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"CONNECT: {error}") from None
+        return ()
+    if not isinstance(raw, tuple):
+        raise ValueError(f"{verb} is not a JSON object")
+    return raw
+
+
+def _folded(key: str) -> str:
+    """Go folds two letters beyond ASCII into it: the long s and the Kelvin sign."""
+    return key.replace("\u017f", "s").replace("\u212a", "k").lower()
+
+
+def _without_surrogates(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _check_subject_lists(name: str, value: tuple[tuple[str, Any], ...]) -> None:
+    for key, subjects in value:
+        if _folded(key) not in ("allow", "deny") or subjects is None:
+            continue
+        if not isinstance(subjects, list) or not all(item is None or isinstance(item, str) for item in subjects):
+            raise ValueError(f"CONNECT: {name}.{key} must be a list of strings")
 
 
 def encode_info(fields: dict[str, Any]) -> bytes:

@@ -1,5 +1,12 @@
 """Parsing of what clients send. Verbs are case-insensitive, blanks are runs of space and TAB, a line ends
-with LF and a CR before it is dropped; a payload ends with exactly CRLF."""
+with LF and a CR before it is dropped; a payload ends with exactly CRLF.
+
+    SUB   foo 1\r\n
+    verb  argument
+
+The verb and the blanks behind it are taken at once and bounded by nothing, nor is what follows PING, PONG and
++OK; only the argument is kept until its line ends, and only its length counts against the limit.
+"""
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memchr
@@ -27,17 +34,17 @@ cdef inline bint _verb(const char* p, const char* name, size_t n) noexcept nogil
     return True
 
 
-cdef void _split(const char* p, const char* end, Words* out) noexcept nogil:
+cdef void _split(const char* p, const char* end, bint cr_is_blank, Words* out) noexcept nogil:
     out.count = 0
     while p < end:
-        while p < end and _blank(p[0]):
+        while p < end and (_blank(p[0]) or (cr_is_blank and p[0] == b"\r")):
             p += 1
         if p == end:
             return
         if out.count == ARGS_MAX:
             return
         out.start[out.count] = p
-        while p < end and not _blank(p[0]):
+        while p < end and not (_blank(p[0]) or (cr_is_blank and p[0] == b"\r")):
             p += 1
         out.length[out.count] = <uint32_t>(p - out.start[out.count])
         out.count += 1
@@ -82,7 +89,7 @@ cdef Op _which(const char* p, size_t n, size_t* verb_len, bint* has_headers) noe
     elif c == b"c":
         name, op = b"connect", CONNECT
     elif c == b"i":
-        name, op = b"info", IGNORED
+        name, op = b"info", INFO
     elif p[0] == b"+":
         name, op = b"+ok", IGNORED
     elif p[0] == b"-":
@@ -99,70 +106,78 @@ cdef Op _which(const char* p, size_t n, size_t* verb_len, bint* has_headers) noe
 
 
 cdef size_t parse(const char* p, size_t n, uint32_t control_line_max, int64_t payload_max,
-                  bint headers, Frame* out) noexcept nogil:
-    cdef size_t verb_len = 0, line, arg
-    cdef bint with_headers = False
-    cdef const char* newline
-    cdef const char* end
-    cdef Words words
+                  bint headers, Verb* held, Frame* out) noexcept nogil:
+    cdef size_t start = 0, taken
     out.need = 0
+    out.op = NEED_MORE
     if n == 0:
-        out.op = NEED_MORE
         return 0
-    out.op = _which(p, n, &verb_len, &with_headers)
-    if out.op == NEED_MORE or out.op == BAD_OP:
+    if held.op == NEED_MORE:
+        start = _verb_at(p, n, held, out)
+        if start == 0:
+            return 0
+    out.op = held.op
+    if out.op == PING or out.op == PONG or out.op == IGNORED:
+        taken = _skip_line(p, n, start, out)
+    else:
+        while start < n and _blank(p[start]):
+            start += 1
+        taken = _argument(p, n, start, control_line_max, payload_max, headers, held, out)
+    if out.op == NEED_MORE:
+        return start if taken == 0 else taken
+    held.op = NEED_MORE
+    return taken
+
+
+cdef size_t _verb_at(const char* p, size_t n, Verb* held, Frame* out) noexcept nogil:
+    """Its length once it is whole and rightly followed, and it is `held`; else 0, and out.op says why."""
+    cdef size_t verb_len = 0
+    cdef Op op = _which(p, n, &verb_len, &held.has_headers)
+    out.op = op
+    if op == NEED_MORE or op == BAD_OP:
         return 0
-    if not _after_verb(p, n, verb_len, out):
-        return 0
-    arg = verb_len
-    while arg < n and _blank(p[arg]):
-        arg += 1
-    newline = <const char*>memchr(p + arg, b"\n", n - arg)
-    if newline == NULL:
-        # One more byte may be the CR that does not count.
-        if n - arg > <size_t>control_line_max + 1 or arg > verb_len + control_line_max:
-            out.op = BAD_CONTROL_LINE
-        else:
+    if op == PUB or op == SUB or op == UNSUB or op == PEER_ERROR:
+        if n == verb_len:
             out.op = NEED_MORE
-        return 0
-    line = newline - p + 1
-    end = newline
-    if end > p + arg and (end - 1)[0] == b"\r":
+            return 0
+        if not _blank(p[verb_len]):
+            out.op = BAD_OP
+            return 0
+    held.op = op
+    return verb_len
+
+
+cdef size_t _skip_line(const char* p, size_t n, size_t start, Frame* out) noexcept nogil:
+    cdef const char* newline = <const char*>memchr(p + start, b"\n", n - start)
+    if newline == NULL:
+        out.op = NEED_MORE
+        return n
+    return newline - p + 1
+
+
+cdef size_t _argument(const char* p, size_t n, size_t start, uint32_t control_line_max, int64_t payload_max,
+                      bint headers, Verb* held, Frame* out) noexcept nogil:
+    """The line whose argument begins at p[start]. Returns the bytes of the whole frame, or 0."""
+    cdef const char* newline = <const char*>memchr(p + start, b"\n", n - start)
+    cdef const char* end = newline if newline != NULL else p + n
+    cdef Words words
+    if end > p + start and (end - 1)[0] == b"\r":
         end -= 1
-    if <size_t>(end - p) > arg + control_line_max or arg > verb_len + control_line_max:
+    if <size_t>(end - p) > start + control_line_max:
         out.op = BAD_CONTROL_LINE
         return 0
-    if out.op == PING or out.op == PONG or out.op == IGNORED or out.op == PEER_ERROR:
-        return line
-    if out.op == CONNECT:
-        return _connect(p + verb_len, end, line, out)
-    _split(p + verb_len, end, &words)
-    if out.op == SUB:
-        return _sub(&words, line, out)
-    if out.op == UNSUB:
-        return _unsub(&words, line, out)
-    return _pub(&words, with_headers, p, n, line, payload_max, headers, out)
-
-
-cdef bint _after_verb(const char* p, size_t n, size_t verb_len, Frame* out) noexcept nogil:
-    """What must follow the verb directly. False: out.op says why it stops here."""
-    cdef bint bare = out.op == PING or out.op == PONG or out.op == CONNECT or out.op == IGNORED
-    if n == verb_len:
+    if newline == NULL:
         out.op = NEED_MORE
-        return False
-    if bare:
-        return True
-    if not _blank(p[verb_len]):
-        out.op = BAD_OP
-        return False
-    return True
-
-
-cdef size_t _connect(const char* p, const char* end, size_t line, Frame* out) noexcept nogil:
-    while p < end and _blank(p[0]):
-        p += 1
-    out.arg, out.arg_len = p, <uint32_t>(end - p)
-    return line
+        return 0
+    if out.op == CONNECT or out.op == INFO or out.op == PEER_ERROR:
+        out.arg, out.arg_len = p + start, <uint32_t>(end - p - start)
+        return newline - p + 1
+    _split(p + start, end, out.op != PUB, &words)
+    if out.op == SUB:
+        return _sub(&words, newline - p + 1, out)
+    if out.op == UNSUB:
+        return _unsub(&words, newline - p + 1, out)
+    return _pub(&words, held.has_headers, p, start, n, newline - p + 1, payload_max, headers, out)
 
 
 cdef size_t _sub(Words* words, size_t line, Frame* out) noexcept nogil:
@@ -188,7 +203,7 @@ cdef size_t _unsub(Words* words, size_t line, Frame* out) noexcept nogil:
     return line
 
 
-cdef size_t _pub(Words* words, bint with_headers, const char* p, size_t n, size_t line,
+cdef size_t _pub(Words* words, bint with_headers, const char* p, size_t start, size_t n, size_t line,
                  int64_t payload_max, bint headers, Frame* out) noexcept nogil:
     cdef int sizes = 2 if with_headers else 1
     cdef int64_t total, header_size = 0
@@ -209,7 +224,7 @@ cdef size_t _pub(Words* words, bint with_headers, const char* p, size_t n, size_
         out.op = BAD_PAYLOAD
         return 0
     if n - line < <size_t>total + 2:
-        out.need = line + <size_t>total + 2
+        out.need = line - start + <size_t>total + 2
         out.op = NEED_MORE
         return 0
     if payload[total] != b"\r" or payload[total + 1] != b"\n":
@@ -222,32 +237,68 @@ cdef size_t _pub(Words* words, bint with_headers, const char* p, size_t n, size_
     return line + <size_t>total + 2
 
 
-OP_NAMES = ("need_more", "pub", "sub", "unsub", "connect", "ping", "pong", "ignored", "peer_error",
+OP_NAMES = ("need_more", "pub", "sub", "unsub", "connect", "ping", "pong", "info", "ignored", "peer_error",
             "bad_op", "bad_control_line", "bad_payload", "bad_argument", "bad_header")
 
 
-def parse_one(bytes data, uint32_t control_line_max=4096, int64_t payload_max=1 << 20, bint headers=True):
-    """For tests: (name, bytes taken, fields) of the first frame in `data`."""
-    cdef Frame frame
-    cdef size_t taken = parse(data, len(data), control_line_max, payload_max, headers, &frame)
-    fields = {}
+cdef class FrameReader:
+    """What a connection does with its bytes, for tests and fuzzers: keeps what is unfinished, as short as it can."""
+    cdef Verb _held
+    cdef bytes _kept
+    cdef uint32_t _control_line_max
+    cdef int64_t _payload_max
+    cdef bint _headers
+    cdef readonly size_t need
+    cdef readonly bint failed
+
+    def __init__(self, uint32_t control_line_max=4096, int64_t payload_max=1 << 20, bint headers=True):
+        self._control_line_max, self._payload_max, self._headers = control_line_max, payload_max, headers
+        self._kept = b""
+
+    def feed(self, bytes data):
+        """[(name, fields)] of the frames that are whole now, up to the first one that ends a connection."""
+        cdef Frame frame
+        cdef size_t used = 0, taken
+        cdef list found = []
+        cdef const char* p
+        self._kept += data
+        p = self._kept
+        while not self.failed:
+            taken = parse(p + used, len(self._kept) - used, self._control_line_max, self._payload_max,
+                          self._headers, &self._held, &frame)
+            assert used + taken <= <size_t>len(self._kept), "took more than there is"
+            used += taken
+            self.need = frame.need
+            if frame.op == NEED_MORE:
+                break
+            assert taken > 0 or frame.op >= BAD_OP, "a frame of no bytes"
+            found.append((OP_NAMES[<int>frame.op], _fields(&frame)))
+            self.failed = frame.op >= PEER_ERROR
+        self._kept = self._kept[used:]
+        return found
+
+    @property
+    def kept(self):
+        """Bytes of an unfinished frame that are held."""
+        return len(self._kept)
+
+
+cdef dict _fields(const Frame* frame):
     if frame.op == PUB:
-        fields = {
+        return {
             "subject": frame.msg.subject[:frame.msg.subject_len],
             "reply": frame.msg.reply[:frame.msg.reply_len] if frame.msg.reply_len else b"",
             "hdr": frame.msg.hdr[:frame.msg.hdr_len],
             "body": frame.msg.body[:frame.msg.body_len],
         }
-    elif frame.op == SUB:
-        fields = {
+    if frame.op == SUB:
+        return {
             "subject": frame.msg.subject[:frame.msg.subject_len],
             "queue": frame.queue[:frame.queue_len],
             "sid": frame.sid[:frame.sid_len],
         }
-    elif frame.op == UNSUB:
-        fields = {"sid": frame.sid[:frame.sid_len], "max": frame.messages_max}
-    elif frame.op == CONNECT:
-        fields = {"json": frame.arg[:frame.arg_len]}
-    elif frame.op == NEED_MORE and frame.need:
-        fields = {"need": frame.need}
-    return OP_NAMES[<int>frame.op], taken, fields
+    if frame.op == UNSUB:
+        return {"sid": frame.sid[:frame.sid_len], "max": frame.messages_max}
+    if frame.op == CONNECT or frame.op == INFO:
+        return {"json": frame.arg[:frame.arg_len]}
+    return {}

@@ -7,28 +7,16 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from millpond.wire.parser import parse_one
+from millpond.wire.parser import FrameReader
 
 BAD = {"bad_op", "bad_control_line", "bad_payload", "bad_argument", "bad_header", "peer_error"}
+Frames = list[tuple[str, tuple[tuple[str, object], ...]]]
 
 
-def frames(chunks: list[bytes], headers: bool = True) -> list[tuple[str, tuple[tuple[str, object], ...]]]:
-    """Feed chunks as a connection would: what is not taken is offered again. Stops at the first error."""
-    found: list[tuple[str, tuple[tuple[str, object], ...]]] = []
-    held = b""
-    for chunk in chunks:
-        held += chunk
-        while True:
-            op, taken, fields = parse_one(held, headers=headers)
-            if op in BAD:
-                return [*found, (op, ())]
-            if op == "need_more":
-                assert taken == 0
-                break
-            assert 0 < taken <= len(held)
-            found.append((op, tuple(sorted(fields.items()))))
-            held = held[taken:]
-    return found
+def frames(chunks: list[bytes], headers: bool = True) -> Frames:
+    """What a connection understands of these reads, up to the first error."""
+    reader = FrameReader(headers=headers)
+    return [(op, tuple(sorted(fields.items()))) for chunk in chunks for op, fields in reader.feed(chunk)]
 
 
 def pub(subject: bytes, body: bytes, reply: bytes = b"", hdr: bytes = b"") -> tuple[str, object]:
@@ -52,7 +40,12 @@ VECTORS: list[tuple[bytes, list[tuple[str, object]]]] = [
     (b"CONNECT\r\n", [("connect", (("json", b""),))]),
     (b"+OK\r\nPING\r\n", [("ignored", ()), PING]),
     (b"+OKjunk\r\nPING\r\n", [("ignored", ()), PING]),
-    (b"INFO {}\r\nPING\r\n", [("ignored", ()), PING]),
+    (b"INFO {}\r\nPING\r\n", [("info", (("json", b"{}"),)), PING]),
+    (b"INFO\r\n", [("info", (("json", b""),))]),
+    (b"SUB a\rq 1\r\r\n", [("sub", (("queue", b"q"), ("sid", b"1"), ("subject", b"a")))]),
+    (b"PUB a\rb 0\r\n\r\n", [pub(b"a\rb", b"")]),
+    (b"PING" + b"x" * 10_000 + b"\r\nPONG\r\n", [PING, ("pong", ())]),
+    (b"SUB" + b" \t" * 5000 + b"a 1\r\n", [("sub", (("queue", b""), ("sid", b"1"), ("subject", b"a")))]),
     (b"PINGX\r\nPONG\r\n", [PING, ("pong", ())]),
     (b"-ERR x\r\n", [("peer_error", ())]),
     (b"-ERR\r\n", [("bad_op", ())]),
@@ -67,7 +60,8 @@ VECTORS: list[tuple[bytes, list[tuple[str, object]]]] = [
     (b"PUB a 123456789\r\n", [("bad_payload", ())]),
     (b"SUB " + b"a" * 4094 + b" 1\r\n", [("sub", (("queue", b""), ("sid", b"1"), ("subject", b"a" * 4094)))]),
     (b"SUB " + b"a" * 4095 + b" 1\r\n", [("bad_control_line", ())]),
-    (b"SUB " + b"a" * 5000, [("bad_control_line", ())]),
+    (b"SUB " + b"a" * 4097, [("bad_control_line", ())]),
+    (b"SUB " + b"a" * 4096 + b"\r", []),
 ]
 
 
@@ -82,7 +76,17 @@ def test_headers_that_were_not_negotiated_are_refused() -> None:
 
 
 def test_the_size_of_an_unfinished_frame_is_told() -> None:
-    assert parse_one(b"PUB a 10\r\nxx") == ("need_more", 0, {"need": 22})
+    reader = FrameReader()
+    assert reader.feed(b"PUB a 10\r\nxx") == []
+    assert (reader.kept, reader.need) == (len(b"a 10\r\nxx"), len(b"a 10\r\n") + 12)
+
+
+@pytest.mark.parametrize("endless", [b"PING" + b"x" * 10_000, b"SUB" + b" " * 10_000, b"+OK" + b"\t" * 10_000])
+def test_what_no_limit_counts_is_not_kept(endless: bytes) -> None:
+    reader = FrameReader()
+    for start in range(0, len(endless), 100):
+        assert reader.feed(endless[start : start + 100]) == []
+        assert reader.kept <= 4
 
 
 STREAM = b"".join(data for data, expected in VECTORS if not any(op in BAD for op, _ in expected))
