@@ -19,13 +19,14 @@ from millpond.broker.sink cimport Sink, Subscription
 from millpond.broker.timers cimport Timer
 from millpond.broker.turn cimport Turn
 from millpond.jetstream.follower cimport Follower
+from millpond.jetstream.acks cimport OwedReplies
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.direct_get cimport DirectGets
 from millpond.jetstream.ingest cimport ROLLUP_NONE, ROLLUP_SUBJECT, Ingest, header
 from millpond.jetstream.pub_ack cimport ENCODED_BYTES_MAX, Answer, AnswerRing
 from millpond.jetstream.pump cimport CommitPhase, Pump, Settler
 from millpond.store.api cimport COLD, FOUND, Filters, Limits, Load, Record, Store, StoreOwner
-from millpond.store.consumer_state cimport ConsumerJournal
+from millpond.store.consumer_journal cimport ConsumerJournal
 from millpond.wire.headers cimport has_nats_key
 from millpond.wire.message cimport Msg
 
@@ -85,6 +86,7 @@ cdef class Stream(Settler):
         self._ingest = Ingest(config)
         self._dedupe = Dedupe(config.duplicate_window)
         self._answers = AnswerRing(name, domain)
+        self._owed = OwedReplies()
         self._commit_store = getattr(store, "commit", None)
         self._owner = Owner()
         self._owner.stream = self
@@ -206,6 +208,8 @@ cdef class Stream(Settler):
         self._releasing = True
         try:
             self._release_answers()
+            self._owed.release(self.store.committed_position,
+                               self.journal.committed_position if self.journal is not None else 0, self.router)
             self._run_after_commit()
         finally:
             self._releasing = False
@@ -245,11 +249,15 @@ cdef class Stream(Settler):
         return 0
 
     cpdef int after_commit(self, object callback) except -1:
-        cdef uint64_t journaled = self.journal.position if self.journal is not None else 0
+        cdef uint64_t journaled = self.journal.log.position if self.journal is not None else 0
         self._after.append((self.store.position, journaled, callback))
         self._answer_later()
         self.turn.wake()
         return 0
+
+    cdef int reply_after_commit(self, const char* reply, uint32_t reply_len, bint journaled) except -1:
+        self._owed.push(self.store.position, self.journal.log.position if journaled else 0, reply, reply_len)
+        return self._answer_later()
 
     cdef int _run_after_commit(self) except -1:
         while self._after:
@@ -466,7 +474,12 @@ cdef class Stream(Settler):
 
     cpdef uint64_t purge(self, bytes subject, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF:
         cdef Follower consumer
-        cdef uint64_t purged = self.store.purge(Filters([subject] if subject else []), below_seq, keep)
+        cdef uint64_t purged
+        self.purging = True
+        try:
+            purged = self.store.purge(Filters([subject] if subject else []), below_seq, keep)
+        finally:
+            self.purging = False
         for consumer in self._listeners:
             consumer.purged(self.store.state.first_seq)
         self._answer_later()
