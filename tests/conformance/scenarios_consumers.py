@@ -8,7 +8,7 @@ SECOND_NS = 1_000_000_000
 
 
 def filled(s: Session, name: str, count: int = 5, **config: object) -> None:
-    s.stream(name, subjects=[f"{name}.*"], **config)
+    s.stream(name, subjects=[f"{name}.*"], **{"storage": "memory", **config})
     for number in range(count):
         s.publish(f"{name}.{number % 2}", b"m%d" % number)
 

@@ -11,6 +11,7 @@ from millpond.jetstream.go_json import encode, format_time
 
 PREFIX: Final = "$JS.EVENT.ADVISORY."
 TYPE: Final = "io.nats.jetstream.advisory.v1."
+ACK_METRIC: Final = "$JS.EVENT.METRIC.CONSUMER.ACK"
 
 
 class Advisories:
@@ -44,6 +45,20 @@ class Advisories:
             "consumer_action",
             {"stream": stream, "consumer": consumer, "action": action},
         )
+
+    def ack_metric(self, stream: str, consumer: str, fields: dict[str, Any]) -> None:
+        """A sample of an acknowledgement (sample_freq)."""
+        body: dict[str, Any] = {
+            "type": "io.nats.jetstream.metric.v1.consumer_ack",
+            "id": nuid(),
+            "timestamp": format_time(self._clock.wall_ns),
+            "stream": stream,
+            "consumer": consumer,
+            **fields,
+        }
+        if self._domain:
+            body["domain"] = self._domain
+        self._publish(f"{ACK_METRIC}.{stream}.{consumer}".encode(), encode(body))
 
     def api_audit(self, server: str, client: dict[str, Any], subject: str, request: str, response: str) -> None:
         fields: dict[str, Any] = {"server": server, "client": client, "subject": subject}

@@ -17,6 +17,7 @@ from millpond.subjects import pytokens
 
 HEARTBEAT_MIN_NS: Final = 100_000_000
 EXPIRES_MIN_NS: Final = 1_000_000
+REQUIRED_LEVEL: Final = "_nats.req.level"
 
 
 def with_defaults(config: ConsumerConfig, stream: StreamConfig) -> ConsumerConfig:
@@ -27,7 +28,7 @@ def with_defaults(config: ConsumerConfig, stream: StreamConfig) -> ConsumerConfi
         "max_expires": max(0, config.max_expires),
         "max_bytes": max(0, config.max_bytes),
         "inactive_threshold": max(0, config.inactive_threshold),
-        "metadata": {k: v for k, v in config.metadata.items() if not k.startswith("_nats.")},
+        "metadata": {**_own_metadata(config), REQUIRED_LEVEL: str(_required_level(config))},
     }
     if config.backoff:
         changes["ack_wait"] = config.backoff[0]
@@ -49,6 +50,19 @@ def with_defaults(config: ConsumerConfig, stream: StreamConfig) -> ConsumerConfi
             stream.consumer_limits.inactive_threshold or limits.INACTIVE_THRESHOLD_DEFAULT_NS
         )
     return msgspec.structs.replace(config, **changes)
+
+
+def _own_metadata(config: ConsumerConfig) -> dict[str, str]:
+    """Without what only servers write."""
+    return {key: value for key, value in config.metadata.items() if not key.startswith("_nats.")}
+
+
+def _required_level(config: ConsumerConfig) -> int:
+    """The API level that a server must have to keep this consumer."""
+    if config.ack_policy == "flow_control":
+        return 4
+    prioritized = config.priority_policy != "none" or config.priority_groups or config.priority_timeout
+    return 1 if prioritized or config.pause_until_ns else 0
 
 
 def check_name(name: str) -> None:

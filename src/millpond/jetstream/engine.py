@@ -17,6 +17,7 @@ from millpond.base.clock import Clock
 from millpond.broker.router import Router
 from millpond.broker.turn import Turn
 from millpond.config.options import JetStreamOptions
+from millpond.jetstream.acks import account_hash
 from millpond.jetstream.advisories import Advisories
 from millpond.jetstream.config_wire import (
     CONSUMER_FIELDS,
@@ -35,6 +36,9 @@ from millpond.jetstream.storage import Shelf, Storage
 from millpond.jetstream.stream import Stream
 from millpond.jetstream.stream_config import StreamConfig
 from millpond.store.consumer_state import ConsumerState
+
+ACCOUNT = "$G"
+"""The account that everybody is in."""
 
 log = logging.getLogger("millpond")
 
@@ -207,7 +211,7 @@ class Engine:
     def _consumer(self, stream: Stream, config: ConsumerConfig, created_ns: int, state: ConsumerState) -> Consumer:
         return Consumer(
             config.name, config, created_ns, stream, state, self.advisories, self._inactive,
-            self.clock, self._turn.timers, self.pump,
+            self.clock, self._turn.timers, self.pump, f"{self.domain or '_'}.{account_hash(ACCOUNT)}",
         )  # fmt: skip
 
     def update_consumer(self, consumer: Consumer, config: ConsumerConfig, done: Callable[[], None]) -> None:

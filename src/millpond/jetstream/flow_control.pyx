@@ -1,7 +1,12 @@
 """Flow control of a push consumer, with nats-server's window: a sixteenth of the most at first, doubled by
 every answer. A request goes out past half of the window; unanswered, delivery stops at a whole one."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
+
+from millpond.base.ids import short_name
+
+cdef enum:
+    TOKEN_LENGTH = 4
 
 
 cdef class Window:
@@ -15,17 +20,20 @@ cdef class Window:
     cdef bint closed(self) noexcept:
         return self.used_bytes > self.size_bytes
 
-    cdef bint count(self, int64_t size) except -1:
+    cdef bint count(self, int64_t size, bint at_limit) noexcept:
         self.used_bytes += size
         if self.reply is None:
-            if self.used_bytes > self.size_bytes // 2:
-                self._asked += 1
-                self.reply = f"{self._prefix}{self._asked % 65536:04x}".encode()
-                self.asked_bytes = self.used_bytes
-                return True
-        elif self.used_bytes - self.asked_bytes >= self.size_bytes:
+            return at_limit or self.used_bytes > self.size_bytes // 2
+        if self.used_bytes - self.asked_bytes >= self.size_bytes:
             self.asked_bytes += size
         return False
+
+    cdef bint open_request(self) except *:
+        if self.reply is not None:
+            return False
+        self.reply = f"{self._prefix}{short_name()[:TOKEN_LENGTH]}".encode()
+        self.asked_bytes = self.used_bytes
+        return True
 
     cdef bint answered(self, bytes subject) noexcept:
         if self.reply is None or self.reply != subject:

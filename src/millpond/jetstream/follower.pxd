@@ -15,5 +15,6 @@ cdef class Follower(Sink):
     cdef int ready(self) except -1                       # committed or warm: there may be something to deliver
 
     # --- told by the pump phase ---
+    cdef int interest_changed(self) except -1            # subscriptions have changed, and it is watched
     # Delivers within the budget; 1 = more could be delivered now.
     cdef int pump(self, uint32_t messages_budget, uint32_t bytes_budget) except -1

@@ -21,5 +21,8 @@ cdef class Follower(Sink):
     cdef int ready(self) except -1:
         raise NotImplementedError(type(self).__name__)
 
+    cdef int interest_changed(self) except -1:
+        raise NotImplementedError(type(self).__name__)
+
     cdef int pump(self, uint32_t messages_budget, uint32_t bytes_budget) except -1:
         raise NotImplementedError(type(self).__name__)

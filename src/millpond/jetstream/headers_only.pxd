@@ -1,9 +1,10 @@
-# headers_only deliveries: the body goes, its size is told in a header.
+# What a delivery's headers get besides the stored ones.
 from libc.stdint cimport uint32_t
 from millpond.wire.message cimport Msg
 
-cdef class BodyStripper:
+cdef class HeaderWriter:
     cdef char* _scratch
     cdef size_t _size
-    # Changes `msg` to views into the scratch buffer, valid until the next call.
-    cdef int strip(self, Msg* msg) except -1
+    # Each changes `msg` to views into the scratch buffer, valid until the next call.
+    cdef int strip(self, Msg* msg) except -1                  # headers_only: the body goes, its size is told
+    cdef int add(self, Msg* msg, const char* line, uint32_t line_len) except -1    # one more header line

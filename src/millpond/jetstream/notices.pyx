@@ -1,19 +1,36 @@
-"""What a consumer says itself: status lines, heartbeats, flow control (reference 4.2 and 4.3)."""
+"""What a consumer says itself: status lines, heartbeats, flow control, advisories (reference 4.2, 4.3, 5.4)."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from millpond.broker.router cimport Router
-from millpond.broker.sink cimport Sink
-from millpond.store.consumer_state cimport ConsumerState
+from millpond.broker.session cimport Session
+from millpond.broker.sink cimport Sink, Subscription
+from millpond.subjects.sublist cimport Match
 from millpond.wire.message cimport Msg
+
+from millpond.jetstream import advisories as subjects
+
+
+cdef Audience audience_of(Match match) except *:
+    """Closed subscriptions count for nobody."""
+    cdef Audience found = NOBODY
+    cdef Subscription sub
+    for members in (match.plain, *match.groups):
+        for sub in members:
+            if not sub.closed:
+                if not isinstance(sub.sink, Session):
+                    return OTHERS
+                found = CLIENTS
+    return found
 
 
 cdef class Notices:
     """Speaks for one consumer; `source` is the consumer."""
 
-    def __init__(self, Router router, Sink source, ConsumerState state):
-        self.router, self.source, self.state = router, source, state
+    def __init__(self, Router router, Sink source, advisories, str stream, str consumer):
+        self.router, self.source, self._advisories = router, source, advisories
+        self._stream, self._consumer = stream, consumer
 
     cdef int send(self, bytes subject, bytes reply, bytes hdr) except -1:
         cdef Msg msg = Msg(PyBytes_AS_STRING(subject), PyBytes_GET_SIZE(subject), PyBytes_AS_STRING(reply),
@@ -28,15 +45,24 @@ cdef class Notices:
             reply, f"{line}\r\nNats-Pending-Messages: {messages_left}\r\nNats-Pending-Bytes: {bytes_left}"
         )
 
-    cdef int heartbeat(self, bytes subject, bytes stalled) except -1:
-        text = (
-            "100 Idle Heartbeat\r\n"
-            f"Nats-Last-Consumer: {self.state.delivered_consumer_seq}\r\n"
-            f"Nats-Last-Stream: {self.state.delivered_stream_seq}"
-        )
+    cdef int heartbeat(self, bytes subject, uint64_t consumer_seq, uint64_t stream_seq, bytes stalled) except -1:
+        text = f"100 Idle Heartbeat\r\nNats-Last-Consumer: {consumer_seq}\r\nNats-Last-Stream: {stream_seq}"
         if stalled is not None:
             text += f"\r\nNats-Consumer-Stalled: {stalled.decode()}"
         return self.status(subject, text)
 
-    cdef bint listening(self, bytes subject) except -1:
-        return self.router.has_interest(PyBytes_AS_STRING(subject), PyBytes_GET_SIZE(subject))
+    cdef Audience audience(self, bytes subject) except *:
+        return audience_of(self.router.sublist.match(PyBytes_AS_STRING(subject), PyBytes_GET_SIZE(subject)))
+
+    cdef bint heard(self, str event) except -1:
+        return self.audience(f"{event}.{self._stream}.{self._consumer}".encode()) != NOBODY
+
+    cdef int advise(self, str event, str kind, dict fields) except -1:
+        if self.heard(subjects.PREFIX + event):
+            self._advisories.send(f"{event}.{self._stream}.{self._consumer}", kind,
+                                  {"stream": self._stream, "consumer": self._consumer, **fields})
+        return 0
+
+    cdef int sample(self, dict fields) except -1:
+        self._advisories.ack_metric(self._stream, self._consumer, fields)
+        return 0

@@ -1,21 +1,33 @@
 # Pull requests that wait for messages: first come first served, round robin among those that want more.
 from libc.stdint cimport int64_t, uint64_t
 from millpond.jetstream.notices cimport Notices
-
-cdef class Waiting:                          # one pull request in the queue
-    cdef bytes reply
-    cdef int64_t batch_left, delivered, bytes_left
-    cdef int64_t expires_ns, heartbeat_ns, heartbeat_due_ns    # monotonic; 0 = none
-    cdef bint no_wait
+from millpond.jetstream.pull_priority cimport Moment, Priority, Waiting
 
 cdef class PullQueue:
-    cdef Notices notices
-    cdef list waiting
+    cdef readonly size_t count
+    cdef int64_t due_ns                      # before that no request expires or owes a heartbeat; 0 = never
+    cdef int64_t last_ns                     # monotonic: when the last request came
+    cdef size_t no_wait                      # how many of them want an answer at the end of the stream
+    cdef Notices _notices
+    cdef Priority _priority
+    cdef Waiting _head, _tail
     # Takes a request or answers why not. `ready`: messages that could be delivered to it. Returns 1 if it waits now.
-    cdef int add(self, object config, bytes reply, bytes body, uint64_t ready, int64_t now_ns) except -1
+    cdef int add(self, object config, bytes reply, bytes body, uint64_t ready, Moment* at) except -1
     # The request that gets a message of this size; None: nobody.
-    cdef Waiting take(self, int64_t size, int64_t now_ns)
+    cdef Waiting take(self, int64_t size, Moment* at)
+    cdef int untake(self, Waiting request, int64_t size) except -1     # and does not get it after all
     # Ends what is over: expired, one-shot at the end of the stream, nobody listening. Sends due heartbeats.
-    cdef int sweep(self, bint end_of_stream, int64_t now_ns) except -1
-    cdef int64_t due_ns(self) noexcept       # the nearest expiry or heartbeat; 0 = none
+    cdef int sweep(self, bint end_of_stream, Moment* at) except -1
     cdef int end(self, str status) except -1 # "" = silently
+    cdef int _refuse(self, bytes reply, str line) except -1
+    cdef str _refusal(self, object config, object asked, Moment* at)
+    cdef int _admit(self, object asked, bytes reply, int64_t now_ns) except -1
+    cdef int64_t _wanted(self) noexcept
+    cdef bint _listened(self, Waiting request) except *
+    cdef int _append(self, Waiting request) except -1
+    cdef int _remove(self, Waiting before, Waiting request) except -1
+    cdef Waiting _fill(self, Waiting request, int64_t size, int64_t now_ns)
+    cdef int _unlink(self, Waiting before, Waiting request) except -1
+    cdef int _cycle(self) except -1
+    cdef int _due(self, int64_t at_ns) except -1
+    cdef int _ended(self, Waiting request, str line) except -1

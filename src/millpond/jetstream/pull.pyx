@@ -1,126 +1,231 @@
-"""Pull requests that wait for messages, and every status line that can end one (reference 4.3)."""
+"""Pull requests that wait for messages, and every status line that can end one (reference 4.3).
+
+A linked list, so that a request that got a message and wants more goes to its end at once. Requests expire in
+any order; `due_ns` is never later than the first of it, and is found anew by `sweep`.
+"""
 
 from libc.stdint cimport int64_t, uint64_t
 
-from millpond.jetstream.notices cimport Notices
+from millpond.jetstream.notices cimport NOBODY, Notices
+from millpond.jetstream.pull_priority cimport PASS, WRONG, Moment, Priority, Waiting
 
-from millpond.jetstream.pull_request import BadRequest, format_duration, parse_pull
-
-
-cdef class Waiting:
-    """One pull request in the queue."""
+from millpond.jetstream.go_json import duration_text
+from millpond.jetstream.pull_request import BadRequest, parse_pull
 
 
 cdef class PullQueue:
     """The waiting requests of one consumer; at most max_waiting of them."""
 
-    def __init__(self, Notices notices):
-        self.notices = notices
-        self.waiting = []
+    def __init__(self, Notices notices, Priority priority):
+        self._notices, self._priority = notices, priority
 
-    cdef int add(self, object config, bytes reply, bytes body, uint64_t ready, int64_t now_ns) except -1:
-        cdef Waiting waiting
+    # --- coming ---
+
+    cdef int add(self, object config, bytes reply, bytes body, uint64_t ready, Moment* at) except -1:
+        cdef str refusal
+        if config.deliver_subject:
+            return self._refuse(reply, "409 Consumer is push based")
         try:
             asked = parse_pull(body)
         except BadRequest as error:
-            self.notices.status(reply, f"400 Bad Request - {error}")
-            return 0
-        refusal = self._refusal(config, asked)
-        if not refusal and config.max_waiting > 0 and len(self.waiting) >= config.max_waiting:
-            self.sweep(False, now_ns)
-        if not refusal and asked.no_wait:
+            return self._refuse(reply, f"400 Bad Request - {error}")
+        refusal = self._refusal(config, asked, at)
+        if refusal is None and config.max_waiting > 0 and self.count >= config.max_waiting:
+            self.sweep(False, at)
+        if refusal is None and asked.no_wait:
+            self.last_ns = at.now_ns
             if ready == 0 and asked.expires == 0:
                 refusal = "404 No Messages"
-            elif 0 < ready < <uint64_t>self._wanted():
+            elif ready and <int64_t>ready < self._wanted():
                 refusal = "408 Requests Pending"
-        if not refusal and config.max_waiting > 0 and len(self.waiting) >= config.max_waiting:
-            if asked.idle_heartbeat:         # it will notice by the missing heartbeats; an answer makes it spin
+        if refusal is None and config.max_waiting > 0 and self.count >= config.max_waiting:
+            if asked.idle_heartbeat > 0:     # it will notice by the missing heartbeats; an answer makes it spin
                 return 0
             refusal = "409 Exceeded MaxWaiting"
-        if refusal:
-            self.notices.status(reply, refusal)
-            return 0
-        waiting = Waiting()
-        waiting.reply, waiting.batch_left, waiting.bytes_left = reply, asked.batch, max(asked.max_bytes, 0)
-        waiting.no_wait, waiting.heartbeat_ns = asked.no_wait, max(asked.idle_heartbeat, 0)
-        waiting.expires_ns = now_ns + asked.expires if asked.expires > 0 else 0
-        waiting.heartbeat_due_ns = now_ns + waiting.heartbeat_ns if waiting.heartbeat_ns else 0
-        self.waiting.append(waiting)
-        return 1
+        if refusal is not None:
+            return self._refuse(reply, refusal)
+        return self._admit(asked, reply, at.now_ns)
 
-    def _refusal(self, config, asked):
-        """The caps of the consumer's configuration, in nats-server's order; "" = within them."""
+    cdef int _refuse(self, bytes reply, str line) except -1:
+        self._notices.status(reply, line)
+        return 0
+
+    cdef str _refusal(self, object config, object asked, Moment* at):
+        """The caps of the consumer's configuration, in nats-server's order; None: within them."""
         if config.max_batch > 0 and asked.batch > config.max_batch:
             return f"409 Exceeded MaxRequestBatch of {config.max_batch}"
         if config.max_expires > 0 and asked.expires > config.max_expires:
-            return f"409 Exceeded MaxRequestExpires of {format_duration(config.max_expires)}"
+            return f"409 Exceeded MaxRequestExpires of {duration_text(config.max_expires)}"
         if config.max_bytes > 0 and asked.max_bytes > config.max_bytes:
             return f"409 Exceeded MaxRequestMaxBytes of {config.max_bytes}"
-        return ""
+        return self._priority.refusal(asked, at.now_ns)
 
-    def _wanted(self):
+    cdef int _admit(self, object asked, bytes reply, int64_t now_ns) except -1:
+        cdef Waiting request = Waiting()
+        request.reply, request.batch_left, request.bytes_left = reply, asked.batch, max(asked.max_bytes, 0)
+        request.no_wait, request.heartbeat_ns = asked.no_wait, max(asked.idle_heartbeat, 0)
+        request.expires_ns = max(now_ns + asked.expires, 1) if asked.expires else 0
+        request.heartbeat_due_ns = now_ns + request.heartbeat_ns if request.heartbeat_ns else 0
+        request.group, request.pin_id = asked.group.encode(), asked.id.encode()
+        request.min_pending, request.min_ack_pending = asked.min_pending, asked.min_ack_pending
+        request.priority = asked.priority
+        self.last_ns = now_ns
+        self._append(request)
+        self.count += 1
+        self.no_wait += request.no_wait
+        self._due(request.expires_ns)
+        self._due(request.heartbeat_due_ns)
+        return 1
+
+    cdef int64_t _wanted(self) noexcept:
         """Messages that the waiting requests still want."""
-        wanted = 0
-        for request in self.waiting:
-            wanted += max((<Waiting>request).batch_left, 0)
+        cdef int64_t wanted = 0
+        cdef Waiting request = self._head
+        while request is not None:
+            wanted += max(request.batch_left, 0)
+            request = request.next
         return wanted
 
-    cdef Waiting take(self, int64_t size, int64_t now_ns):
+    # --- a message ---
+
+    cdef Waiting take(self, int64_t size, Moment* at):
         cdef Waiting request
-        while self.waiting:
-            request = self.waiting.pop(0)
-            if request.expires_ns and now_ns >= request.expires_ns:
+        cdef size_t passed = 0
+        cdef int verdict
+        while self._head is not None and passed < self.count:
+            request = self._head
+            if request.expires_ns and at.now_ns >= request.expires_ns:
                 self._ended(request, "408 Request Timeout")
+                self._remove(None, request)
+                continue
+            verdict = self._priority.judge(request, at)
+            if verdict == PASS:
+                self._cycle()
+                passed += 1
+            elif verdict == WRONG:
+                self._ended(request, "423 Nats-Wrong-Pin-Id")
+                self._remove(None, request)
             elif request.bytes_left and size > request.bytes_left:
+                self._priority.rejected(request)
                 self._ended(request, "409 Message Size Exceeds MaxBytes")
-            elif self.notices.listening(request.reply):
-                if request.bytes_left:
-                    request.bytes_left -= size
-                    if request.bytes_left == 0:
-                        request.batch_left = 1
-                request.batch_left -= 1
-                request.delivered += 1
-                if request.heartbeat_ns:
-                    request.heartbeat_due_ns = now_ns + request.heartbeat_ns
-                if request.batch_left > 0:
-                    self.waiting.append(request)
-                return request
+                self._remove(None, request)
+            elif not self._listened(request):
+                self._priority.rejected(request)
+                self._remove(None, request)
+            else:
+                return self._fill(request, size, at.now_ns)
         return None
 
-    cdef int sweep(self, bint end_of_stream, int64_t now_ns) except -1:
-        cdef Waiting request
-        cdef list kept = []
-        for held in self.waiting:
-            request = held
-            if request.expires_ns and now_ns >= request.expires_ns:
-                self._ended(request, "408 Request Timeout")
-            elif end_of_stream and request.no_wait and (request.expires_ns == 0 or request.delivered > 0):
-                self.notices.status(request.reply, "404 No Messages")
-            elif self.notices.listening(request.reply):
-                if request.heartbeat_due_ns and now_ns >= request.heartbeat_due_ns:
-                    self.notices.heartbeat(request.reply, None)
-                    request.heartbeat_due_ns = now_ns + request.heartbeat_ns
-                kept.append(request)
-        self.waiting = kept
+    cdef Waiting _fill(self, Waiting request, int64_t size, int64_t now_ns):
+        """The request at the head gets this message; it goes to its end of the queue, or leaves."""
+        if request.bytes_left:
+            request.bytes_left -= size
+            if request.bytes_left == 0:
+                request.batch_left = 1
+        request.batch_left -= 1
+        request.delivered += 1
+        if request.heartbeat_ns:
+            request.heartbeat_due_ns = now_ns + request.heartbeat_ns
+        if request.batch_left <= 0:
+            self._remove(None, request)
+        elif self.count > 1:
+            self._cycle()
+        return request
+
+    cdef bint _listened(self, Waiting request) except *:
+        cdef uint64_t generation = self._notices.router.sublist.generation
+        if request.audience == NOBODY or request.seen_generation != generation:
+            request.audience, request.seen_generation = self._notices.audience(request.reply), generation
+        return request.audience != NOBODY
+
+    cdef int untake(self, Waiting request, int64_t size) except -1:
+        if request.batch_left <= 0:
+            self._append(request)
+            self.count += 1
+            self.no_wait += request.no_wait
+        request.batch_left += 1
+        request.delivered -= 1
+        if request.bytes_left:
+            request.bytes_left += size
         return 0
 
-    def _ended(self, Waiting request, str line):
-        self.notices.ended(request.reply, line, request.batch_left, request.bytes_left)
+    # --- time ---
 
-    cdef int64_t due_ns(self) noexcept:
-        cdef int64_t due = 0
-        cdef Waiting request
-        for held in self.waiting:
-            request = held
-            if request.expires_ns and (due == 0 or request.expires_ns < due):
-                due = request.expires_ns
-            if request.heartbeat_due_ns and (due == 0 or request.heartbeat_due_ns < due):
-                due = request.heartbeat_due_ns
-        return due
+    cdef int sweep(self, bint end_of_stream, Moment* at) except -1:
+        cdef Waiting before = None, request = self._head, following
+        self.due_ns = 0
+        while request is not None:
+            following = request.next
+            if request.expires_ns and at.now_ns >= request.expires_ns:
+                self._ended(request, "408 Request Timeout")
+                self._remove(before, request)
+            elif end_of_stream and request.no_wait and (request.expires_ns == 0 or request.delivered > 0):
+                self._notices.status(request.reply, "404 No Messages")
+                self._remove(before, request)
+            elif not self._listened(request):
+                self._remove(before, request)
+            else:
+                if request.heartbeat_due_ns and at.now_ns >= request.heartbeat_due_ns:
+                    self._notices.heartbeat(request.reply, at.consumer_seq, at.stream_seq, None)
+                    request.heartbeat_due_ns = at.now_ns + request.heartbeat_ns
+                self._due(request.expires_ns)
+                self._due(request.heartbeat_due_ns)
+                before = request
+            request = following
+        return 0
+
+    cdef int _due(self, int64_t at_ns) except -1:
+        if at_ns and (self.due_ns == 0 or at_ns < self.due_ns):
+            self.due_ns = at_ns
+        return 0
+
+    cdef int _ended(self, Waiting request, str line) except -1:
+        return self._notices.ended(request.reply, line, request.batch_left, request.bytes_left)
 
     cdef int end(self, str status) except -1:
-        for request in self.waiting:
+        cdef Waiting request = self._head
+        self._head = self._tail = None
+        self.count = self.no_wait = 0
+        while request is not None:
             if status:
-                self.notices.status((<Waiting>request).reply, status)
-        self.waiting.clear()
+                self._notices.status(request.reply, status)
+            request = request.next
         return 0
+
+    # --- the list ---
+
+    cdef int _append(self, Waiting request) except -1:
+        """At the end; with priorities at the end of its own."""
+        cdef Waiting before = self._tail
+        request.next = None
+        if before is not None and self._priority.ordered and before.priority > request.priority:
+            before = None
+            while (self._head if before is None else before.next).priority <= request.priority:
+                before = self._head if before is None else before.next
+        if before is None:
+            request.next, self._head = self._head, request
+        else:
+            request.next, before.next = before.next, request
+        if request.next is None:
+            self._tail = request
+        return 0
+
+    cdef int _remove(self, Waiting before, Waiting request) except -1:
+        self.count -= 1
+        self.no_wait -= request.no_wait
+        return self._unlink(before, request)
+
+    cdef int _unlink(self, Waiting before, Waiting request) except -1:
+        if before is None:
+            self._head = request.next
+        else:
+            before.next = request.next
+        if self._tail is request:
+            self._tail = before
+        request.next = None
+        return 0
+
+    cdef int _cycle(self) except -1:
+        cdef Waiting request = self._head
+        self._unlink(None, request)
+        return self._append(request)

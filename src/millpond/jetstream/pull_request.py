@@ -2,39 +2,59 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final
 
 import msgspec
 
-from millpond.base.errors import MillpondError
+from millpond.base.errors import ApiError, MillpondError
+from millpond.jetstream.go_json import Shape, decode
 
 _PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 _UNIT_NS: Final = {
     "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
 }  # fmt: skip
 _INT64_MAX: Final = 2**63 - 1
+_OFFSET: Final = re.compile(r" at offset \d+$")
 
 
 class BadRequest(MillpondError):
     """What a 400 status says after its dash."""
 
 
-class PullRequest(msgspec.Struct, frozen=True):
-    """`expires` and `idle_heartbeat` in ns. Unknown fields are ignored."""
+class PullRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`expires` and `idle_heartbeat` in ns. `json`: it was JSON, so that its group counts even when it is empty."""
 
     batch: int = 0
     expires: int = 0
     max_bytes: int = 0
     no_wait: bool = False
     idle_heartbeat: int = 0
+    group: str = ""
+    min_pending: int = 0
+    min_ack_pending: int = 0
+    id: str = ""
+    priority: int = 0
+    json: bool = True
+
+
+_SHAPE: Final = Shape(
+    "",
+    {
+        "batch": "int", "expires": "time.Duration", "max_bytes": "int", "no_wait": "bool",
+        "idle_heartbeat": "time.Duration", "group": "string", "min_pending": "int64", "min_ack_pending": "int64",
+        "id": "string", "priority": "int",
+    },
+)  # fmt: skip
+"""In nats-server an anonymous struct: its name is empty in error texts."""
 
 
 class _NakOptions(msgspec.Struct, frozen=True):
     delay: int = 0
 
 
-_ONE: Final = PullRequest(batch=1)
+_ONE: Final = PullRequest(batch=1, json=False)
 _decode: Final = msgspec.json.Decoder(PullRequest).decode
 _decode_nak: Final = msgspec.json.Decoder(_NakOptions).decode
 
@@ -46,24 +66,40 @@ def parse_pull(body: bytes) -> PullRequest:
         return _ONE
     if not text.startswith(b"{"):
         if re.fullmatch(rb"[+-]?[0-9]{1,18}", text):
-            return PullRequest(batch=int(text))
+            return PullRequest(batch=int(text), json=False)
         return _ONE
     try:
         request = _decode(text)
-    except msgspec.DecodeError as error:
-        truncated = "truncated" in str(error)
-        raise BadRequest("unexpected end of JSON input" if truncated else str(error)) from None
-    if not all(-_INT64_MAX <= n <= _INT64_MAX for n in (request.batch, request.expires, request.max_bytes)):
-        raise BadRequest("json: cannot unmarshal number into Go struct field of type int")
+    except msgspec.DecodeError:
+        request = _decode_slowly(text)
+    numbers = (request.batch, request.expires, request.max_bytes, request.min_pending, request.min_ack_pending)
+    if not request.json or not all(-_INT64_MAX <= number <= _INT64_MAX for number in numbers):
+        request = _decode_slowly(text)
     if request.idle_heartbeat > 0 and request.idle_heartbeat * 2 > request.expires:
         raise BadRequest("heartbeat value too large")
     return request
 
 
+def _decode_slowly(text: bytes) -> PullRequest:
+    """As Go's encoding/json does: keys without regard to case, nulls, and its words when something is wrong."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(text.decode("utf-8", "replace"))
+    except ValueError:
+        end = len(text)
+    rest = text.decode("utf-8", "replace")[end:].strip()
+    if rest:
+        raise BadRequest(f"invalid character '{rest[0]}' after top-level value")
+    try:
+        return PullRequest(**decode(text, _SHAPE, False))
+    except ApiError as error:
+        words = _OFFSET.sub("", error.description.removeprefix("invalid JSON: "))
+        raise BadRequest("unexpected end of JSON input" if words == "unexpected EOF" else words) from None
+
+
 def parse_duration(text: str) -> int | None:
     """ns of a Go duration such as `1.5s` or `1m30s`; None when it is none."""
     sign = -1 if text.startswith("-") else 1
-    rest = text.lstrip("+-") if text[:1] in "+-" else text
+    rest = text[1:] if text[:1] in ("+", "-") else text
     if rest == "0":
         return 0
     total, at = 0.0, 0
@@ -88,21 +124,3 @@ def parse_nak_delay(argument: bytes) -> int | None:
             return None
     return parse_duration(text.decode("utf-8", "replace"))
 
-
-def format_duration(ns: int) -> str:
-    """A duration in Go's words: 1s, 1.5s, 100ms, 1m30s, 2h0m0s."""
-
-    def scaled(value: int, unit: int) -> str:
-        whole, part = divmod(value, unit)
-        digits = f"{part:0{len(str(unit)) - 1}d}".rstrip("0") if part else ""
-        return f"{whole}.{digits}" if digits else str(whole)
-
-    for unit, name in ((1, "ns"), (1000, "µs"), (10**6, "ms")):
-        if ns < unit * 1000:
-            return (scaled(ns, unit) if unit > 1 else str(ns)) + name if ns else "0s"
-    minutes, left = divmod(ns, 60 * 10**9)
-    hours, minutes = divmod(minutes, 60)
-    text = scaled(left, 10**9) + "s"
-    if hours:
-        return f"{hours}h{minutes}m{text}"
-    return f"{minutes}m{text}" if minutes else text

@@ -2,13 +2,15 @@
 
 Commit writes what the intake gathered and lets streams answer. Pump visits every ready consumer once per
 turn, in the order in which they became ready; who has more to deliver goes to the end of the rotation, so
-one full consumer cannot starve the others.
+one full consumer cannot starve the others. Push consumers that nobody listens to are watched: they are asked to
+look again in the turn in which subscriptions have changed.
 """
 
 import logging
 
 from libc.stdint cimport uint32_t
 
+from millpond.broker.router cimport Router
 from millpond.broker.turn cimport Phase
 from millpond.jetstream.follower cimport Follower
 from millpond.store.committer cimport Committer
@@ -76,6 +78,7 @@ cdef class Pump(Phase):
     def __init__(self):
         self._ready = []
         self._queued = set()
+        self._watched = {}
 
     cdef int add(self, object consumer) except -1:
         cdef object key = id(consumer)
@@ -84,7 +87,25 @@ cdef class Pump(Phase):
             self._ready.append(consumer)
         return 0
 
+    cdef int watch(self, object follower, Router router) except -1:
+        self._router = router
+        self._watched[follower] = None
+        return 0
+
+    cdef int forget(self, object follower) except -1:
+        self._watched.pop(follower, None)
+        return 0
+
+    cdef int _tell_watched(self) except -1:
+        if self._generation != self._router.sublist.generation:
+            self._generation = self._router.sublist.generation
+            for member in list(self._watched):
+                (<Follower>member).interest_changed()
+        return 0
+
     cdef int run(self) except -1:
+        if self._watched:
+            self._tell_watched()
         if not self._ready:
             return 0
         cdef list ready = self._ready

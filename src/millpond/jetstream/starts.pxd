@@ -2,5 +2,5 @@
 from libc.stdint cimport uint64_t
 from millpond.store.api cimport Filters, Store
 
-# The first sequence to look at, clamped to what the stream holds; `skip`: sequences of last_per_subject, else unused.
-cdef uint64_t start_seq(object config, Store store, Filters filters, list skip) except 0
+# The first sequence to look at, clamped to what the stream holds; `first_listed`: of last_per_subject, 0 = none.
+cdef uint64_t start_seq(object config, Store store, Filters filters, uint64_t first_listed) except 0

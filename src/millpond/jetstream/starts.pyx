@@ -5,19 +5,20 @@ from libc.stdint cimport uint64_t
 from millpond.store.api cimport Filters, Store
 
 
-cdef uint64_t start_seq(object config, Store store, Filters filters, list skip) except 0:
-    cdef uint64_t first = store.state.first_seq or 1, last = store.state.last_seq, start
+cdef uint64_t start_seq(object config, Store store, Filters filters, uint64_t first_listed) except 0:
+    cdef uint64_t first = store.state.first_seq or 1, last = store.state.last_seq, start, match
     policy = config.deliver_policy
     if policy == "by_start_sequence":
         return max(<uint64_t>max(config.opt_start_seq, 1), first)
-    if policy == "all":
-        start = first
-    elif policy == "last":
-        start = (last if filters.all else store.last_match(filters, 0)) or last + 1
+    if policy == "last":
+        start = last if filters.all else store.last_match(filters, 0)
     elif policy == "last_per_subject":
-        start = skip[0] if skip else last + 1
+        start = first_listed or (first if store.limits.per_subject_max == 1 else last)
     elif policy == "by_start_time":
         start = store.seq_at_time(config.opt_start_time_ns)
+        match = 0 if filters.all else store.next_match(first, filters)
+        if start < match < last:
+            start = match                    # closes the gap to the first that matches
     else:
-        start = last + 1
+        start = first if policy == "all" else last + 1
     return max(min(start, last + 1), first)

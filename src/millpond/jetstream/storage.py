@@ -17,7 +17,7 @@ from millpond.jetstream.stream_config import StreamConfig
 from millpond.store.api import Store
 from millpond.store.catalog import Catalog
 from millpond.store.committer import Committer
-from millpond.store.consumer_state import ConsumerJournal
+from millpond.store.consumer_journal import ConsumerJournal
 from millpond.store.directory import CATALOG, StoreDirectory
 from millpond.store.memory_store import MemoryStore
 

@@ -8,8 +8,9 @@ from millpond.broker.sink cimport Sink
 from millpond.broker.timers cimport Timer, Timers
 from millpond.broker.turn cimport Turn
 from millpond.store.api cimport Filters, Record, Store, StoreOwner
-from millpond.store.consumer_state cimport ConsumerJournal
+from millpond.store.consumer_journal cimport ConsumerJournal
 from millpond.wire.message cimport Msg
+from millpond.jetstream.acks cimport OwedReplies
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.direct_get cimport DirectGets
 from millpond.jetstream.ingest cimport Ingest
@@ -37,6 +38,8 @@ cdef class Stream(Settler):
     cpdef int remove_consumer(self, object consumer) except -1
     # `callback()` runs when everything done to this stream (store and journal) until now is committed.
     cpdef int after_commit(self, object callback) except -1
+    # An empty message goes to `reply` at that time; `journaled`: the consumer journal counts too.
+    cdef int reply_after_commit(self, const char* reply, uint32_t reply_len, bint journaled) except -1
 
     # --- for the API (control plane) ---
     cpdef dict state(self)                   # messages bytes first_seq last_seq first_ts_ns last_ts_ns num_deleted num_subjects
@@ -56,10 +59,12 @@ cdef class Stream(Settler):
     cdef readonly Pump pump
     cdef readonly CommitPhase commit_phase
     cdef readonly str failure                # "" = it takes publishes
+    cdef readonly bint purging               # what consumers hear of removed messages is due to a purge
     cdef Ingest _ingest
     cdef Dedupe _dedupe
     cdef bytes _last_msg_id
     cdef AnswerRing _answers
+    cdef OwedReplies _owed
     cdef DirectGets _gets
     cdef Owner _owner
     cdef ExpiryTimer _expiry

@@ -19,6 +19,7 @@ from millpond.broker.sink cimport Sink, Subscription
 from millpond.broker.timers cimport Timer
 from millpond.broker.turn cimport Turn
 from millpond.jetstream.follower cimport Follower
+from millpond.jetstream.acks cimport OwedReplies
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.direct_get cimport DirectGets
 from millpond.jetstream.ingest cimport ROLLUP_NONE, ROLLUP_SUBJECT, Ingest, header
@@ -26,7 +27,7 @@ from millpond.jetstream.pub_ack cimport ENCODED_BYTES_MAX, Answer, AnswerRing
 from millpond.jetstream.pump cimport CommitPhase, Pump, Settler
 from millpond.jetstream.markers cimport expired_block, is_marker
 from millpond.store.api cimport COLD, FOUND, NEVER_EXPIRES, Filters, Limits, Load, Record, Store, StoreOwner
-from millpond.store.consumer_state cimport ConsumerJournal
+from millpond.store.consumer_journal cimport ConsumerJournal
 from millpond.wire.headers cimport has_nats_key
 from millpond.wire.message cimport Msg
 
@@ -91,6 +92,7 @@ cdef class Stream(Settler):
         self._ingest = Ingest(config)
         self._dedupe = Dedupe(config.duplicate_window)
         self._answers = AnswerRing(name, domain)
+        self._owed = OwedReplies()
         self._commit_store = getattr(store, "commit", None)
         self._owner = Owner()
         self._owner.stream = self
@@ -232,6 +234,8 @@ cdef class Stream(Settler):
         self._releasing = True
         try:
             self._release_answers()
+            self._owed.release(self.store.committed_position,
+                               self.journal.committed_position if self.journal is not None else 0, self.router)
             self._run_after_commit()
         finally:
             self._releasing = False
@@ -271,11 +275,15 @@ cdef class Stream(Settler):
         return 0
 
     cpdef int after_commit(self, object callback) except -1:
-        cdef uint64_t journaled = self.journal.position if self.journal is not None else 0
+        cdef uint64_t journaled = self.journal.log.position if self.journal is not None else 0
         self._after.append((self.store.position, journaled, callback))
         self._answer_later()
         self.turn.wake()
         return 0
+
+    cdef int reply_after_commit(self, const char* reply, uint32_t reply_len, bint journaled) except -1:
+        self._owed.push(self.store.position, self.journal.log.position if journaled else 0, reply, reply_len)
+        return self._answer_later()
 
     cdef int _run_after_commit(self) except -1:
         while self._after:
@@ -518,7 +526,12 @@ cdef class Stream(Settler):
 
     cpdef uint64_t purge(self, bytes subject, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF:
         cdef Follower consumer
-        cdef uint64_t purged = self.store.purge(Filters([subject] if subject else []), below_seq, keep)
+        cdef uint64_t purged
+        self.purging = True
+        try:
+            purged = self.store.purge(Filters([subject] if subject else []), below_seq, keep)
+        finally:
+            self.purging = False
         for consumer in self._listeners:
             consumer.purged(self.store.state.first_seq)
         self._answer_later()

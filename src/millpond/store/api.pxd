@@ -96,6 +96,8 @@ cdef class Store:
     # Sequences of the last message of every subject under the filters, ascending, none above up_to_seq (0: any).
     # More than `subjects_max` subjects (0: no bound): returns None.
     cpdef object last_seqs(self, Filters filters, uint64_t up_to_seq, uint64_t subjects_max)
+    # The same of now, as an array of *count sequences (NULL when there are none); the caller frees it.
+    cdef uint64_t* last_of_each(self, Filters filters, size_t* count) except? NULL
     # Deleted sequences between first and last, ascending, at most `most`.
     cpdef list deleted(self, uint64_t most)
 

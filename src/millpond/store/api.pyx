@@ -7,6 +7,7 @@ The `def` methods below the C ones translate to Python values for tools and test
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport malloc
 from libc.string cimport memcmp
 
 from millpond.subjects cimport tokens
@@ -145,6 +146,19 @@ cdef class Store:
 
     cpdef object last_seqs(self, Filters filters, uint64_t up_to_seq, uint64_t subjects_max):
         raise NotImplementedError
+
+    cdef uint64_t* last_of_each(self, Filters filters, size_t* count) except? NULL:
+        cdef list found = self.last_seqs(filters, 0, 0)
+        cdef uint64_t* seqs = NULL
+        cdef size_t i
+        count[0] = len(found)
+        if found:
+            seqs = <uint64_t*>malloc(count[0] * sizeof(uint64_t))
+            if seqs == NULL:
+                raise MemoryError
+            for i in range(count[0]):
+                seqs[i] = found[i]
+        return seqs
 
     cpdef list deleted(self, uint64_t most):
         raise NotImplementedError

@@ -26,6 +26,7 @@ cdef class Index(IndexCore):
     cdef uint64_t seq_at_time(self, int64_t ts_ns) noexcept       # exact to 1 ms; stores refine with the record
     cdef list subjects_match(self, Filters filters)
     cdef object last_seqs(self, Filters filters, uint64_t up_to_seq, uint64_t subjects_max)
+    cdef uint64_t* last_of_each(self, Filters filters, size_t* count) except? NULL
     cdef list deleted(self, uint64_t most)
     cdef uint64_t memory_bytes(self) noexcept                     # columns and runs
     cdef uint64_t subject_bytes(self) noexcept                    # subject table and arena

@@ -7,6 +7,7 @@ goes on through the columns, so that a rare subject costs its subjects and not t
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport malloc, qsort
 from libc.string cimport memset
 
 from millpond.store.api cimport Filters
@@ -48,6 +49,11 @@ cdef inline bint _matches(Index index, uint32_t id, Filters filters, Verdicts* v
         if filters.matches(index.subjects.text(id), index.subjects.at[id].text_len):
             place[0] |= ~<uint32_t>SUBJECT_MASK
     return place[0] & ~<uint32_t>SUBJECT_MASK != 0
+
+
+cdef int _ascending(const void* a, const void* b) noexcept nogil:
+    cdef uint64_t x = (<const uint64_t*>a)[0], y = (<const uint64_t*>b)[0]
+    return -1 if x < y else x > y
 
 
 cdef inline uint32_t _literal_id(Index index, Filters filters) noexcept:
@@ -349,6 +355,23 @@ cdef class Index(IndexCore):
         assert not wanted, "a subject that begins below has a message below"
         found.sort()
         return found
+
+    cdef uint64_t* last_of_each(self, Filters filters, size_t* count) except? NULL:
+        cdef uint64_t* seqs
+        cdef uint32_t id
+        count[0] = 0
+        if self.subjects.live == 0:
+            return NULL
+        seqs = <uint64_t*>malloc(self.subjects.live * sizeof(uint64_t))
+        if seqs == NULL:
+            raise MemoryError
+        for id in range(self.subjects.ids):
+            if _subject_matches(self, id, filters):
+                seqs[count[0]] = self.subjects.at[id].last_seq
+                count[0] += 1
+        assert count[0] <= self.subjects.live
+        qsort(seqs, count[0], sizeof(uint64_t), _ascending)
+        return seqs
 
     cdef list deleted(self, uint64_t most):
         cdef list gone = []

@@ -126,6 +126,9 @@ cdef class IndexedStore(Store):
     cpdef object last_seqs(self, Filters filters, uint64_t up_to_seq, uint64_t subjects_max):
         return self.index.last_seqs(filters, up_to_seq, subjects_max)
 
+    cdef uint64_t* last_of_each(self, Filters filters, size_t* count) except? NULL:
+        return self.index.last_of_each(filters, count)
+
     cpdef list deleted(self, uint64_t most):
         return self.index.deleted(most)
 

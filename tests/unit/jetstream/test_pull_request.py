@@ -2,7 +2,7 @@
 
 import pytest
 
-from millpond.jetstream.pull_request import BadRequest, format_duration, parse_nak_delay, parse_pull
+from millpond.jetstream.pull_request import BadRequest, parse_nak_delay, parse_pull
 
 SECOND = 10**9
 
@@ -17,6 +17,10 @@ SECOND = 10**9
         (b'{"batch": 5, "no_wait": true}', 5, 0, True),
         (b'{"batch": 2, "expires": 5000000000, "unknown": [1]}', 2, 5 * SECOND, False),
         (b"{}", 0, 0, False),
+        (b'{"Batch": 3, "EXPIRES": 9, "no_wait": null}', 3, 9, False),
+        (b'{"batch": 3, "json": false}', 3, 0, False),
+        (b"-2", -2, 0, False),
+        (b"0x5", 1, 0, False),
     ],
 )
 def test_lenient(body, batch, expires, no_wait):
@@ -29,6 +33,12 @@ def test_lenient(body, batch, expires, no_wait):
     [
         (b'{"batch":', "unexpected end of JSON input"),
         (b'{"expires": 100, "idle_heartbeat": 90}', "heartbeat value too large"),
+        (b'{"batch":"x"}', "json: cannot unmarshal string into Go struct field .batch of type int"),
+        (b'{"batch":1.5}', "json: cannot unmarshal number 1.5 into Go struct field .batch of type int"),
+        (b'{"batch":1,}', "invalid character '}' looking for beginning of object key string"),
+        (b'{"batch":1}x', "invalid character 'x' after top-level value"),
+        (b'{"batch":99999999999999999999}', "cannot unmarshal number 99999999999999999999 into Go struct field"),
+        (b'{"no_wait":1}', "json: cannot unmarshal number into Go struct field .no_wait of type bool"),
     ],
 )
 def test_refused(body, text):
@@ -51,12 +61,3 @@ def test_refused(body, text):
 )
 def test_nak_delay(argument, delay_ns):
     assert parse_nak_delay(argument) == delay_ns
-
-
-@pytest.mark.parametrize(
-    ("ns", "text"),
-    [(0, "0s"), (5, "5ns"), (1_500, "1.5µs"), (10**8, "100ms"), (SECOND, "1s"), (1_500_000_000, "1.5s"),
-     (90 * SECOND, "1m30s"), (7200 * SECOND, "2h0m0s")],
-)  # fmt: skip
-def test_format_duration(ns, text):
-    assert format_duration(ns) == text

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from millpond.store.checksum import checksum
 from millpond.store.committer import Committer
-from millpond.store.consumer_state import ConsumerJournal, ConsumerState
+from millpond.store.consumer_journal import ConsumerJournal
+from millpond.store.consumer_state import ConsumerState
 
 from millpond.store.consumer_file import NAMES, read_frames
 
@@ -17,6 +18,7 @@ class Model:
 
     def __init__(self):
         self.pending = {}
+        self.exhausted = set()
         self.delivered = (0, 0)
         self.floor = (0, 0)
 
@@ -45,8 +47,24 @@ class Model:
         if gone:
             self.settle()
 
+    def ack_through(self, stream_seq, consumer_seq):
+        gone = [seq for seq in self.pending if seq <= stream_seq]
+        for seq in gone:
+            del self.pending[seq]
+        self.exhausted = {seq for seq in self.exhausted if seq > stream_seq}
+        if self.pending:
+            consumer_seq = min(consumer_seq, self.pending[min(self.pending)][0] - 1)
+        self.floor = (max(self.floor[0], consumer_seq), stream_seq)
+        return len(gone)
 
-OPS = st.lists(st.tuples(st.sampled_from("ddddrraaAv"), st.integers(0, 40)), max_size=120)
+    def cut(self, stream_seq):
+        self.pending = {seq: row for seq, row in self.pending.items() if seq <= stream_seq}
+        self.exhausted = {seq for seq in self.exhausted if seq <= stream_seq}
+        self.delivered = (self.delivered[0], min(self.delivered[1], stream_seq))
+        self.floor = (self.floor[0], min(self.floor[1], stream_seq))
+
+
+OPS = st.lists(st.tuples(st.sampled_from("ddddrraaAvxpc"), st.integers(0, 40)), max_size=120)
 
 
 def apply(state, model, kind, n):
@@ -60,19 +78,31 @@ def apply(state, model, kind, n):
         model.redeliver(chosen)
         assert state.py_redeliver(chosen, n) == (model.delivered[0], model.pending[chosen][1])
     elif kind == "a":
-        model.drop([chosen] if known else [])
-        assert state.py_ack(chosen, n) is bool(known)
-    elif kind == "A":
-        gone = [seq for seq in known if seq <= chosen]
-        model.drop(gone)
-        assert state.py_ack_through(chosen, n) == len(gone)
+        seq = n if n in model.exhausted else chosen
+        assert state.py_ack(seq, n) == (1 if seq in model.pending else 2 if seq in model.exhausted else 0)
+        model.drop([seq] if seq in model.pending else [])
+        model.exhausted.discard(seq)
+    elif kind == "A" and known and chosen > model.floor[1]:
+        consumer_seq = model.pending[chosen][0]
+        assert state.py_ack_through(chosen, consumer_seq, n) == model.ack_through(chosen, consumer_seq)
     elif kind == "v":
         to = model.floor[1] + n % 4
         model.drop([seq for seq in known if seq <= to])
+        model.exhausted = {seq for seq in model.exhausted if seq > to}
         model.settle()
         model.delivered = (model.delivered[0], max(to, model.delivered[1]))
         model.floor = (model.floor[0], max(to, model.floor[1]))
         state.py_advance(to)
+    elif kind == "x":
+        assert state.py_exhaust(chosen) is bool(known)
+        if known:
+            model.drop([chosen])
+            model.exhausted.add(chosen)
+    elif kind == "p":
+        assert state.py_postpone(chosen, n) is bool(known)
+    elif kind == "c" and n % 8 == 0 and model.delivered[1] > 3:
+        model.cut(model.delivered[1] - 3)
+        state.py_cut(model.delivered[1])
 
 
 def agree(state, model):
@@ -80,6 +110,7 @@ def agree(state, model):
     assert [(seq, first, count) for seq, first, _, count in state.pending()] == [
         (seq, *model.pending[seq]) for seq in sorted(model.pending)
     ]
+    assert state.exhausted() == sorted(model.exhausted)
     assert (state.delivered_consumer_seq, state.delivered_stream_seq) == model.delivered
     assert (state.floor_consumer_seq, state.floor_stream_seq) == model.floor
 

@@ -1,0 +1,32 @@
+# Journal of all consumers of one stream: two fixed file names, checkpoint plus records, swapped when big.
+from libc.stdint cimport uint32_t, uint64_t
+from millpond.store.committer cimport Committer, Target
+from millpond.store.consumer_ops cimport OpLog
+from millpond.store.consumer_state cimport ConsumerState
+
+cdef class ConsumerJournal(Target):
+    cdef readonly OpLog log
+    cdef readonly uint64_t committed_position        # of log.position
+    cdef public object on_committed                  # callable() or None, loop thread
+    cdef readonly str failure                        # "" = healthy
+    cdef readonly uint64_t generation
+    cdef Committer _committer
+    cdef object _files                               # consumer_file.JournalFiles
+    cdef dict _states, _configs, _ids                # by name, by name, name by id
+    cdef uint32_t _next_id
+    cdef uint64_t _written_position
+    cdef uint64_t _file_bytes, _checkpoint_bytes
+    cdef bint _swap_next, _closed
+    cdef int _errors
+    # New or recovered state by consumer name. `config` is opaque JSON kept with it.
+    cpdef ConsumerState open_consumer(self, str name, bytes config)
+    cpdef int set_config(self, str name, bytes config) except -1
+    cpdef int delete_consumer(self, str name) except -1
+    cpdef dict recovered(self)                       # {name: (config bytes, ConsumerState)} found on disk
+    cpdef int close(self) except -1
+
+    cdef int _put_open(self, uint32_t id, bytes name, bytes config) except -1
+    cdef int _replay(self, bytes frame) except -1
+    cdef int _checkpoint(self) except -1
+    cdef size_t _replay_op(self, const char* at, size_t left) except 0
+    cdef size_t _replay_open(self, const char* at, size_t left) except 0

@@ -1,0 +1,230 @@
+"""The journal that makes the states of one file stream's consumers survive.
+
+Every change of a state is one op, gathered in an `OpLog`; a commit writes what is gathered as one frame with
+one checksum. Deliveries ride along with the next write; everything that somebody waits for (acks,
+configurations, deletions) asks the committer for one. Recovery replays ops through the very methods that made
+them. The file is started over, in the other of its two names, when its records outgrow its checkpoint; also
+after a failed sync, so that nothing is ever synced twice from the same pages.
+"""
+
+import logging
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from millpond.store.committer cimport Committer, Target
+from millpond.store.consumer_ops cimport (
+    DELETE, DELIVER, END, EXHAUST, OPEN, RESET, STATE, OpChange, OpId, OpLog, OpOpen, OpState,
+)
+from millpond.store.consumer_state cimport ConsumerState
+
+from millpond.base.errors import StoreError
+from millpond.store.consumer_file import JournalFiles
+from millpond.store.checksum import checksum
+
+log = logging.getLogger("millpond")
+
+cdef uint64_t SWAP_BYTES_MIN = 64 * 1024
+cdef int ERRORS_MAX = 2                        # failed syncs in a row before the journal gives up
+
+
+cdef class ConsumerJournal(Target):
+    """Two files for all consumers of one stream (see the head of this file)."""
+
+    def __init__(self, str directory, Committer committer):
+        self._committer = committer
+        self._files = JournalFiles(directory, checksum)
+        self.log = OpLog(committer, self)
+        self.failure = ""
+        self._states, self._configs, self._ids = {}, {}, {}
+        self._next_id = 1
+        self.generation, frames = self._files.recover()
+        for frame in frames:
+            self._replay(frame)
+        for state in self._states.values():
+            (<ConsumerState>state).replaying = False
+            wrong = state.check()
+            if wrong:
+                raise StoreError(f"consumer journal in {directory}: {wrong[0]}")
+        self._swap_next = True           # the first write leaves a possibly torn tail behind
+
+    @property
+    def position(self):
+        """What `committed_position` has to reach for all that somebody waits for."""
+        return self.log.position
+
+    cpdef dict recovered(self):
+        return {name: (self._configs[name], state) for name, state in self._states.items()}
+
+    cpdef ConsumerState open_consumer(self, str name, bytes config):
+        cdef ConsumerState state = self._states.get(name)
+        if state is None:
+            state = ConsumerState()
+            state.log = self.log
+            state.id = self._next_id
+            self._next_id += 1
+            self._states[name] = state
+            self._ids[state.id] = name
+        self._configs[name] = config
+        self._put_open(state.id, name.encode(), config)
+        self.log.owe()
+        return state
+
+    cpdef int set_config(self, str name, bytes config) except -1:
+        cdef ConsumerState state = self._states[name]
+        self._configs[name] = config
+        self._put_open(state.id, name.encode(), config)
+        return self.log.owe()
+
+    cpdef int delete_consumer(self, str name) except -1:
+        cdef ConsumerState state = self._states.pop(name)
+        cdef OpId* op
+        del self._configs[name]
+        del self._ids[state.id]
+        state.log = None
+        op = <OpId*>self.log.reserve(sizeof(OpId))
+        op[0] = OpId(DELETE, state.id)
+        return self.log.owe()
+
+    cpdef int close(self) except -1:
+        """Writes and syncs what is gathered; the states live on in memory only."""
+        if self._closed:
+            return 0
+        if not self.failure and self.log.used:
+            self.log.owe()
+            self._committer.drain()
+        self._closed = self.log.closed = True
+        for state in self._states.values():
+            (<ConsumerState>state).log = None
+        self._files.close()
+        return 0
+
+    # --- Target ---
+
+    cdef int write(self) except -2:
+        if self.failure or self._closed or (self.log.used == 0 and not self._swap_next):
+            return -1
+        try:
+            if self._swap_next or self._file_bytes > max(SWAP_BYTES_MIN, 2 * self._checkpoint_bytes):
+                self._checkpoint()
+            else:
+                self._file_bytes = self._files.append(PyBytes_FromStringAndSize(self.log.buffer, self.log.used))
+        except OSError as error:
+            return self._failed(error.errno or 5)
+        self.log.used = 0
+        self._written_position = self.log.appended
+        return self._files.descriptor()
+
+    cdef int synced(self, int error) except -1:
+        if error:
+            self._failed(error)
+            return 0
+        self._errors = 0
+        self.committed_position = self._written_position
+        if self.on_committed is not None:
+            self.on_committed()
+        return 0
+
+    def _failed(self, int error):
+        """Write it all again, into the other file; a second failure in a row is the end."""
+        self._errors += 1
+        if self._errors >= ERRORS_MAX:
+            self.failure = f"consumer journal: error {error}"
+            self.log.closed = True
+            log.error("the consumer journal in %s cannot be written (error %d): what consumers do is not kept, and "
+                      "acknowledgements are not confirmed, until a restart", self._files.directory, error)
+            return -1
+        self._swap_next = True
+        self._committer.enlist(self)
+        return -1
+
+    # --- inside ---
+
+    cdef int _put_open(self, uint32_t id, bytes name, bytes config) except -1:
+        cdef size_t name_len = PyBytes_GET_SIZE(name), config_len = PyBytes_GET_SIZE(config)
+        cdef char* at = self.log.reserve(sizeof(OpOpen) + name_len + config_len)
+        (<OpOpen*>at)[0] = OpOpen(OPEN, id, <unsigned short>name_len, <uint32_t>config_len)
+        memcpy(at + sizeof(OpOpen), PyBytes_AS_STRING(name), name_len)
+        memcpy(at + sizeof(OpOpen) + name_len, PyBytes_AS_STRING(config), config_len)
+        return 0
+
+    cdef int _checkpoint(self) except -1:
+        """All states, as they are now, become the first frame of the other file; gathered ops are in them."""
+        cdef uint64_t appended = self.log.appended
+        cdef ConsumerState state
+        cdef OpId* op
+        self.log.used = 0
+        for name, held in self._states.items():
+            state = held
+            self._put_open(state.id, name.encode(), self._configs[name])
+            state.put_checkpoint()
+        op = <OpId*>self.log.reserve(sizeof(OpId))
+        op[0] = OpId(END, self._next_id)
+        self.log.appended = appended
+        self.generation += 1
+        first = self._checkpoint_bytes == 0
+        checkpoint = PyBytes_FromStringAndSize(self.log.buffer, self.log.used)
+        self._file_bytes = self._files.swap(self.generation, checkpoint)
+        self._checkpoint_bytes = self._file_bytes
+        self._swap_next = False
+        if first or self.generation <= 2:
+            self._files.sync_directory()
+        return 0
+
+    cdef int _replay(self, bytes frame) except -1:
+        cdef const char* at = PyBytes_AS_STRING(frame)
+        cdef const char* end = at + PyBytes_GET_SIZE(frame)
+        cdef size_t size
+        while at < end:
+            size = self._replay_op(at, end - at)
+            assert 0 < size <= <size_t>(end - at)
+            at += size
+        return 0
+
+    cdef size_t _replay_op(self, const char* at, size_t left) except 0:
+        """Applies one op; returns its size. A frame has a valid checksum: what does not fit is our own fault."""
+        cdef uint8_t kind = <uint8_t>at[0]
+        cdef OpChange change
+        if DELIVER <= kind <= RESET or kind >= EXHAUST:
+            assert left >= sizeof(OpChange)
+            change = (<OpChange*>at)[0]
+            name = self._ids.get(change.id)
+            if name is not None:
+                (<ConsumerState>self._states[name]).apply(
+                    kind, change.stream_seq, change.consumer_seq, change.ts_ns
+                )
+            return sizeof(OpChange)
+        if kind == OPEN:
+            return self._replay_open(at, left)
+        if kind == STATE:
+            assert left >= sizeof(OpState)
+            return (<ConsumerState>self._states[self._ids[(<OpState*>at).id]]).take_checkpoint(at, left)
+        assert kind == DELETE or kind == END, f"unknown op {kind}"
+        assert left >= sizeof(OpId)
+        if kind == END:
+            self._next_id = max(self._next_id, (<OpId*>at).id)
+            return sizeof(OpId)
+        name = self._ids.pop((<OpId*>at).id, None)
+        if name is not None:
+            del self._states[name]
+            del self._configs[name]
+        return sizeof(OpId)
+
+    cdef size_t _replay_open(self, const char* at, size_t left) except 0:
+        assert left >= sizeof(OpOpen)
+        cdef OpOpen op = (<OpOpen*>at)[0]
+        cdef size_t size = sizeof(OpOpen) + op.name_len + op.config_len
+        assert left >= size
+        cdef ConsumerState state
+        name = PyBytes_FromStringAndSize(at + sizeof(OpOpen), op.name_len).decode()
+        if name not in self._states:
+            state = ConsumerState()
+            state.log = self.log
+            state.id = op.id
+            state.replaying = True
+            self._states[name] = state
+            self._ids[op.id] = name
+            self._next_id = max(self._next_id, op.id + 1)
+        self._configs[name] = PyBytes_FromStringAndSize(at + sizeof(OpOpen) + op.name_len, op.config_len)
+        return size
