@@ -21,7 +21,7 @@ cdef class Broker:
     cdef readonly Turn turn
     cdef readonly Router router              # of account $G
     cdef readonly dict sessions              # {cid: Session}
-    cdef readonly object closed              # deque[ConnectionInfo], newest last
+    cdef readonly object closed              # ClosedRing of ConnectionInfo, newest last
     cdef readonly dict info                  # what every INFO says
     cdef readonly str server_id
     cdef readonly str server_name

@@ -1,12 +1,11 @@
 """What all connections of one server share."""
 
-from collections import deque
-
 from libc.stdint cimport uint64_t
 
 from millpond.accounts.authenticate import Authenticator
 from millpond.base import limits
 from millpond.base.ids import server_id
+from millpond.broker.closed_ring import ClosedRing
 
 VERSION = "2.15.1"
 """Clients gate features on this: the nats-server release whose behaviour we have."""
@@ -22,7 +21,7 @@ cdef class Broker:
         self.turn = Turn(clock)
         self.router = Router()
         self.sessions = {}
-        self.closed = deque(maxlen=options.max_closed_clients)
+        self.closed = ClosedRing(options.max_closed_clients)
         self.server_id = server_id()
         self.server_name = options.server_name or self.server_id
         self.started_ns = clock.wall_ns

@@ -375,7 +375,7 @@ cdef class Session(Sink):
             return 0
         if error:
             self._error(error)
-        info = self.info(False)
+        info = self.info(True)
         self.state = CLOSED
         if error:
             self.outbox.flush()
