@@ -44,7 +44,7 @@ HTTP_IDLE_S: Final = 90.0
 HTTP_WRITE_S: Final = 30.0
 PAGE_ROWS_DEFAULT: Final = 1024
 """Connections, subscriptions, accounts on one page when no limit is asked for."""
-CLOSED_CLIENTS_BYTES_MAX: Final = 4 * MIB
+CLOSED_CLIENTS_BYTES_MAX: Final = 3 * MIB
 CLOSED_CLIENT_SUBSCRIPTIONS_MAX: Final = 64
 """Subscriptions that are remembered of one closed connection."""
 

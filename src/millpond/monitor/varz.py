@@ -29,7 +29,7 @@ TURN_BUCKETS: Final = 24
 
 async def varz(view: View) -> dict[str, Any]:
     """The page, in the server's order, our own objects last."""
-    seen = memory_report.varz_object(view.budgets, view.jetstream.store_dir if view.jetstream else None)
+    seen = memory_of(view)
     return {
         **_who(view),
         **_settings(view),
@@ -52,6 +52,14 @@ async def varz(view: View) -> dict[str, Any]:
         "memory": seen,
         "turn_us": turn_us(view),
     }
+
+
+def memory_of(view: View) -> dict[str, int]:
+    """The `memory` object: what the kernel says, the budgets, the trend."""
+    view.memory.measure()
+    store_dir = view.jetstream.store_dir if view.jetstream else None
+    seen = memory_report.varz_object(view.budgets, store_dir)
+    return {**seen, "slope_per_hour": view.memory.slope_bytes_per_hour}
 
 
 def _who(view: View) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from millpond.base.errors import MillpondError
 from millpond.broker.broker import Broker
 from millpond.config.options import Options
 from millpond.jetstream.go_json import duration_text, format_time
+from millpond.monitor.memory_watch import MemoryWatch
 
 if TYPE_CHECKING:
     from millpond.jetstream.api.registry import Api
@@ -44,10 +45,11 @@ class JetStreamView(msgspec.Struct, frozen=True):
 class View:
     """One server. The composition root keeps `jetstream` and `ready` true to life."""
 
-    def __init__(self, options: Options, broker: Broker, budgets: Budgets) -> None:
+    def __init__(self, options: Options, broker: Broker, budgets: Budgets, memory: MemoryWatch) -> None:
         self.options = options
         self.broker = broker
         self.budgets = budgets
+        self.memory = memory
         self.jetstream: JetStreamView | None = None
         self.ready = False
         self.config_loaded_ns: int = broker.started_ns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from millpond.base import limits
+from millpond.base.budget import Budget
 from millpond.broker.closed_ring import ClosedRing
 from millpond.broker.connection_info import ConnectionInfo
 
@@ -24,19 +25,30 @@ def test_what_goes_in_comes_out() -> None:
     assert ring[-1].cid == 4
 
 
-def test_bytes_are_bounded() -> None:
-    ring = ClosedRing(1000, bytes_max=2000)
-    for cid in range(100):
-        ring.append(info(cid))
-        assert ring.bytes_used <= 2000
-    kept = [each.cid for each in ring]
-    assert kept == list(range(100 - len(kept), 100)) and len(kept) > 5
-    ring.append(info(100, 2000))
-    assert [each.num_subscriptions for each in ring][-1] == 2000
-    assert len(list(ring)[-1].subscriptions) == limits.CLOSED_CLIENT_SUBSCRIPTIONS_MAX
+def test_bytes_are_bounded_and_records_wrap() -> None:
+    budget = Budget("connections")
+    budget.charge(7)
+    ring = ClosedRing(1_000_000, bytes_max=1000, budget=budget)
+    for cid in range(500):
+        ring.append(info(cid, cid % 7))
+        kept = [each.cid for each in ring]
+        assert kept == list(range(cid + 1 - len(kept), cid + 1))
+        assert len(kept) == len(ring) > 0
+        assert budget.used == 7 + ring.bytes_used <= 1007
+    tiny = ClosedRing(10, bytes_max=10)
+    tiny.append(info(1))
+    assert list(tiny) == [], "one that does not fit at all is left out"
 
 
-def test_nothing_is_kept_when_nothing_fits() -> None:
+def test_many_subscriptions_are_cut() -> None:
+    ring = ClosedRing(10)
+    ring.append(info(1, 2000))
+    (kept,) = ring
+    assert kept.num_subscriptions == 2000
+    assert len(kept.subscriptions) == limits.CLOSED_CLIENT_SUBSCRIPTIONS_MAX
+
+
+def test_nothing_is_kept_when_nothing_may_be() -> None:
     ring = ClosedRing(0)
     ring.append(info(1))
-    assert (len(ring), ring.bytes_used) == (0, 0)
+    assert (len(ring), ring.bytes_used, list(ring)) == (0, 0, [])
