@@ -16,8 +16,11 @@ cdef class Budget:
     cpdef int charge(self, int64_t n) except -1
     cpdef bint try_charge(self, int64_t n) except -1
     cpdef int release(self, int64_t n) except -1
+    cpdef int settle(self, int64_t n) except -1        # measured: n bytes are used now
     cdef bint would_exceed(self, int64_t n) noexcept   # n more bytes would not fit (here or in total)
     cdef int64_t left(self) noexcept                   # bytes that still fit; never negative
+    cdef inline bint is_full(self) noexcept:           # its own bound is reached; the total does not matter
+        return self.bytes_max > 0 and self.used >= self.bytes_max
 
 @cython.final
 cdef class Budgets:

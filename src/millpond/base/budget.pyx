@@ -56,6 +56,13 @@ cdef class Budget:
             self.total.release(n)
         return 0
 
+    cpdef int settle(self, int64_t n) except -1:
+        """For what is measured rather than charged piece by piece: `n` bytes are used now."""
+        assert n >= 0, f"{self.name}: {n} bytes"
+        if n >= self.used:
+            return self.charge(n - self.used)
+        return self.release(self.used - n)
+
     cdef bint would_exceed(self, int64_t n) noexcept:
         return n > self.left()
 

@@ -34,6 +34,20 @@ TURN_READ_BYTES_PER_CONNECTION: Final = 256 * KIB
 PUMP_MESSAGES_PER_CONSUMER: Final = 256
 PUMP_BYTES_PER_CONSUMER: Final = 512 * KIB
 
+# --- monitoring over HTTP (reference 07.1; READ_HEAD as nats-server, the rest our own) ---
+HTTP_CONNECTIONS_MAX: Final = 128
+HTTP_HEAD_BYTES_MAX: Final = 16 * KIB
+HTTP_HEADERS_MAX: Final = 100
+HTTP_BODY_BYTES_MAX: Final = 64 * KIB
+HTTP_READ_HEAD_S: Final = 5.0
+HTTP_IDLE_S: Final = 90.0
+HTTP_WRITE_S: Final = 30.0
+PAGE_ROWS_DEFAULT: Final = 1024
+"""Connections, subscriptions, accounts on one page when no limit is asked for."""
+CLOSED_CLIENTS_BYTES_MAX: Final = 3 * MIB
+CLOSED_CLIENT_SUBSCRIPTIONS_MAX: Final = 64
+"""Subscriptions that are remembered of one closed connection."""
+
 # --- JetStream (reference 03 to 05) ---
 API_LEVEL: Final = 5
 HEADER_BLOCK_BYTES_MAX: Final = 64 * KIB

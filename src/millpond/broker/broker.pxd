@@ -1,5 +1,6 @@
 # One server's core: sessions, the account's router, counters, and what they have in common.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from millpond.base.budget cimport Budget
 from millpond.base.clock cimport Clock
 from millpond.broker.router cimport Router
 from millpond.broker.turn cimport Turn
@@ -21,12 +22,14 @@ cdef class Broker:
     cdef readonly Turn turn
     cdef readonly Router router              # of account $G
     cdef readonly dict sessions              # {cid: Session}
-    cdef readonly object closed              # deque[ConnectionInfo], newest last
+    cdef readonly object closed              # ClosedRing of ConnectionInfo, newest last
     cdef readonly dict info                  # what every INFO says
     cdef readonly str server_id
     cdef readonly str xkey                   # nobody encrypts to us yet: its secret half is not kept
     cdef readonly str server_name
     cdef readonly int64_t started_ns
+    cdef readonly Budget connections         # what sessions, unfinished frames and closed connections hold
+    cdef readonly Budget output              # what waits in outboxes; full: clients are not read from
     cdef Counters counters
     cdef uint64_t last_cid
     # limits in force, for the hot path

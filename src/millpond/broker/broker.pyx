@@ -1,13 +1,14 @@
 """What all connections of one server share."""
 
 import secrets
-from collections import deque
 
 from libc.stdint cimport uint64_t
 
 from millpond.accounts.authenticate import Authenticator
 from millpond.base import limits
+from millpond.base.budget import Budgets
 from millpond.base.ids import curve_key, server_id
+from millpond.broker.closed_ring import ClosedRing
 
 VERSION = "2.15.1"
 """Clients gate features on this: the nats-server release whose behaviour we have."""
@@ -16,14 +17,16 @@ VERSION = "2.15.1"
 cdef class Broker:
     """Made by the server; knows nothing of transports."""
 
-    def __init__(self, options, Clock clock):
+    def __init__(self, options, Clock clock, budgets=None):
         self.options = options
         self.authenticator = Authenticator(options)
         self.clock = clock
         self.turn = Turn(clock)
         self.router = Router()
+        budgets = budgets if budgets is not None else Budgets()
+        self.connections, self.output = budgets.named("connections"), budgets.named("output")
         self.sessions = {}
-        self.closed = deque(maxlen=options.max_closed_clients)
+        self.closed = ClosedRing(options.max_closed_clients, budget=self.connections)
         self.server_id = server_id()
         self.xkey = curve_key(secrets.token_bytes(32))
         self.server_name = options.server_name or self.server_id

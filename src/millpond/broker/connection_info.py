@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class ConnectionInfo(msgspec.Struct, frozen=True, kw_only=True):
+class ConnectionInfo(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A snapshot; times are Unix ns, `rtt_ns` 0 = not measured yet, `stop_ns` 0 = still open."""
 
     cid: int

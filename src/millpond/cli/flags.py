@@ -60,7 +60,6 @@ NOT_YET: Final = {
     "cluster_listen": "clustering", "cluster_advertise": "clustering", "no_advertise": "clustering",
     "connect_retries": "clustering", "profile": "profiling", "log_size_limit": "log rotation",
     "help_tls": "TLS",
-    "m": "HTTP monitoring", "http_port": "HTTP monitoring",
 }  # fmt: skip
 """Flags of nats-server for parts that do not exist yet: refused by name, never ignored."""
 

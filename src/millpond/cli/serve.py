@@ -18,8 +18,10 @@ Server:
     -p, --port <port>               client port (default 4222; -1: any free port)
     -n, --name, --server_name <n>   server name (default: the server id)
     -P, --pid <file>                write the process id here
+    -m, --http_port <port>          monitoring over HTTP (default off; -1: any free port)
     --ports_file_dir <dir>          write <program>_<pid>.ports here
     --max_payload, --max_pending, --max_connections, --max_subscriptions, --max_control_line <n>
+    --memory <size>                 budget, such as 64MiB (default: 3/4 of the container's limit or of the machine)
 Authorization:
     --user <user> --pass <password> | --auth <token>
 Logging:

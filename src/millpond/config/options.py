@@ -43,7 +43,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     http_host: str = ""
     """Empty: the same as `host`."""
     http_port: int | None = None
-    """None: no monitoring; -1: any free port."""
+    """None or 0: no monitoring; -1: any free port."""
     http_base_path: str = ""
 
     username: str = ""

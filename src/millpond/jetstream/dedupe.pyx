@@ -8,6 +8,9 @@ from collections import deque
 
 from libc.stdint cimport int64_t, uint64_t
 
+cdef enum:
+    ID_BYTES = 340               # two table entries, a tuple, its numbers and an id of 36 characters
+
 
 cdef class Dedupe:
     """Ids in order of arrival; times never decrease."""
@@ -20,6 +23,9 @@ cdef class Dedupe:
 
     def __len__(self):
         return len(self._seqs)
+
+    cdef uint64_t memory_bytes(self) noexcept:
+        return <uint64_t>len(self._seqs) * ID_BYTES
 
     cdef uint64_t find(self, bytes msg_id, int64_t now_ns) except? 0:
         if self.window_ns == 0:

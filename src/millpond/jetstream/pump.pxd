@@ -1,6 +1,7 @@
 # The pump and commit phases of JetStream: which consumers are ready, in rotation.
 from libc.stdint cimport uint64_t
 from millpond.broker.router cimport Router
+from millpond.base.budget cimport Budget
 from millpond.broker.sink cimport Sink
 from millpond.broker.turn cimport Phase, Turn
 from millpond.store.committer cimport Committer
@@ -15,6 +16,8 @@ cdef class CommitPhase(Phase):
     cdef int add(self, Settler stream) except -1     # it keeps the flag that it is in the list
 
 cdef class Pump(Phase):
+    cdef public Budget output                        # None, or: while it is full nothing is delivered
+    cdef public bint refusing                        # the server is out of memory: streams take no publishes
     cdef list _ready
     cdef set _queued                                 # id() of what is in _ready
     cdef dict _watched                               # {Follower: None} that wait for somebody to listen

@@ -106,8 +106,8 @@ cdef class Pump(Phase):
     cdef int run(self) except -1:
         if self._watched:
             self._tell_watched()
-        if not self._ready:
-            return 0
+        if not self._ready or (self.output is not None and self.output.is_full()):
+            return 0                     # a full output empties in a later turn, which comes here again
         cdef list ready = self._ready
         cdef int more
         self._ready, self._queued = [], set()

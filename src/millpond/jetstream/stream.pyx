@@ -126,6 +126,8 @@ cdef class Stream(Settler):
                 return 0
         if self.failure:
             return self._refuse(msg, api_error("JSStorageResourcesExceededErr"))
+        if self.pump.refusing:
+            return self._refuse(msg, api_error("JSInsufficientResourcesErr"))
         if msg.hdr_len and has_nats_key(msg.hdr, msg.hdr_len):
             # Servers put this header on; clients may not have it stored.
             kept = without(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), b"Nats-Request-Info")
@@ -493,6 +495,10 @@ cdef class Stream(Settler):
             "num_deleted": store.state.num_deleted,
             "num_subjects": store.state.num_subjects,
         }
+
+    def dedupe_bytes(self):
+        """What the window of message ids holds in memory."""
+        return self._dedupe.memory_bytes()
 
     cpdef uint64_t seq_at_time(self, int64_t ts_ns) except 0:
         return self.store.seq_at_time(ts_ns)

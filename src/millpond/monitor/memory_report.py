@@ -20,6 +20,7 @@ import msgspec
 
 from millpond.base import cgroup as cgroups
 from millpond.base import process_memory
+from millpond.base.budget import Budget
 
 FILES_MAX: Final = 256
 """Files below the data directory that one report asks the kernel about (about 5 us each)."""
@@ -30,6 +31,9 @@ NEAREST_ABOVE: Final = "the process' own group has no memory controller; this is
 
 class BudgetsView(Protocol):
     """What the report needs of `base.budget.Budgets`."""
+
+    @property
+    def total(self) -> Budget: ...
 
     def report(self) -> dict[str, tuple[int, int]]: ...
 
@@ -121,11 +125,13 @@ def report(
 def varz_object(budgets: BudgetsView | None = None, data_dir: str | None = None) -> dict[str, int]:
     """The `memory` object of /varz for this process: plain numbers, so that exporters make metrics of each.
 
-    Besides the fields of `MemoryReport`: `budget` (sum of the bounds), `used_by_NAME` and `budget_NAME`.
+    Besides the fields of `MemoryReport`: `budget` (the bound of all budgets together), `used` (their sum),
+    `used_by_NAME` and `budget_NAME`.
     """
     seen = report(data_dir=data_dir, budgets=budgets)
     values = {name: getattr(seen, name) for name in VARZ_FIELDS}
-    values["budget"] = sum(share.max for share in seen.budgets.values())
+    values["budget"] = budgets.total.bytes_max if budgets is not None else 0
+    values["used"] = seen.budgets_used
     for name, share in seen.budgets.items():
         values[f"used_by_{name}"] = share.used
         values[f"budget_{name}"] = share.max

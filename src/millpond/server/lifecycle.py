@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import millpond
+from millpond.base import limits
 from millpond.config.options import Options
+from millpond.monitor.memory_watch import budget_origin
 from millpond.server.logs import log
 from millpond.server.server import Server
 
@@ -67,6 +69,8 @@ def banner(server: Server) -> str:
         lines.append(f"JetStream on   data {jetstream.store_dir}   fsync before ack: {durable}")
     else:
         lines.append("JetStream off  (turn it on with --jetstream)")
+    total_mib = server.budgets.total.bytes_max / limits.MIB
+    lines.append(f"Memory budget {total_mib:,.0f} MiB ({budget_origin(server.options)})")
     lines.append("Try:   nats pub hello world")
     lines.append("Press Ctrl+C to stop.")
     return "\n".join(lines)

@@ -9,17 +9,47 @@ Nothing is global: several servers may live in one process, in one loop. A `Serv
 from __future__ import annotations
 
 import asyncio
+import tempfile
+import time
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
+from millpond.base import machine
 from millpond.base.clock import Clock
 from millpond.base.errors import OptionError
 from millpond.broker.broker import Broker
 from millpond.config.options import JetStreamOptions, Options
+from millpond.jetstream.memory import JetStreamMemory
+from millpond.monitor.memory_watch import MemoryWatch, make_budgets
+from millpond.monitor.view import JetStreamView, View
 from millpond.server.jetstream import JetStream
 from millpond.server.logs import log
 from millpond.transport.reactor import Reactor
 from millpond.transport.tcp import TcpListener
+
+if TYPE_CHECKING:
+    from millpond.monitor.monitor import Monitor
+
+
+MEMORY_TICK_S = 1.0
+SHARE_NUMERATOR, SHARE_DENOMINATOR = 3, 4
+"""Of memory and of free disk, for JetStream when nobody says how much; as nats-server."""
+
+
+def with_machine_limits(options: Options) -> Options:
+    """The options with JetStream's limits taken from the machine where they were left open."""
+    jetstream = options.jetstream
+    if jetstream is None:
+        return options
+    given = {}
+    if jetstream.max_memory < 0:
+        given["max_memory"] = machine.memory_bytes() // SHARE_DENOMINATOR * SHARE_NUMERATOR
+    if jetstream.max_file < 0:
+        place = jetstream.store_dir or tempfile.gettempdir()
+        given["max_file"] = machine.disk_free_bytes(place) // SHARE_DENOMINATOR * SHARE_NUMERATOR
+    return msgspec.structs.replace(options, jetstream=msgspec.structs.replace(jetstream, **given))
 
 
 class Server:
@@ -51,12 +81,17 @@ class Server:
         return server
 
     def _set_up(self, options: Options) -> None:
-        self.options = options
+        self.options = options = with_machine_limits(options)
         self.clock = Clock()
-        self.broker = Broker(options, self.clock)
+        self.budgets = make_budgets(options)
+        self.broker = Broker(options, self.clock, self.budgets)
         self._reactor: Reactor | None = None
         self._listener: TcpListener | None = None
         self._jetstream: JetStream | None = None
+        self.memory = MemoryWatch(self.budgets, self._subscriptions)
+        self.view = View(options, self.broker, self.budgets, self.memory)
+        self._memory_timer: asyncio.TimerHandle | None = None
+        self._monitor: Monitor | None = None
 
     # --- life ---
 
@@ -71,13 +106,39 @@ class Server:
         log.info("  ID:       %s", self.broker.server_id)
         self._reactor = Reactor(self.broker, asyncio.get_running_loop())
         try:
+            if options.http_port:
+                await self._start_monitor(options.http_port)
             if options.jetstream is not None:
                 self._jetstream = JetStream(options.jetstream, self.broker, self._reactor)
+                store_dir = str(self._jetstream.directory / "jetstream")
+                self.view.jetstream = JetStreamView(self._jetstream.engine, self._jetstream.api, store_dir)
+                self._jetstream.engine.pump.output = self.broker.output
+                self.memory.watch(JetStreamMemory(self._jetstream.engine))
             self._listener = TcpListener(self._reactor, options.host, options.port)
         except BaseException:
             await self.stop()
             raise
         self.broker.listening_on(options.host, self._listener.port)
+        self.view.ready = True
+        self.memory.ready()
+        self._watch_memory()
+
+    def _subscriptions(self) -> int:
+        return int(self.broker.router.sublist.statistics()["subscriptions"])
+
+    def _watch_memory(self) -> None:
+        """Once a second, or less often when there is so much to count that it would take 1 % of the time."""
+        began = time.monotonic()
+        self.memory.tick(began)
+        pause = max(MEMORY_TICK_S, 100 * (time.monotonic() - began))
+        self._memory_timer = asyncio.get_running_loop().call_later(pause, self._watch_memory)
+
+    async def _start_monitor(self, port: int) -> None:
+        """HTTP comes with modules that a server without it does not need."""
+        from millpond.monitor.monitor import Monitor
+
+        self._monitor = Monitor(self.view)
+        await self._monitor.start(port)
 
     def say_ready(self) -> None:
         """The log lines that test starters wait for."""
@@ -88,14 +149,23 @@ class Server:
         """Close every connection and give everything back. Stopping twice is once."""
         if self._reactor is None:
             return
+        self.view.ready = False
+        if self._memory_timer is not None:
+            self._memory_timer.cancel()
+            self._memory_timer = None
         if self._listener is not None:
             self._listener.close()
             self._listener = None
         for session in list(self.broker.sessions.values()):
             session.close("Server Shutdown")
         if self._jetstream is not None:
+            self.view.jetstream = None
+            self.memory.watch(None)
             self._jetstream.close()
             self._jetstream = None
+        if self._monitor is not None:
+            self._monitor.close()
+            self._monitor = None
         self._reactor.close()
         self._reactor = None
 
@@ -126,4 +196,4 @@ class Server:
     @property
     def monitor_url(self) -> str:
         """http://host:port of the monitoring endpoints; "" when they are off."""
-        return ""
+        return "" if self._monitor is None else self._monitor.url

@@ -1,8 +1,11 @@
 # A growable byte buffer: bytes go in at the tail and out at the head. Owns its memory, gives it back
-# when it runs empty.
+# when it runs empty. What it holds is charged to its budget, if it was given one before the first byte.
+from millpond.base.budget cimport Budget
+
 cdef class ByteBuffer:
     cdef char* data
     cdef size_t head, tail, capacity
+    cdef Budget budget
     cdef char* reserve(self, size_t n) except NULL      # room for n more bytes at the returned place
     cdef inline void commit(self, size_t n) noexcept:   # n of the reserved bytes are filled
         self.tail += n

@@ -1,6 +1,8 @@
 """Byte buffers for outboxes and unfinished frames."""
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
@@ -9,11 +11,12 @@ cdef enum:
     KEEP_BYTES = 16384
 
 
+@cython.no_gc
 cdef class ByteBuffer:
     """Invariant: head <= tail <= capacity; data is NULL exactly when capacity is 0."""
 
     def __dealloc__(self):
-        free(self.data)
+        self.release()
 
     cdef char* reserve(self, size_t n) except NULL:
         cdef size_t used = self.tail - self.head, wanted
@@ -32,6 +35,8 @@ cdef class ByteBuffer:
                 if used:
                     memcpy(grown, self.data + self.head, used)
                 free(self.data)
+                if self.budget is not None:
+                    self.budget.charge(<int64_t>(wanted - self.capacity))
                 self.data, self.capacity = grown, wanted
                 self.head, self.tail = 0, used
         return self.data + self.tail
@@ -51,6 +56,8 @@ cdef class ByteBuffer:
 
     cdef void release(self) noexcept:
         free(self.data)
+        if self.budget is not None and self.capacity:
+            self.budget.release(<int64_t>self.capacity)
         self.data = NULL
         self.head = self.tail = self.capacity = 0
 

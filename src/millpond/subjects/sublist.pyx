@@ -221,6 +221,21 @@ cdef bint _overlaps_next(Node* node, const char* s, uint32_t n, uint32_t end) no
     return _overlaps(node, s, n, end + 1)
 
 
+cdef int _walk(Node* node, list out) except -1:
+    """Adds all interests below `node`. Depth is bounded by the tokens of a control line."""
+    cdef uint32_t i
+    if node.interests != NULL:
+        out.extend(<list>node.interests)
+    if node.star != NULL:
+        _walk(node.star, out)
+    if node.full != NULL:
+        _walk(node.full, out)
+    for i in range(node.edge_slots):
+        if node.edges[i].token != NULL:
+            _walk(node.edges[i].node, out)
+    return 0
+
+
 cdef class Interest:
     """Base of everything that can be put into a Sublist."""
 
@@ -403,3 +418,22 @@ cdef class Sublist:
     def statistics(self):
         """Counters since the start, as in /subsz."""
         return self.stats
+
+    def fanout(self):
+        """(largest, sum) of the receivers of the cached subjects, as in /subsz."""
+        cdef CacheSlot* slots = <CacheSlot*>self._cache
+        cdef Py_ssize_t most = 0, total = 0, size
+        cdef Match match
+        cdef int i
+        for i in range(CACHE_SLOTS):
+            if slots[i].match != NULL:
+                match = <Match>slots[i].match
+                size = len(match.plain) + len(match.groups)
+                most, total = max(most, size), total + size
+        return most, total
+
+    def interests(self):
+        """Every interest, in no order."""
+        found = []
+        _walk(<Node*>self._trie, found)
+        return found

@@ -87,6 +87,7 @@ cdef class TcpConnection(Source):
         channel.connection = self
         self.sock = sock
         self.carry = ByteBuffer()
+        self.carry.budget = reactor.broker.connections
         self.session = Session(reactor.broker, channel, ip, port)
         reactor.add(self, sock.fileno(), POLLER_READ)
         self.session.open()
@@ -98,6 +99,8 @@ cdef class TcpConnection(Source):
         if what & POLLER_WRITE and self.session.outbox.channel is not None:
             self.session.outbox.flush()
         if what & (POLLER_READ | POLLER_HANGUP) and self.session.state != CLOSED:
+            if not self.session.stalled and self.session.broker.output.is_full():
+                self.session._stall()
             if self.session.stalled:
                 if what & POLLER_HANGUP:
                     self.session.close("Client Closed")

@@ -67,12 +67,13 @@ def test_errors() -> None:
 
 @linux
 def test_varz_object_is_plain_numbers_and_comes_back() -> None:
-    budgets = Budgets()
+    budgets = Budgets(9999)
     budgets.named("read_cache", 4096).charge(10)
     budgets.named("subjects").charge(7)
     values = memory_report.varz_object(budgets)
     assert all(type(value) is int for value in values.values())
-    assert (values["budget"], values["used_by_read_cache"], values["budget_read_cache"]) == (4096, 10, 4096)
+    assert (values["budget"], values["used"]) == (9999, 17)
+    assert (values["used_by_read_cache"], values["budget_read_cache"]) == (10, 4096)
     back = memory_report.from_varz({**values, "something_newer": "text"})
     assert back.budgets == {
         "read_cache": memory_report.BudgetUse(10, 4096),

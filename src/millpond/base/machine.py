@@ -1,0 +1,32 @@
+"""What this machine, or the container in it, has to give: memory and disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from millpond.base import cgroup
+
+
+def memory_bytes() -> int:
+    """Physical memory, or the limit of our control group when that is lower."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = cgroup_limit()
+    return min(physical, limit) if limit else physical
+
+
+def cgroup_limit() -> int:
+    """The memory limit of our control group; 0: none, or not to be seen."""
+    try:
+        return cgroup.read(cgroup.group_of()).limit
+    except (cgroup.CgroupError, OSError):
+        return 0
+
+
+def disk_free_bytes(directory: str) -> int:
+    """Bytes that an ordinary user may still write where `directory` is, or will be made."""
+    place = Path(directory).absolute()
+    while not place.exists():
+        place = place.parent
+    found = os.statvfs(place)
+    return found.f_bavail * found.f_frsize

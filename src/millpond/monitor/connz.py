@@ -1,0 +1,185 @@
+"""/connz: the connections, open and closed, sorted, filtered, a page at a time (reference 07.1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from millpond.base import limits
+from millpond.broker.connection_info import ConnectionInfo
+from millpond.jetstream.go_json import format_time
+from millpond.monitor.view import GLOBAL_ACCOUNT, PageError, View, breathe, rtt_text, sliced, uptime_text
+from millpond.subjects import pytokens
+
+OPEN, CLOSED, ALL = 0, 1, 2
+STATES: Final = {"": OPEN, "open": OPEN, "closed": CLOSED, "any": ALL, "all": ALL}
+
+DESCENDING: Final[dict[str, Callable[[ConnectionInfo], Any]]] = {
+    "subs": lambda info: info.num_subscriptions,
+    "pending": lambda info: info.pending_bytes,
+    "msgs_to": lambda info: info.out_msgs,
+    "msgs_from": lambda info: info.in_msgs,
+    "bytes_to": lambda info: info.out_bytes,
+    "bytes_from": lambda info: info.in_bytes,
+    "last": lambda info: info.last_activity_ns,
+    "idle": lambda info: -info.last_activity_ns,
+    "stop": lambda info: info.stop_ns,
+    "rtt": lambda info: info.rtt_ns,
+}
+ASCENDING: Final[dict[str, Callable[[ConnectionInfo], Any]]] = {
+    "": lambda info: info.cid,
+    "cid": lambda info: info.cid,
+    "start": lambda info: info.cid,
+    "uptime": lambda info: (info.stop_ns or time.time_ns()) - info.start_ns,
+    "reason": lambda info: info.reason,
+}
+CLOSED_ONLY: Final = ("stop", "reason")
+
+
+class ConnzOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Names as in requests over NATS. `state`: 0 open, 1 closed, 2 all; `limit` 0: the usual page."""
+
+    sort: str = ""
+    auth: bool = False
+    subscriptions: bool = False
+    subscriptions_detail: bool = False
+    offset: int = 0
+    limit: int = 0
+    cid: int = 0
+    mqtt_client: str = ""
+    state: int = OPEN
+    user: str = ""
+    acc: str = ""
+    filter_subject: str = ""
+
+
+async def connz(view: View, options: ConnzOptions) -> dict[str, Any]:
+    """The page. Raises PageError for sorts and filters that make no sense."""
+    _check(options)
+    offset = max(0, options.offset)
+    limit = 1 if options.cid else options.limit if options.limit > 0 else limits.PAGE_ROWS_DEFAULT
+    page: dict[str, Any] = {**view.head(), "num_connections": 0, "total": 0, "offset": offset, "limit": limit}
+    if options.acc not in ("", GLOBAL_ACCOUNT):
+        return {**page, "server_id": "", "connections": None}
+    infos, page["total"] = await _found(view, options)
+    _sort(infos, options.sort)
+    shown = infos[sliced(offset, limit, len(infos))]
+    page["num_connections"] = len(shown)
+    page["connections"] = [_row(info, options) for info in shown]
+    return page
+
+
+def _check(options: ConnzOptions) -> None:
+    if options.sort not in DESCENDING and options.sort not in ASCENDING:
+        raise PageError(f"invalid sorting option: {options.sort}")
+    if options.sort in CLOSED_ONLY and options.state != CLOSED:
+        raise PageError(f"sort by {options.sort} only valid on closed connections")
+    if options.filter_subject not in ("", ">") and not options.acc:
+        raise PageError("filter by subject only valid with account filtering")
+
+
+async def _found(view: View, options: ConnzOptions) -> tuple[list[ConnectionInfo], int]:
+    """What passes the filters, and how many there were before them."""
+    detailed = options.subscriptions or options.subscriptions_detail or options.filter_subject != ""
+    sessions, closed = view.broker.sessions, view.broker.closed
+    total = (len(sessions) if options.state != CLOSED else 0) + (len(closed) if options.state != OPEN else 0)
+    found: list[ConnectionInfo] = []
+    if options.cid:
+        session = sessions.get(options.cid) if options.state != CLOSED else None
+        if session is not None:
+            return [session.info(detailed)], total
+        ended = closed if options.state != OPEN else ()
+        return [info for info in ended if info.cid == options.cid][:1], total
+    if options.state != CLOSED:
+        for row, session in enumerate(list(sessions.values())):
+            await breathe(row)
+            info = session.info(detailed)
+            if _wanted(info, options) and _listens(info, options.filter_subject):
+                found.append(info)
+    if options.state != OPEN:
+        for row, info in enumerate(closed):
+            await breathe(row)
+            if _wanted(info, options):
+                found.append(info)
+    return found, total
+
+
+def _wanted(info: ConnectionInfo, options: ConnzOptions) -> bool:
+    return not options.mqtt_client and options.user in ("", info.authorized_user)
+
+
+def _listens(info: ConnectionInfo, filter_subject: str) -> bool:
+    if filter_subject in ("", ">"):
+        return True
+    return any(pytokens.overlap(filter_subject, row[0]) for row in info.subscriptions)
+
+
+def _sort(infos: list[ConnectionInfo], by: str) -> None:
+    infos.sort(key=lambda info: info.cid)
+    if by in DESCENDING:
+        infos.sort(key=DESCENDING[by], reverse=True)
+    else:
+        infos.sort(key=ASCENDING[by])
+
+
+def _row(info: ConnectionInfo, options: ConnzOptions) -> dict[str, Any]:
+    """One connection, in the server's order."""
+    now_ns = info.stop_ns or time.time_ns()
+    row: dict[str, Any] = {
+        "cid": info.cid,
+        "kind": "Client",
+        "type": "nats",
+        "ip": info.ip,
+        "port": info.port,
+        "start": format_time(info.start_ns),
+        "last_activity": format_time(info.last_activity_ns),
+    }
+    if info.stop_ns:
+        row["stop"] = format_time(info.stop_ns)
+        row["reason"] = info.reason
+    row["rtt"] = rtt_text(info.rtt_ns)
+    row["uptime"] = uptime_text(now_ns - info.start_ns)
+    row["idle"] = uptime_text(now_ns - info.last_activity_ns)
+    for name in ("pending_bytes", "in_msgs", "out_msgs", "in_bytes", "out_bytes"):
+        row[name] = getattr(info, name)
+    if info.stalls:
+        row["stalls"] = info.stalls
+    row["subscriptions"] = info.num_subscriptions
+    for name in ("name", "lang", "version"):
+        if value := getattr(info, name):
+            row[name] = value
+    if options.auth and info.authorized_user:
+        row["authorized_user"] = info.authorized_user
+    if options.subscriptions_detail and info.subscriptions:
+        row["subscriptions_list_detail"] = [_detail(info, each) for each in info.subscriptions]
+    elif options.subscriptions and info.subscriptions:
+        row["subscriptions_list"] = [each[0] for each in info.subscriptions]
+    if options.auth and not info.stop_ns:
+        row["name_tag"] = info.account
+    return row
+
+
+Subscribed = tuple[str, str, str, int, int]
+"""(subject, queue, sid, delivered, max), as in ConnectionInfo."""
+
+
+def _detail(info: ConnectionInfo, subscribed: Subscribed) -> dict[str, Any]:
+    account = {"account": info.account, "account_tag": info.account} if info.stop_ns else {}
+    return {**account, **subscription_row(subscribed, info.cid)}
+
+
+def subscription_row(subscribed: Subscribed, cid: int) -> dict[str, Any]:
+    """One subscription, in the server's order."""
+    subject, queue, sid, delivered, most = subscribed
+    row: dict[str, Any] = {"subject": subject}
+    if queue:
+        row["qgroup"] = queue
+    row["sid"] = sid
+    row["msgs"] = delivered
+    if most:
+        row["max"] = most
+    row["cid"] = cid
+    return row

@@ -1,0 +1,196 @@
+"""/jsz: JetStream in numbers, and its accounts, streams and consumers in detail (reference 07.1)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from millpond.base import limits
+from millpond.jetstream.api.consumers import ConsumerApi
+from millpond.jetstream.api.streams import StreamApi
+from millpond.jetstream.stream import Stream
+from millpond.monitor.view import GLOBAL_ACCOUNT, JetStreamView, View, breathe, sliced
+
+UNLIMITED: Final = 2**64 - 1
+"""An account without a limit: nats-server prints its -1 as an unsigned number."""
+REPLY_METADATA: Final = frozenset(("_nats.level", "_nats.ver"))
+
+
+class JszOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Names as in requests over NATS."""
+
+    account: str = ""
+    accounts: bool = False
+    streams: bool = False
+    consumer: bool = False
+    direct_consumer: bool = False
+    config: bool = False
+    leader_only: bool = False
+    offset: int = 0
+    limit: int = 0
+    raft: bool = False
+    stream_leader_only: bool = False
+
+
+def jetstream_config(jetstream: JetStreamView) -> dict[str, Any]:
+    """The configuration in force, as /varz and /jsz show it."""
+    options = jetstream.engine.options
+    config: dict[str, Any] = {
+        "max_memory": options.max_memory,
+        "max_storage": options.max_file,
+        "store_dir": jetstream.store_dir,
+        "sync_interval": options.sync_interval_ns,
+    }
+    if options.sync == "always":
+        config["sync_always"] = True
+    if options.domain:
+        config["domain"] = options.domain
+    if options.strict:
+        config["strict"] = True
+    return config
+
+
+def jetstream_limits(jetstream: JetStreamView) -> dict[str, Any]:
+    most = jetstream.engine.options.default_max_consumers
+    return {"default_max_consumers": most} if most else {}
+
+
+def jetstream_stats(jetstream: JetStreamView) -> dict[str, Any]:
+    """Usage of the whole server, in the server's order."""
+    usage = jetstream.engine.usage()
+    return {
+        "memory": usage.memory,
+        "storage": usage.storage,
+        "reserved_memory": usage.reserved_memory,
+        "reserved_storage": usage.reserved_storage,
+        "accounts": 1,
+        "ha_assets": 0,
+        "api": {
+            "level": limits.API_LEVEL,
+            "total": jetstream.api.total,
+            "errors": jetstream.api.errors,
+        },
+    }
+
+
+def _disabled(view: View) -> dict[str, Any]:
+    return {
+        "memory": 0,
+        "storage": 0,
+        "reserved_memory": 0,
+        "reserved_storage": 0,
+        "accounts": 0,
+        "ha_assets": 0,
+        "api": {"level": 0, "total": 0, "errors": 0},
+        **view.head(),
+        "disabled": True,
+        "config": {"max_memory": 0, "max_storage": 0},
+        "streams": 0,
+        "consumers": 0,
+        "messages": 0,
+        "bytes": 0,
+        "total": 0,
+    }
+
+
+async def jsz(view: View, options: JszOptions) -> dict[str, Any]:
+    """The page."""
+    jetstream = view.jetstream
+    if jetstream is None:
+        return _disabled(view)
+    usage = jetstream.engine.usage()
+    leads = options.raft
+    page: dict[str, Any] = {
+        **jetstream_stats(jetstream),
+        **view.head(),
+        "config": jetstream_config(jetstream),
+        "limits": jetstream_limits(jetstream),
+        "streams": usage.streams,
+    }
+    if leads and usage.streams:
+        page["streams_leader"] = usage.streams
+    page["consumers"] = usage.consumers
+    if leads and usage.consumers:
+        page["consumers_leader"] = usage.consumers
+    page["messages"] = usage.messages
+    page["bytes"] = usage.memory + usage.storage
+    if _wants_details(options):
+        page["account_details"] = [await account_detail(jetstream, options)]
+    page["total"] = 1
+    return page
+
+
+def _wants_details(options: JszOptions) -> bool:
+    """The one account there is, when it is named or on the page of all."""
+    if options.account:
+        return options.account == GLOBAL_ACCOUNT
+    wanted = options.accounts or options.streams or options.consumer
+    return wanted and len(range(1)[sliced(options.offset, options.limit or limits.PAGE_ROWS_DEFAULT, 1)]) == 1
+
+
+async def account_detail(jetstream: JetStreamView, options: JszOptions) -> dict[str, Any]:
+    """One account and, as far as asked for, what is in it."""
+    usage = jetstream.engine.usage()
+    detail: dict[str, Any] = {
+        "name": GLOBAL_ACCOUNT,
+        "id": GLOBAL_ACCOUNT,
+        "memory": usage.memory,
+        "storage": usage.storage,
+        "reserved_memory": UNLIMITED,
+        "reserved_storage": UNLIMITED,
+        "accounts": 0,
+        "ha_assets": 0,
+        "api": {"level": 0, "total": jetstream.api.total, "errors": jetstream.api.errors},
+    }
+    if options.streams or options.consumer:
+        rows = []
+        for at, name in enumerate(sorted(jetstream.engine.streams)):
+            await breathe(at)
+            stream = jetstream.engine.streams.get(name)
+            if stream is not None:
+                rows.append(await _stream(jetstream, stream, options))
+        if rows:
+            detail["stream_detail"] = rows
+    return detail
+
+
+async def _stream(jetstream: JetStreamView, stream: Stream, options: JszOptions) -> dict[str, Any]:
+    described = StreamApi(jetstream.engine).described(stream)
+    row: dict[str, Any] = {
+        "name": stream.name,
+        "created": described["created"],
+        "cluster": {"leader": jetstream.engine.server_name},
+    }
+    if options.config:
+        row["config"] = _as_stored(described["config"])
+    row["state"] = described["state"]
+    if options.consumer and (consumers := await _consumers(jetstream, stream, options)):
+        row["consumer_detail"] = consumers
+    for name in ("mirror", "sources"):
+        if described.get(name):
+            row[name] = described[name]
+    return row
+
+
+async def _consumers(jetstream: JetStreamView, stream: Stream, options: JszOptions) -> list[dict[str, Any]]:
+    api = ConsumerApi(jetstream.engine)
+    rows = []
+    for at, name in enumerate(sorted(stream.consumers)):
+        await breathe(at)
+        consumer = stream.consumers.get(name)
+        if consumer is None:
+            continue
+        row = api.described(consumer)
+        if options.config:
+            row["config"] = _as_stored(row["config"])
+        else:
+            del row["config"]
+        rows.append(row)
+    return rows
+
+
+def _as_stored(config: dict[str, Any]) -> dict[str, Any]:
+    """Without the metadata that only replies of the API carry."""
+    metadata = {key: value for key, value in config.get("metadata", {}).items() if key not in REPLY_METADATA}
+    return {**config, "metadata": metadata} if metadata else {k: v for k, v in config.items() if k != "metadata"}

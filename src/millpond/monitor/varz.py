@@ -1,0 +1,153 @@
+"""/varz: the server in numbers (reference 07.1), and two objects of our own.
+
+`memory` says where the container's memory is (memory_report), `turn_us` how long turns of the loop took:
+for each bound in microseconds the turns that took less than it and not less than the one before.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Final
+
+from millpond.jetstream.go_json import format_time
+from millpond.monitor import memory_report
+from millpond.monitor.jsz import jetstream_config, jetstream_limits, jetstream_stats
+from millpond.monitor.view import View, now_text, number, uptime_text
+
+FEATURE_FLAGS: Final = {
+    "js_ack_fc_v2": False,
+    "js_api_reply_v2": False,
+    "js_raft_delete_range": True,
+    "js_snapshot_sources": False,
+}
+"""nats-server's flags and their defaults; here they cannot be changed."""
+TLS_TIMEOUT_S: Final = 2
+TURN_BUCKETS: Final = 24
+"""As many as `broker.turn` has."""
+
+
+async def varz(view: View) -> dict[str, Any]:
+    """The page, in the server's order, our own objects last."""
+    seen = memory_of(view)
+    return {
+        **_who(view),
+        **_settings(view),
+        "jetstream": jetstream_varz(view),
+        "tls_timeout": TLS_TIMEOUT_S,
+        "write_deadline": view.options.write_deadline_ns,
+        "start": format_time(view.broker.started_ns),
+        "now": now_text(),
+        "uptime": uptime_text(time.time_ns() - view.broker.started_ns),
+        "mem": seen["rss"],
+        "cores": os.cpu_count() or 1,
+        "gomaxprocs": 1,
+        "cpu": number(view.cpu.percent()),
+        **_traffic(view),
+        "http_req_stats": dict(sorted(view.requests.items())),
+        "config_load_time": format_time(view.config_loaded_ns),
+        "config_digest": "",
+        "feature_flags": FEATURE_FLAGS,
+        **_trouble(view),
+        "memory": seen,
+        "turn_us": turn_us(view),
+    }
+
+
+def memory_of(view: View) -> dict[str, int]:
+    """The `memory` object: what the kernel says, the budgets, the trend."""
+    view.memory.measure()
+    store_dir = view.jetstream.store_dir if view.jetstream else None
+    seen = memory_report.varz_object(view.budgets, store_dir)
+    return {**seen, "slope_per_hour": view.memory.slope_bytes_per_hour}
+
+
+def _who(view: View) -> dict[str, Any]:
+    info = view.broker.info
+    page = {
+        "server_id": view.broker.server_id,
+        "server_name": view.broker.server_name,
+        "version": info["version"],
+        "proto": info["proto"],
+        "git_commit": info["git_commit"],
+        "go": info["go"],
+        "host": info["host"],
+        "port": info["port"],
+    }
+    if info.get("auth_required"):
+        page["auth_required"] = True
+    return page
+
+
+def _settings(view: View) -> dict[str, Any]:
+    options = view.options
+    page: dict[str, Any] = {"max_connections": options.max_connections}
+    if options.max_subscriptions:
+        page["max_subscriptions"] = options.max_subscriptions
+    return {
+        **page,
+        "ping_interval": options.ping_interval_ns,
+        "ping_max": options.ping_max,
+        "http_host": options.http_host or options.host,
+        "http_port": options.http_port or 0,
+        "http_base_path": options.http_base_path,
+        "https_port": 0,
+        "auth_timeout": number(options.auth_timeout_ns / 1e9),
+        "max_control_line": options.max_control_line,
+        "max_payload": options.max_payload,
+        "max_pending": options.max_pending,
+        "cluster": {},
+        "gateway": {},
+        "leaf": {},
+        "mqtt": {},
+        "websocket": {},
+    }
+
+
+def jetstream_varz(view: View) -> dict[str, Any]:
+    """Empty when JetStream is off."""
+    if view.jetstream is None:
+        return {}
+    return {
+        "config": jetstream_config(view.jetstream),
+        "stats": jetstream_stats(view.jetstream),
+        "limits": jetstream_limits(view.jetstream),
+    }
+
+
+def _traffic(view: View) -> dict[str, Any]:
+    broker, counters = view.broker, view.broker.statistics()
+    page: dict[str, Any] = {
+        "connections": len(broker.sessions),
+        "total_connections": counters["total_connections"],
+        "routes": 0,
+        "remotes": 0,
+        "leafnodes": 0,
+    }
+    for way in ("in", "out"):
+        messages, size = counters[f"{way}_msgs"], counters[f"{way}_bytes"]
+        page |= {f"{way}_msgs": messages, f"{way}_bytes": size}
+        page |= {f"{way}_client_msgs": messages, f"{way}_client_bytes": size}
+    return {
+        **page,
+        "slow_consumers": counters["slow_consumers"],
+        "stale_connections": counters["stale_connections"],
+        "stalled_clients": counters["stalled_clients"],
+        "subscriptions": broker.router.sublist.statistics()["subscriptions"],
+    }
+
+
+def _trouble(view: View) -> dict[str, Any]:
+    counters = view.broker.statistics()
+    elsewhere = {"routes": 0, "gateways": 0, "leafs": 0}
+    return {
+        "slow_consumer_stats": {"clients": counters["slow_consumers"], **elsewhere},
+        "stale_connection_stats": {"clients": counters["stale_connections"], **elsewhere},
+        "disk_io_wait_stats": {"waiters": 0, "waits": 0, "wait_time": 0, "max_wait_time": 0},
+    }
+
+
+def turn_us(view: View) -> dict[str, int]:
+    """{upper bound: turns}; the last bucket has no bound in truth."""
+    counts = view.broker.turn.histogram()
+    return {str(1 << bit): counts.get(1 << bit, 0) for bit in range(TURN_BUCKETS)}

@@ -1,0 +1,162 @@
+"""The memory watch: what it measures, and what it does when memory is short."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import millpond
+from millpond.base import cgroup, limits
+from millpond.config.options import JetStreamOptions, Options
+from millpond.jetstream.memory import JetStreamMemory
+from millpond.monitor import memory_watch
+from millpond.monitor.memory_watch import MemoryWatch, Trend, make_budgets
+from millpond.server.server import with_machine_limits
+
+MIB = limits.MIB
+
+
+class Held:
+    """Stands for JetStream."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.done: list[object] = []
+
+    def memory(self) -> dict[str, int]:
+        return {"messages": self.size}
+
+    def shed(self) -> None:
+        self.done.append("shed")
+
+    def refuse(self, on: bool) -> None:
+        self.done.append(on)
+
+
+def group(usage: int, limit: int, file: int = 0) -> cgroup.GroupMemory:
+    return cgroup.GroupMemory(
+        version=2, usage=usage, limit=limit, anon=usage - file, shmem=0, active_file=file, inactive_file=0,
+        mapped_file=0, dirty_file=0, kernel=0, slab=0, slab_reclaimable=0, sock=0,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> tuple[MemoryWatch, Held]:
+    monkeypatch.setattr(memory_watch, "own_group", lambda: None)
+    held = Held()
+    made = MemoryWatch(make_budgets(Options(memory_bytes=100 * MIB)), lambda: 10)
+    made.watch(held)
+    return made, held
+
+
+def test_bounds_follow_the_total() -> None:
+    budgets = make_budgets(Options(memory_bytes=16 * MIB))
+    assert budgets.total.bytes_max == 16 * MIB
+    assert budgets.report() == {"output": (0, 4 * MIB), "read_cache": (0, 2 * MIB)}
+    assert make_budgets(Options()).total.bytes_max > 16 * MIB
+
+
+def test_measured_budgets_follow_up_and_down(watch: tuple[MemoryWatch, Held]) -> None:
+    made, held = watch
+    for size in (5 * MIB, 0, 3 * MIB):
+        held.size = size
+        made.measure()
+        assert made._budgets.named("messages").used == size
+    assert made._budgets.named("subjects").used == 10 * memory_watch.SUBSCRIPTION_BYTES
+
+
+def test_pressure_sheds_then_refuses_then_is_over(watch: tuple[MemoryWatch, Held]) -> None:
+    made, held = watch
+    for size, done in [(50, []), (90, ["shed", False]), (101, ["shed", True]), (102, ["shed"]), (10, [False])]:
+        held.size, held.done = size * MIB, []
+        made.tick(0.0)
+        assert held.done == done
+
+
+def test_a_full_container_is_pressure_but_page_cache_is_not(
+    watch: tuple[MemoryWatch, Held], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, held = watch
+    for seen, done in [
+        (group(99 * MIB, 100 * MIB, file=60 * MIB), []),
+        (group(90 * MIB, 100 * MIB), ["shed", False]),
+        (group(99 * MIB, 100 * MIB), ["shed", True]),
+        (group(99 * MIB, 0), [False]),
+    ]:
+        monkeypatch.setattr(memory_watch, "own_group", lambda seen=seen: seen)
+        held.done = []
+        made.tick(0.0)
+        assert held.done == done
+
+
+def test_runtime_is_what_the_empty_server_holds(watch: tuple[MemoryWatch, Held]) -> None:
+    made, _ = watch
+    made.ready()
+    assert 5 * MIB < made._budgets.named("runtime").used < 2000 * MIB
+
+
+def test_trend_leaves_the_start_out_and_stays_small() -> None:
+    trend = Trend()
+    for second in range(100_000):
+        trend.add(float(second), 10**9 if second < 100 else 1000 * second)
+    assert trend.slope() == 3_600_000
+    assert len(trend._points) <= memory_watch.SLOPE_POINTS_MAX
+    assert Trend().slope() == 0
+
+
+def test_a_stuck_receiver_stops_the_sender_and_nothing_is_lost() -> None:
+    size, count = 100_000, 200
+
+    async def main() -> None:
+        async with millpond.Server(jetstream=False, memory_bytes=16 * MIB) as server:
+            output = server.broker.output
+            reader, receiver = await asyncio.open_connection("127.0.0.1", server.port)
+            receiver.write(b"CONNECT {}\r\nSUB a 1\r\nPING\r\n")
+            await reader.readuntil(b"PONG\r\n")
+            receiver.transport.pause_reading()
+            _, sender = await asyncio.open_connection("127.0.0.1", server.port)
+            sender.write(b'CONNECT {"verbose":false}\r\n')
+            for _ in range(count):
+                sender.write(b"PUB a %d\r\n%s\r\n" % (size, b"x" * size))
+            while not any(session.info(False).stalls for session in server.broker.sessions.values()):
+                await asyncio.sleep(0)
+            assert output.bytes_max <= output.used <= 2 * output.bytes_max + 2 * size
+            receiver.transport.resume_reading()
+            whole = len(b"MSG a 1 %d\r\n" % size) + size + 2
+            got = 0
+            while got < count * whole:
+                got += len(await reader.read(1 << 20))
+            assert got == count * whole
+            sender.close()
+            receiver.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_streams_refuse_while_memory_is_out() -> None:
+    async def main() -> None:
+        async with millpond.Server(jetstream=True) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            config = b'{"name":"S","subjects":["s"],"storage":"memory"}'
+            writer.write(b'CONNECT {"verbose":false}\r\nSUB r 1\r\n')
+            writer.write(b"PUB $JS.API.STREAM.CREATE.S r %d\r\n%s\r\n" % (len(config), config))
+            await reader.readuntil(b'"did_create":true}')
+            held = JetStreamMemory(server.view.jetstream.engine)
+            for refusing, answer in ((True, b'"err_code":10023'), (False, b'"seq":1'), (False, b'"seq":2')):
+                held.refuse(refusing)
+                writer.write(b"PUB s r 5\r\nhello\r\n")
+                line = await reader.readuntil(b"}\r\n")
+                assert answer in line, line
+            memory = held.memory()
+            assert memory["messages"] > 10 and memory["subjects"] > 1000
+            writer.close()
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_limits_come_from_the_machine_unless_given() -> None:
+    options = millpond.Server(jetstream=True).options.jetstream
+    assert options is not None and options.max_memory > MIB and options.max_file > MIB
+    given = with_machine_limits(Options(jetstream=JetStreamOptions(max_memory=5, max_file=0))).jetstream
+    assert given is not None and (given.max_memory, given.max_file) == (5, 0)

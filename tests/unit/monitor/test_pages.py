@@ -1,0 +1,229 @@
+"""The pages of a live server: what they say is what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+import millpond
+
+CONNECT = b'CONNECT {"verbose":false,"name":"%s","lang":"test","headers":true,"protocol":1}\r\nPING\r\n'
+
+
+class Peer:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def open(cls, server: millpond.Server, name: bytes = b"") -> Peer:
+        peer = cls(*await asyncio.open_connection("127.0.0.1", server.port))
+        peer.writer.write(CONNECT % name)
+        await peer.reader.readuntil(b"PONG\r\n")
+        return peer
+
+    async def say(self, data: bytes) -> None:
+        self.writer.write(data + b"PING\r\n")
+        await asyncio.wait_for(self.reader.readuntil(b"PONG\r\n"), 5)
+
+
+async def get(server: millpond.Server, target: str) -> tuple[int, str, bytes]:
+    """(status, content type, body)."""
+    port = int(server.monitor_url.rsplit(":", 1)[1])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {target} HTTP/1.0\r\n\r\n".encode())
+    head, _, body = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
+    writer.close()
+    lines = head.decode().split("\r\n")
+    kind = next(line for line in lines if line.startswith("Content-Type: "))
+    return int(lines[0].split()[1]), kind.removeprefix("Content-Type: "), body
+
+
+async def page(server: millpond.Server, target: str) -> Any:
+    status, kind, body = await get(server, target)
+    assert (status, kind) == (200, "application/json"), body
+    return json.loads(body)
+
+
+def run(scenario: Any, **settings: Any) -> None:
+    async def main() -> None:
+        async with millpond.Server(http_port=-1, **settings) as server:
+            await asyncio.wait_for(scenario(server), 20)
+
+    asyncio.run(main())
+
+
+def test_connz_sorts_filters_and_pages() -> None:
+    async def scenario(server: millpond.Server) -> None:
+        peers = [await Peer.open(server, name) for name in (b"a", b"b", b"c")]
+        await peers[1].say(b"SUB x 1\r\nSUB y.* q 2\r\n")
+        await peers[2].say(b"SUB z 1\r\nPUB x 3\r\nabc\r\nPUB x 3\r\nabc\r\n")
+        names = [row["name"] for row in (await page(server, "/connz?sort=subs"))["connections"]]
+        assert names == ["b", "c", "a"]
+        names = [row["name"] for row in (await page(server, "/connz?sort=bytes_from"))["connections"]]
+        assert names[0] == "c"
+        second = await page(server, "/connz?offset=1&limit=1&subs=detail")
+        assert (second["num_connections"], second["total"], second["offset"], second["limit"]) == (1, 3, 1, 1)
+        details = second["connections"][0]["subscriptions_list_detail"]
+        assert details == [
+            {"subject": "x", "sid": "1", "msgs": 2, "cid": 2},
+            {"subject": "y.*", "qgroup": "q", "sid": "2", "msgs": 0, "cid": 2},
+        ]
+        assert (await page(server, "/connz?cid=3&subs=1"))["connections"][0]["subscriptions_list"] == ["z"]
+        assert (await page(server, "/connz?acc=nobody"))["connections"] is None
+        assert (await page(server, "/connz?user=nobody"))["connections"] == []
+
+    run(scenario, jetstream=False)
+
+
+def test_closed_connections_keep_their_reason_and_subscriptions() -> None:
+    async def scenario(server: millpond.Server) -> None:
+        peer = await Peer.open(server, b"gone")
+        await peer.say(b"SUB x 1\r\n")
+        peer.writer.write(b"NONSENSE\r\n")
+        await asyncio.wait_for(peer.reader.read(), 5)
+        closed = await page(server, "/connz?state=closed&sort=stop&subs=1")
+        assert (closed["num_connections"], closed["total"]) == (1, 1)
+        row = closed["connections"][0]
+        assert (row["reason"], row["name"], row["subscriptions"]) == ("Protocol Violation", "gone", 1)
+        assert row["subscriptions_list"] == ["x"]
+        assert (await page(server, "/connz"))["connections"] == []
+        assert (await page(server, "/connz?state=any"))["total"] == 1
+
+    run(scenario, jetstream=False)
+
+
+@pytest.mark.parametrize(
+    ("target", "error"),
+    [
+        ("/connz?sort=size", "invalid sorting option: size"),
+        ("/connz?sort=stop", "sort by stop only valid on closed connections"),
+        ("/connz?sort=reason&state=any", "sort by reason only valid on closed connections"),
+        ("/connz?state=ajar", "Error decoding state for ajar"),
+        ("/subsz?test=a..b", "invalid test subject, must be valid publish subject: a..b"),
+        ("/subsz?test=a.*", "invalid test subject, must be valid publish subject: a.*"),
+        ("/accountz?acc=NO", "Account NO does not exist"),
+        ("/metrics?prefix=1", "invalid prefix '1': letters, digits and '_', 64 at most, no digit first"),
+        ("/jsz?leader-only=1", "filtered response: not leader"),
+    ],
+)
+def test_bad_queries_are_refused_in_words(target: str, error: str) -> None:
+    async def scenario(server: millpond.Server) -> None:
+        assert await get(server, target) == (400, "text/plain; charset=utf-8", error.encode())
+
+    run(scenario, jetstream=False)
+
+
+def test_subsz_lists_and_tests() -> None:
+    async def scenario(server: millpond.Server) -> None:
+        peer = await Peer.open(server)
+        await peer.say(b"SUB a.* 1\r\nSUB a.b.c q 2\r\nUNSUB 2 9\r\nSUB > 3\r\n")
+        found = await page(server, "/subsz?subs=1&test=a.b.c")
+        assert found["total"] == 2
+        rows = {row["subject"]: row for row in found["subscriptions_list"]}
+        assert set(rows) == {"a.b.c", ">"}
+        assert (rows["a.b.c"]["max"], rows["a.b.c"]["qgroup"], rows["a.b.c"]["cid"]) == (9, "q", 1)
+        plain = await page(server, "/subscriptionsz")
+        assert (plain["num_subscriptions"], plain["num_inserts"], plain["total"]) == (3, 3, 0)
+        assert "subscriptions_list" not in plain
+
+    run(scenario, jetstream=False)
+
+
+def test_requests_are_counted_and_unknown_paths_are_not() -> None:
+    async def scenario(server: millpond.Server) -> None:
+        for target in ("/healthz", "/healthz", "/connz?limit=x", "/nowhere", "/", "/varz/"):
+            await get(server, target)
+        assert (await page(server, "/varz"))["http_req_stats"] == {"/": 1, "/healthz": 2, "/varz": 1}
+        assert (await get(server, "/nowhere"))[0] == 404
+        status, kind, body = await get(server, "/")
+        assert (status, kind) == (200, "text/html; charset=utf-8") and b'href="/varz"' in body
+        status, _, body = await get(server, "//a%0d%0aX:%20y//?b=1")
+        assert status == 307 and b'href="/a%0D%0AX%3A%20y/?b=1"' in body
+
+    run(scenario, jetstream=False)
+
+
+def test_base_path() -> None:
+    async def scenario(server: millpond.Server) -> None:
+        assert (await page(server, "/nats/varz"))["http_base_path"] == "/nats"
+        assert (await get(server, "/varz"))[0] == 404
+        assert (await get(server, "/natsy"))[0] == 404
+        assert b'href="/nats/varz"' in (await get(server, "/nats"))[2]
+
+    run(scenario, jetstream=False, http_base_path="/nats")
+
+
+def test_health_names_what_is_wrong() -> None:
+    async def scenario(server: millpond.Server) -> None:
+        assert await get(server, "/healthz") == (200, "application/json", b'{"status":"ok"}')
+        server.view.ready = False
+        status, _, body = await get(server, "/healthz")
+        assert (status, json.loads(body)["status"]) == (500, "error")
+        server.view.ready = True
+        status, _, body = await get(server, "/healthz?account=$G&stream=S&details=1")
+        text = 'JetStream stream "S" not found on account "$G"'
+        errors = [{"type": "STREAM", "account": "$G", "stream": "S", "error": text}]
+        assert (status, json.loads(body)) == (404, {"status": "error", "errors": errors})
+
+    run(scenario)
+
+
+STREAM = b'{"name":"S","subjects":["s.*"],"storage":"memory","max_msgs":10}'
+CONSUMER = b'{"stream_name":"S","config":{"durable_name":"C","ack_policy":"explicit","description":"a \\"b\\""}}'
+
+
+@pytest.mark.parametrize(("prefix", "core", "jetstream"), [("", "gnatsd", "jetstream"), ("nats", "nats", "nats")])
+def test_metrics_are_prometheus_text(prefix: str, core: str, jetstream: str) -> None:
+    async def scenario(server: millpond.Server) -> None:
+        peer = await Peer.open(server)
+        await peer.say(b"SUB r 1\r\nPUB $JS.API.STREAM.CREATE.S r %d\r\n%s\r\n" % (len(STREAM), STREAM))
+        await peer.say(b"PUB $JS.API.CONSUMER.DURABLE.CREATE.S.C r %d\r\n%s\r\n" % (len(CONSUMER), CONSUMER))
+        await peer.say(b"PUB s.a 5\r\nhello\r\n")
+        status, kind, body = await get(server, f"/metrics?prefix={prefix}")
+        assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
+        samples = {}
+        for family in text_string_to_metric_families(body.decode()):
+            for sample in family.samples:
+                key = (sample.name, sample.labels.get("le", ""))
+                assert key not in samples, f"{key} twice"
+                samples[key] = sample
+        values = {name: sample.value for (name, le), sample in samples.items() if not le}
+        assert values[f"{core}_varz_connections"] == 1
+        # `_total` is the parser's doing: it renames counters.
+        assert values[f"{core}_varz_in_msgs"] == values[f"{core}_connz_in_msgs_total"] == 3
+        assert values[f"{core}_varz_memory_rss"] > 1_000_000
+        assert values[f"{core}_healthz_status"] == 0
+        assert values[f"{core}_accstatz_current_connections"] == 1
+        assert values[f"{jetstream}_server_total_streams"] == 1
+        assert values[f"{jetstream}_stream_limit_messages"] == 10
+        assert values[f"{jetstream}_stream_total_messages"] == 1
+        consumer = samples[f"{jetstream}_consumer_num_pending", ""]
+        assert consumer.value == 1
+        assert consumer.labels["consumer_desc"] == 'a "b"' and consumer.labels["stream_name"] == "S"
+        buckets = [s.value for (name, le), s in samples.items() if name == f"{core}_varz_turn_us_bucket" and le]
+        assert buckets == sorted(buckets) and buckets[-1] == values[f"{core}_varz_turn_us_count"] > 0
+
+    run(scenario)
+
+
+def test_monitoring_is_off_unless_asked_for() -> None:
+    async def main() -> None:
+        async with millpond.Server(jetstream=False) as server:
+            assert server.monitor_url == ""
+
+    asyncio.run(main())
+
+
+def test_a_taken_port_is_named() -> None:
+    async def main() -> None:
+        async with millpond.Server(jetstream=False, http_port=-1) as first:
+            port = int(first.monitor_url.rsplit(":", 1)[1])
+            second = millpond.Server(jetstream=False, http_port=port)
+            with pytest.raises(OSError, match=f"can't listen to the monitor port 127.0.0.1:{port}: "):
+                await second.start()
+
+    asyncio.run(main())
