@@ -31,7 +31,8 @@ def reference(text: str) -> tuple[int, str]:
     if (reason := why_missing(REFERENCE)) is not None:
         pytest.skip(reason)
     Path("it.conf").write_text(text, newline="")
-    done = subprocess.run([str(reference_executable()), "-t", "-c", "it.conf"], check=False, capture_output=True, text=True)
+    command = [str(reference_executable()), "-t", "-c", "it.conf"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     return done.returncode, done.stderr
 
 

@@ -116,9 +116,26 @@ def _run(start: Start) -> int:
 
     try:
         return int(asyncio.run(serve_forever(start.options, start.reread, start.notices)))
-    except (MillpondError, OSError) as error:
+    except MillpondError as error:
         logs.fatal(str(error))
-        return 1
+    except OSError as error:
+        logs.fatal(explained(error, start.options.port))
+    return 1
+
+
+def explained(error: OSError, port: int) -> str:
+    """What went wrong with the world, and who holds the port when that is it."""
+    import errno
+
+    text = error.strerror or str(error)
+    if error.filename is not None:
+        text = f"{error.filename}: {text}"
+    if error.errno == errno.EADDRINUSE:
+        from millpond.server.port_holder import holder
+
+        who = holder(port)
+        text += f"; it is held by {who}" if who else ""
+    return text
 
 
 def lean_asyncio() -> Any:

@@ -178,10 +178,12 @@ def _syslog(remote: str) -> logging.Handler:
         def mapPriority(self, levelName: str) -> str:
             return SYSLOG_PRIORITIES.get(levelName, "debug")
 
-    address: Any = next((device for device in SYSLOG_DEVICES if Path(device).exists()), SYSLOG_DEVICES[0])
+    address: Any = next((device for device in SYSLOG_DEVICES if Path(device).is_socket()), SYSLOG_DEVICES[0])
     kind = socket.SOCK_DGRAM
     if remote:
         address, kind = _syslog_address(remote)
+    if isinstance(address, str) and not Path(address).is_socket():
+        raise OptionError(f"error connecting to syslog: there is no socket {address}")
     try:
         return Syslog(address, SysLogHandler.LOG_DAEMON, kind)
     except OSError as error:
