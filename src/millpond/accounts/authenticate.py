@@ -17,6 +17,12 @@ class Authenticator:
         self._password = options.password.encode()
         self.required = bool(self._token or self._user)
 
+    def __eq__(self, other: object) -> bool:
+        """Do both let in the same clients?"""
+        return isinstance(other, Authenticator) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def check(self, connect: ConnectOptions) -> str | None:
         """The authorized user's name ("" for tokens and open servers), or None: refused."""
         if connect.account or connect.new_account:

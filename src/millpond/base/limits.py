@@ -23,6 +23,8 @@ RTT_INTERVAL_NS: Final = 3_600_000_000_000
 """A round trip older than this is measured again even when there is traffic (reference 01, CORE-41)."""
 PINGS_OUTSTANDING_MAX: Final = 2
 WRITE_DEADLINE_NS: Final = 10_000_000_000
+LAME_DUCK_DURATION_NS: Final = 120_000_000_000
+LAME_DUCK_GRACE_PERIOD_NS: Final = 10_000_000_000
 CLOSED_CLIENTS_KEPT: Final = 10_000
 PREAUTH_BYTES_MAX: Final = 8 * KIB
 """What one connection may make us hold before it is authenticated (reliability.md 5)."""
@@ -68,6 +70,12 @@ MULTI_LAST_SUBJECTS_MAX: Final = 1024
 INFLIGHT_MESSAGES_PER_STREAM_MAX: Final = 100_000
 INFLIGHT_BYTES_PER_STREAM_MAX: Final = 128 * MIB
 FLOW_CONTROL_WINDOW_BYTES_MAX: Final = 32 * MIB
+
+# --- configuration files (config/parser) ---
+CONFIG_FILE_BYTES_MAX: Final = 4 * MIB
+CONFIG_VALUES_MAX: Final = 500_000
+CONFIG_DEPTH_MAX: Final = 64
+CONFIG_INCLUDES_MAX: Final = 1000
 
 # --- store (design.md 2 and 6; store/FORMAT.md) ---
 SEGMENT_BYTES_SMALL: Final = 128 * KIB

@@ -18,8 +18,6 @@ cdef class Broker:
     """Made by the server; knows nothing of transports."""
 
     def __init__(self, options, Clock clock, budgets=None):
-        self.options = options
-        self.authenticator = Authenticator(options)
         self.clock = clock
         self.turn = Turn(clock)
         self.router = Router()
@@ -31,6 +29,11 @@ cdef class Broker:
         self.xkey = curve_key(secrets.token_bytes(32))
         self.server_name = options.server_name or self.server_id
         self.started_ns = clock.wall_ns
+        self._take(options)
+
+    def _take(self, options):
+        self.options = options
+        self.authenticator = Authenticator(options)
         self.control_line_max = options.max_control_line
         self.payload_max = options.max_payload
         self.pending_max = options.max_pending
@@ -38,6 +41,18 @@ cdef class Broker:
         self.auth_required = self.authenticator.required
         self.stall_producers = not options.no_fast_producer_stall
         self.info = self._info()
+
+    def reload(self, options):
+        """Go on with other settings. Who is not let in by them any more is disconnected, and those over a lower limit."""
+        host, port = self.info["host"], self.info["port"]
+        authenticator = self.authenticator
+        self._take(options)
+        self.listening_on(host, port)
+        if authenticator != self.authenticator:
+            for session in list(self.sessions.values()):
+                session.authorize_again()
+        for session in list(self.sessions.values())[options.max_connections:]:
+            session.close("Maximum Connections Exceeded", "maximum connections exceeded")
 
     def _info(self):
         info = {

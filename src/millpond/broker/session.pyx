@@ -164,6 +164,14 @@ cdef class Session(Sink):
         log.error("%s:%d - cid:%d - authentication error", self.ip, self.port, self.cid)
         return self.close("Authentication Failure", "Authorization Violation")
 
+    def authorize_again(self):
+        """After a reload: close the session unless its CONNECT still lets it in."""
+        if self.connect is not None:
+            if self.broker.authenticator.check(self.connect) is None:
+                self._refuse()
+        elif self.state == READY and self.broker.auth_required:
+            self._refuse()
+
     cdef int _connect(self, parser.Frame* frame) except -1:
         try:
             connect = decode_connect(PyBytes_FromStringAndSize(frame.arg, frame.arg_len), self.connect)

@@ -6,14 +6,12 @@ after `=`, and parsing stops at the first word that is not a flag.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from millpond.base import limits
 from millpond.base.errors import OptionError
-from millpond.config.options import JetStreamOptions, Options
 
 STRING, INTEGER, BOOLEAN = "string", "integer", "boolean"
 
@@ -23,10 +21,17 @@ FLAGS: Final[dict[str, tuple[str, str]]] = {
     **dict.fromkeys(("n", "name", "server_name"), ("server_name", STRING)),
     **dict.fromkeys(("P", "pid"), ("pid_file", STRING)),
     **dict.fromkeys(("m", "http_port"), ("http_port", INTEGER)),
+    **dict.fromkeys(("c", "config"), ("config", STRING)),
+    "t": ("check", BOOLEAN),
+    **dict.fromkeys(("sl", "signal"), ("signal", STRING)),
     "client_advertise": ("client_advertise", STRING),
     "ports_file_dir": ("ports_file_dir", STRING),
     **dict.fromkeys(("l", "log"), ("log_file", STRING)),
+    "log_size_limit": ("log_size_limit", INTEGER),
     **dict.fromkeys(("T", "logtime"), ("logtime", BOOLEAN)),
+    "logtime_utc": ("logtime_utc", BOOLEAN),
+    **dict.fromkeys(("s", "syslog"), ("syslog", BOOLEAN)),
+    **dict.fromkeys(("r", "remote_syslog"), ("remote_syslog", STRING)),
     **dict.fromkeys(("D", "debug"), ("debug", BOOLEAN)),
     **dict.fromkeys(("V", "trace"), ("trace", BOOLEAN)),
     **dict.fromkeys(("VV", "DV", "DVV"), ("combined", BOOLEAN)),
@@ -41,73 +46,76 @@ FLAGS: Final[dict[str, tuple[str, str]]] = {
     "max_subscriptions": ("max_subscriptions", INTEGER),
     "max_control_line": ("max_control_line", INTEGER),
     "max_traced_msg_len": ("max_traced_msg_len", INTEGER),
-    "ping_interval": ("ping_interval_s", INTEGER),
-    "sync": ("sync", STRING),
+    "ping_interval": ("ping_interval_ns", INTEGER),
+    "sync": ("jetstream.sync", STRING),
     "memory": ("memory_bytes", STRING),
-    "spin_us": ("spin_us", INTEGER),
+    "spin_us": ("spin_ns", INTEGER),
     **dict.fromkeys(("h", "help"), ("help", BOOLEAN)),
     **dict.fromkeys(("v", "version"), ("version", BOOLEAN)),
 }
-"""Flag -> (what it sets, kind)."""
+"""Flag -> (the setting, kind). The names are those of `Options`, but for what the command itself needs."""
 
 NOT_YET: Final = {
-    "c": "configuration files", "config": "configuration files", "t": "configuration files",
-    "sl": "signals by command", "signal": "signals by command",
     "ms": "HTTPS monitoring", "https_port": "HTTPS monitoring",
-    "s": "syslog", "syslog": "syslog", "r": "syslog", "remote_syslog": "syslog",
     "tls": "TLS", "tlscert": "TLS", "tlskey": "TLS", "tlsverify": "TLS", "tlscacert": "TLS",
     "cluster": "clustering", "routes": "clustering", "cluster_name": "clustering",
     "cluster_listen": "clustering", "cluster_advertise": "clustering", "no_advertise": "clustering",
-    "connect_retries": "clustering", "profile": "profiling", "log_size_limit": "log rotation",
-    "help_tls": "TLS",
+    "connect_retries": "clustering", "profile": "profiling", "help_tls": "TLS",
 }  # fmt: skip
 """Flags of nats-server for parts that do not exist yet: refused by name, never ignored."""
 
 TRUE, FALSE = ("1", "t", "true", "TRUE", "True", "T"), ("0", "f", "false", "FALSE", "False", "F")
+COMBINED: Final = {
+    "DV": ("debug", "trace"),
+    "VV": ("trace", "trace_verbose"),
+    "DVV": ("debug", "trace", "trace_verbose"),
+}
+SYNC_POLICIES: Final = ("always", "interval", "never")
 
 
-class Flags(msgspec.Struct, frozen=True):
-    """What the command line said. `help` and `version` want no server."""
+class Flags(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line said: settings by their names in `Options`, and what the command is to do."""
 
-    options: Options
+    settings: dict[str, Any] = {}
+    config: str = ""
+    """The configuration file; "": none."""
+    check: bool = False
+    signal: str = ""
     help: bool = False
     version: bool = False
 
 
 def parse(argv: Sequence[str]) -> Flags:
     """Raises OptionError with the flag, what is wrong and what to write instead."""
-    given = _read(list(argv))
-    if given.pop("help", False):
-        return Flags(Options(), help=True)
-    if given.pop("version", False):
-        return Flags(Options(), version=True)
-    return Flags(_options(given))
-
-
-def _read(words: list[str]) -> dict[str, Any]:
+    words = list(argv)
     given: dict[str, Any] = {}
-    while words:
-        word = words.pop(0)
-        if word == "--" or not word.startswith("-") or word == "-":
-            raise OptionError(f"unrecognized command: {word!r}. Flags begin with '-'; see --help")
-        name, equals, value = word.lstrip("-").partition("=")
-        if name in NOT_YET:
-            raise OptionError(f"flag -{name}: {NOT_YET[name]} is not supported by millpond yet; remove the flag")
-        if name not in FLAGS:
-            raise OptionError(f"flag provided but not defined: -{name}{_suggestion(name)}")
-        target, kind = FLAGS[name]
-        if kind == BOOLEAN:
-            given[target] = _boolean(name, value) if equals else True
-            if target == "combined" and given.pop(target):
-                given["trace"] = True
-                given["debug"] = given.get("debug", False) or name.startswith("D")
-            continue
-        if not equals:
-            if not words:
-                raise OptionError(f"flag needs an argument: -{name}")
-            value = words.pop(0)
-        given[target] = _integer(name, value) if kind == INTEGER else value
-    return given
+    while words and words[0].startswith("-") and words[0] not in ("-", "--"):
+        _take(words, given)
+    if words and words[0].lower() in ("help", "version"):
+        given[words[0].lower()] = True
+    elif words:
+        raise OptionError(f'unrecognized command: "{words[0]}"')
+    command = {name: given.pop(name) for name in ("config", "check", "signal", "help", "version") if name in given}
+    return Flags(settings=given, **command)
+
+
+def _take(words: list[str], given: dict[str, Any]) -> None:
+    """One flag, with its value, from the front of `words`."""
+    name, equals, value = words.pop(0).lstrip("-").partition("=")
+    if name in NOT_YET:
+        raise OptionError(f"flag -{name}: {NOT_YET[name]} is not supported by millpond yet; remove the flag")
+    if name not in FLAGS:
+        raise OptionError(f"flag provided but not defined: -{name}{_suggestion(name)}")
+    target, kind = FLAGS[name]
+    if kind == BOOLEAN:
+        on = _boolean(name, value) if equals else True
+        given.update(dict.fromkeys(COMBINED.get(name, (target,)), on))
+        return
+    if not equals:
+        if not words:
+            raise OptionError(f"flag needs an argument: -{name}")
+        value = words.pop(0)
+    given[target] = READERS.get(target, _integer if kind == INTEGER else _string)(name, value)
 
 
 def _suggestion(name: str) -> str:
@@ -125,6 +133,10 @@ def _boolean(name: str, value: str) -> bool:
     raise OptionError(f"invalid boolean value {value!r} for -{name}; write true or false")
 
 
+def _string(name: str, value: str) -> str:
+    return value
+
+
 def _integer(name: str, value: str) -> int:
     try:
         return int(value)
@@ -132,27 +144,10 @@ def _integer(name: str, value: str) -> int:
         raise OptionError(f"invalid value {value!r} for flag -{name}: an integer is needed") from None
 
 
-def _options(given: dict[str, Any]) -> Options:
-    store_dir = given.pop("store_dir", None)
-    sync = given.pop("sync", "always")
-    if sync not in ("always", "interval", "never"):
-        raise OptionError(f"invalid value {sync!r} for flag -sync: choose always, interval or never")
-    if given.pop("jetstream", False):
-        given["jetstream"] = JetStreamOptions(store_dir=store_dir or default_store_dir(), sync=sync)
-    if "memory_bytes" in given:
-        given["memory_bytes"] = parse_size(given["memory_bytes"])
-    if "spin_us" in given:
-        given["spin_ns"] = given.pop("spin_us") * 1000
-    if "ping_interval_s" in given:
-        given["ping_interval_ns"] = given.pop("ping_interval_s") * 1_000_000_000
-    options = Options(**given)
-    check(options)
-    return options
-
-
-def default_store_dir() -> str:
-    """Where JetStream keeps its data when nobody says: a folder in the working directory."""
-    return "./millpond-data"
+def _sync(name: str, value: str) -> str:
+    if value not in SYNC_POLICIES:
+        raise OptionError(f"invalid value {value!r} for flag -{name}: choose always, interval or never")
+    return value
 
 
 def parse_size(text: str) -> int:
@@ -165,17 +160,10 @@ def parse_size(text: str) -> int:
     return int(digits) * units[unit]
 
 
-def check(options: Options) -> None:
-    """Ranges that nats-server checks at start. Raises OptionError."""
-    for name in ("port", "http_port"):
-        value = getattr(options, name)
-        if value is not None and not -1 <= value <= 65535:
-            raise OptionError(f"{name} {value} is not a port; choose 1 to 65535, or -1 for any free one")
-    if options.max_payload > options.max_pending:
-        raise OptionError(
-            f"max_payload ({options.max_payload}) cannot be higher than max_pending ({options.max_pending})"
-        )
-    if options.max_payload <= 0 or options.max_control_line <= 0:
-        raise OptionError("max_payload and max_control_line must be above 0")
-    if options.max_payload > limits.RECORD_BYTES_MAX:
-        raise OptionError(f"max_payload {options.max_payload} is above the largest record, {limits.RECORD_BYTES_MAX}")
+READERS: Final[dict[str, Callable[[str, str], Any]]] = {
+    "jetstream.sync": _sync,
+    "memory_bytes": lambda name, value: parse_size(value),
+    "ping_interval_ns": lambda name, value: _integer(name, value) * 1_000_000_000,
+    "spin_ns": lambda name, value: _integer(name, value) * 1000,
+}
+"""Settings that the command line writes in another unit than `Options` holds."""

@@ -1,10 +1,14 @@
-"""The `millpond` command: dispatches to one module per subcommand, importing only that one."""
+"""The `millpond` command: dispatches to one module per subcommand, importing only that one.
+
+Started under the name `nats-server` (a link, a copy), it is `millpond serve` and takes that program's command line.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 import millpond
 
@@ -26,6 +30,8 @@ COMMANDS = ("serve", "doctor", "bench")
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 good, 1 failed, 2 wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None and Path(sys.argv[0]).stem == "nats-server":
+        return int(import_module("millpond.cli.serve").main(words, "nats-server"))
     command = words.pop(0) if words else "help"
     if command in COMMANDS:
         return int(import_module(f"millpond.cli.{command}").main(words))

@@ -1,17 +1,21 @@
-"""`millpond serve`: one server in this process until a signal stops it."""
+"""`millpond serve`: one server in this process until a signal stops it.
+
+Exit codes: 0 stopped cleanly (or nothing to do), 1 could not start or failed, 2 wrong flags.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from millpond.base.errors import MillpondError, OptionError
 from millpond.cli import flags
+from millpond.config import build
 from millpond.config.options import Options
 from millpond.server import logs
 
-HELP = """Usage: millpond serve [flags]      (nats-server's flags; one or two dashes, '=' or blank)
+HELP: Final = """Usage: millpond serve [flags]      (nats-server's flags; one or two dashes, '=' or blank)
 
 Server:
     -a, --addr, --net <host>        bind to this address (default 0.0.0.0)
@@ -19,45 +23,121 @@ Server:
     -n, --name, --server_name <n>   server name (default: the server id)
     -P, --pid <file>                write the process id here
     -m, --http_port <port>          monitoring over HTTP (default off; -1: any free port)
+    -c, --config <file>             configuration file; flags override it
+    -t                              check the configuration file and exit
+    -sl, --signal <name>[=<pid>]    send a signal to a running server: stop, quit, term, reopen, reload
+                                    (<pid>: a number, the path of a PID file, or a prefix ending in *)
+    --client_advertise <host:port>  the address that clients are told
     --ports_file_dir <dir>          write <program>_<pid>.ports here
     --max_payload, --max_pending, --max_connections, --max_subscriptions, --max_control_line <n>
     --memory <size>                 budget, such as 64MiB (default: 3/4 of the container's limit or of the machine)
 Authorization:
     --user <user> --pass <password> | --auth <token>
+JetStream:
+    -js, --jetstream   -sd, --store_dir <dir> (default ./millpond-data)   --sync always|interval|never
 Logging:
-    -l, --log <file>  -T, --logtime  -D, --debug  -V, --trace  -DV
+    -l, --log <file>   --log_size_limit <bytes>   -s, --syslog   -r, --remote_syslog <url>
+    -T, --logtime   --logtime_utc   -D, --debug   -V, --trace   -DV   -VV   -DVV
 Other:
     -h, --help   -v, --version
 """
-VERSION = "nats-server: v2.15.1"
+VERSION: Final = "nats-server: v2.15.1"
 
 
-def main(argv: Sequence[str]) -> int:
-    """Exit codes: 0 stopped cleanly, 1 could not start or failed, 2 wrong flags."""
+def main(argv: Sequence[str], program: str = "millpond") -> int:
+    """Returns the exit code. `program` is what messages call us: nats-server when started under that name."""
     try:
         parsed = flags.parse(argv)
     except OptionError as error:
-        print(f"millpond: {error}", file=sys.stderr)
+        print(f"{program}: {error}; see --help", file=sys.stderr)
         return 2
-    if parsed.help:
-        print(HELP, end="")
+    if parsed.help or parsed.version:
+        print(HELP if parsed.help else VERSION, end="" if parsed.help else "\n")
         return 0
-    if parsed.version:
-        print(VERSION)
-        return 0
-    logs.configure(parsed.options)
     try:
-        return _run(parsed.options)
-    except (MillpondError, OSError) as error:
-        logs.fatal(str(error))
+        if parsed.signal:
+            from millpond.cli import signals
+
+            signals.send(parsed.signal)
+            return 0
+        if parsed.check:
+            return check(parsed, program)
+        start = Start(parsed)
+        logs.configure(start.options)
+    except MillpondError as error:
+        from millpond.config.source import ConfigErrors
+
+        text = error.explained() if isinstance(error, ConfigErrors) else str(error)
+        print(f"{program}: {text}", file=sys.stderr)
         return 1
+    for warning in start.warnings:
+        print(warning, file=sys.stderr)
+    return _run(start)
 
 
-def _run(options: Options) -> int:
+def check(parsed: flags.Flags, program: str) -> int:
+    """`-t`: is the file good? Warnings count, as for nats-server. Raises OptionError."""
+    if not parsed.config:
+        raise OptionError("must specify [-c, --config] option to check configuration file syntax")
+    start = Start(parsed)
+    if start.warnings:
+        raise OptionError("\n".join(start.warnings))
+    print(f"{program}: configuration file {parsed.config} is valid ({start.options.config_digest})", file=sys.stderr)
+    return 0
+
+
+class Start:
+    """What to start with: flags over the configuration file. Raises OptionError."""
+
+    def __init__(self, parsed: flags.Flags) -> None:
+        self._parsed = parsed
+        self.warnings: list[str] = []
+        self.options = self._read()
+        self.notices = build.notices(self._settings, self.options)
+
+    def _read(self) -> Options:
+        self._settings: dict[str, Any] = dict(self._parsed.settings)
+        if self._parsed.config:
+            from millpond.config.file import read
+
+            file = read(self._parsed.config)
+            self.warnings = file.warnings
+            source = {"config_file": file.path, "config_digest": file.digest}
+            self._settings = {**file.settings, **self._parsed.settings, **source}
+        return build.build(self._settings)
+
+    @property
+    def reread(self) -> Callable[[], Options] | None:
+        """Reads it all again, for a reload; None when there is no file."""
+        return self._read if self._parsed.config else None
+
+
+def _run(start: Start) -> int:
     asyncio = lean_asyncio()
     from millpond.server.lifecycle import serve_forever
 
-    return int(asyncio.run(serve_forever(options)))
+    try:
+        return int(asyncio.run(serve_forever(start.options, start.reread, start.notices)))
+    except MillpondError as error:
+        logs.fatal(str(error))
+    except OSError as error:
+        logs.fatal(explained(error, start.options.port))
+    return 1
+
+
+def explained(error: OSError, port: int) -> str:
+    """What went wrong with the world, and who holds the port when that is it."""
+    import errno
+
+    text = error.strerror or str(error)
+    if error.filename is not None:
+        text = f"{error.filename}: {text}"
+    if error.errno == errno.EADDRINUSE:
+        from millpond.server.port_holder import holder
+
+        who = holder(port)
+        text += f"; it is held by {who}" if who else ""
+    return text
 
 
 def lean_asyncio() -> Any:

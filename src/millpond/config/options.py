@@ -74,9 +74,27 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int = 0
     """Budget of the whole server; 0: taken from the cgroup."""
 
+    lame_duck_duration_ns: int = limits.LAME_DUCK_DURATION_NS
+    lame_duck_grace_period_ns: int = limits.LAME_DUCK_GRACE_PERIOD_NS
+
     debug: bool = False
     trace: bool = False
+    trace_verbose: bool = False
+    """Trace the system account as well."""
     logtime: bool = True
+    logtime_utc: bool = False
     log_file: str = ""
+    log_size_limit: int = 0
+    """Bytes after which the log file is set aside and begun anew; 0: never."""
+    log_max_num: int = 0
+    """Log files kept, the current one included; 0: all."""
+    syslog: bool = False
+    remote_syslog: str = ""
+    """`udp://host:port`, `tcp://host:port` or `unix:///path`."""
     pid_file: str = ""
     ports_file_dir: str = ""
+
+    config_file: str = ""
+    """Where the settings came from, as it was named; "": only from the command line."""
+    config_digest: str = ""
+    """`sha256:...` of that file's values, as /varz shows it."""

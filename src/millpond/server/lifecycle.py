@@ -1,4 +1,8 @@
-"""A server as a process: signals, PID and ports files, the banner for people."""
+"""A server as a process: signals, PID and ports files, reload, the banner for people.
+
+    TERM, INT   stop, exit code 0          HUP    read the configuration file again
+    USR1        open the log file again    USR2   lame duck: not served yet
+"""
 
 from __future__ import annotations
 
@@ -7,48 +11,168 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import millpond
 from millpond.base import limits
+from millpond.base.errors import MillpondError, OptionError
 from millpond.config.options import Options
 from millpond.monitor.memory_watch import budget_origin
+from millpond.server import logs, reload
 from millpond.server.logs import log
 from millpond.server.server import Server
 
+SIGNAL_NAMES: Final = {
+    signal.SIGTERM: "terminated",
+    signal.SIGINT: "interrupt",
+    signal.SIGHUP: "hangup",
+    signal.SIGUSR1: "user defined signal 1",
+    signal.SIGUSR2: "user defined signal 2",
+}
+"""As Go prints them."""
 
-async def serve_forever(options: Options) -> int:
-    """Run until TERM or INT. Returns the exit code."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    server = Server.from_options(options)
-    ports: Path | None = None
+
+async def serve_forever(
+    options: Options, reread: Callable[[], Options] | None = None, notices: Sequence[str] = ()
+) -> int:
+    """Run until TERM or INT. Returns the exit code.
+
+    reread: gives the options anew for a reload, raising OptionError; None: there is no configuration file.
+    notices: lines of warning for the log.
+    """
+    process = Process(Server.from_options(options), reread)
     try:
-        await server.start()
-        if options.pid_file:
-            Path(options.pid_file).write_text(f"{os.getpid()}\n")
-        if options.ports_file_dir:
-            ports = write_ports_file(server, Path(options.ports_file_dir))
-        if sys.stderr.isatty():
-            print(banner(server), file=sys.stderr)
-        server.say_ready()
-        await stop.wait()
+        await process.start(notices)
+        await process.stopped.wait()
         log.info("Initiating Shutdown...")
     finally:
-        await server.stop()
-        if ports is not None:
-            ports.unlink(missing_ok=True)
-        if options.pid_file:
-            Path(options.pid_file).unlink(missing_ok=True)
+        await process.stop()
     log.info("Server Exiting..")
     return 0
 
 
+class Process:
+    """One server and what belongs to its process. `stopped` is set when it is to end."""
+
+    def __init__(self, server: Server, reread: Callable[[], Options] | None) -> None:
+        self.server = server
+        self.stopped = asyncio.Event()
+        self._reread = reread
+        self._pid_file: Path | None = None
+        self._ports_file: Path | None = None
+
+    async def start(self, notices: Sequence[str]) -> None:
+        options = self.server.options
+        self._take_signals()
+        if options.pid_file:
+            self._write_pid_file(options.pid_file)
+        await self.server.start()
+        for notice in notices:
+            log.warning("%s", notice)
+        if options.config_file:
+            log.info("Using configuration file: %s (%s)", options.config_file, options.config_digest)
+        if sys.stderr.isatty():
+            print(banner(self.server), file=sys.stderr)
+        self.server.say_ready()
+        # Starters wait for this file: everything else is done.
+        self._write_ports_file()
+
+    async def stop(self) -> None:
+        await self.server.stop()
+        for path in (self._ports_file, self._pid_file):
+            if path is not None:
+                path.unlink(missing_ok=True)
+
+    # --- signals ---
+
+    def _take_signals(self) -> None:
+        actions: dict[signal.Signals, Callable[[], None]] = {
+            signal.SIGTERM: self.stopped.set,
+            signal.SIGINT: self.stopped.set,
+            signal.SIGHUP: self._reload,
+            signal.SIGUSR1: self._reopen_log,
+            signal.SIGUSR2: self._lame_duck,
+        }
+        loop = asyncio.get_running_loop()
+        for number, action in actions.items():
+            loop.add_signal_handler(number, self._trapped, number, action)
+
+    def _trapped(self, number: signal.Signals, action: Callable[[], None]) -> None:
+        log.info('Trapped "%s" signal', SIGNAL_NAMES[number])
+        action()
+
+    def _reopen_log(self) -> None:
+        try:
+            logs.reopen()
+        except OSError as error:
+            log.error("Failed to re-open the log file, going on in the old one: %s", error)
+
+    def _lame_duck(self) -> None:
+        log.error("lame duck mode is not supported by millpond yet; the signal is ignored, stop with TERM")
+
+    # --- reload ---
+
+    def _reload(self) -> None:
+        try:
+            self._reload_or_raise()
+        except MillpondError as error:
+            log.error("Failed to reload server configuration: %s", error)
+
+    def _reload_or_raise(self) -> None:
+        if self._reread is None:
+            raise OptionError("can only reload config when a file is provided using -c or --config")
+        options = self._reread()
+        names = {change.name for change in reload.changes(self.server.options, options)}
+        if names & set(reload.LOGGING):
+            logs.configure(options)
+        for change in reload.apply(self.server, options):
+            if change.name not in reload.SILENT:
+                log.info("Reloaded: %s", change)
+        if "pid_file" in names and options.pid_file:
+            self._rewrite_pid_file(options.pid_file)
+        if "ports_file_dir" in names:
+            self._write_ports_file()
+        log.info("Reloaded server configuration (%s)", options.config_digest)
+
+    # --- files ---
+
+    def _write_pid_file(self, name: str) -> None:
+        try:
+            Path(name).write_text(str(os.getpid()))
+        except OSError as error:
+            raise OptionError(f"Could not write pidfile: open {name}: {error.strerror}") from None
+        self._pid_file = Path(name)
+
+    def _rewrite_pid_file(self, name: str) -> None:
+        try:
+            self._write_pid_file(name)
+        except OptionError as error:
+            log.error("%s", error)
+
+    def _write_ports_file(self) -> None:
+        if self._ports_file is not None:
+            self._ports_file.unlink(missing_ok=True)
+            self._ports_file = None
+        directory = self.server.options.ports_file_dir
+        if not directory:
+            return
+        try:
+            self._ports_file = write_ports_file(self.server, Path(directory))
+        except OSError as error:
+            log.error("Error writing ports file in %s: %s", directory, error.strerror)
+
+
+def program_name() -> str:
+    """What this process was started as: the executable's name, `millpond` for `python -m millpond`."""
+    name = Path(sys.argv[0]).stem
+    return "millpond" if name in ("", "__main__", "-c") else name
+
+
 def write_ports_file(server: Server, directory: Path) -> Path:
-    """`<program>_<pid>.ports` as test starters read it: URL lists by kind."""
-    path = directory / f"{Path(sys.argv[0]).stem or 'millpond'}_{os.getpid()}.ports"
+    """`<program>_<pid>.ports` as test starters read it: URL lists by kind. Appears whole or not at all."""
+    path = directory / f"{program_name()}_{os.getpid()}.ports"
     content: dict[str, list[str]] = {"nats": [server.client_url]}
     if server.monitor_url:
         content["monitoring"] = [server.monitor_url]

@@ -20,6 +20,7 @@ from millpond.base import machine
 from millpond.base.clock import Clock
 from millpond.base.errors import OptionError
 from millpond.broker.broker import Broker
+from millpond.config.build import advertised
 from millpond.config.options import JetStreamOptions, Options
 from millpond.jetstream.memory import JetStreamMemory
 from millpond.monitor.memory_watch import MemoryWatch, make_budgets
@@ -118,7 +119,7 @@ class Server:
         except BaseException:
             await self.stop()
             raise
-        self.broker.listening_on(options.host, self._listener.port)
+        self._tell_where()
         self.view.ready = True
         self.memory.ready()
         self._watch_memory()
@@ -144,6 +145,21 @@ class Server:
         """The log lines that test starters wait for."""
         log.info("Listening for client connections on %s:%d", self.options.host, self.port)
         log.info("Server is ready")
+
+    def reload(self, options: Options) -> None:
+        """Go on with other settings; `server.reload` says which may differ from the ones in force."""
+        self.options = options
+        self.broker.reload(options)
+        if self._jetstream is not None and options.jetstream is not None:
+            self._jetstream.engine.options = options.jetstream
+        self._tell_where()
+
+    def _tell_where(self) -> None:
+        """INFO names the address that clients shall use."""
+        host, port = self.options.host, self.port
+        if self.options.client_advertise:
+            host, port = advertised(self.options.client_advertise, port)
+        self.broker.listening_on(host, port)
 
     async def stop(self) -> None:
         """Close every connection and give everything back. Stopping twice is once."""

@@ -1,0 +1,138 @@
+"""From a configuration file to settings: what the file says, by names of `Options`, with all that is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from millpond.config import values
+from millpond.config.digest import digest
+from millpond.config.keys import AUTHORIZATION, JETSTREAM, LIMITS, TOP, Block, Key, Refused, Table
+from millpond.config.parser import Node, parse_file
+from millpond.config.source import ConfigError, ConfigErrors
+
+AUTH_TIMEOUT_HIGH_NS: Final = 60 * values.SECOND_NS
+
+
+class ConfigFile(msgspec.Struct, frozen=True):
+    """A file that was read and found usable."""
+
+    path: str
+    digest: str
+    settings: dict[str, Any]
+    """Names of `Options` fields, those of `JetStreamOptions` behind `jetstream.`; only what the file says."""
+    warnings: list[str]
+    """Lines for people; nats-server starts in spite of them, but its `-t` fails."""
+
+
+def read(path: str | Path, environment: Mapping[str, str] | None = None) -> ConfigFile:
+    """Raises ConfigErrors with everything that is wrong, OptionError when the file cannot be read."""
+    try:
+        tree = parse_file(path, environment)
+    except ConfigError as error:
+        raise ConfigErrors([], [error]) from None
+    except OSError as error:
+        raise ConfigErrors([f"open {path}: {(error.strerror or str(error)).lower()}"], []) from None
+    reading = _Reading()
+    assert isinstance(tree.value, dict)
+    if not tree.value:
+        reading.warnings.append(f"{path}: config has no values or is empty")
+    reading.entries(tree.value, TOP, "")
+    if reading.errors:
+        raise ConfigErrors(reading.warnings, reading.errors)
+    return ConfigFile(str(path), digest(tree), reading.settings, reading.warnings)
+
+
+class _Reading:
+    """One pass over a tree; goes on after an error, so that all are told at once."""
+
+    def __init__(self) -> None:
+        self.settings: dict[str, Any] = {}
+        self.warnings: list[str] = []
+        self.errors: list[ConfigError] = []
+
+    def entries(self, entries: Mapping[str, Node], table: Table, where: str) -> None:
+        """Every entry of a map by its table; `where` is the map's name, "" at the top."""
+        for name, node in entries.items():
+            key = table.get(name.lower())
+            try:
+                if isinstance(key, Key):
+                    self._set(name, key, node)
+                elif isinstance(key, Block):
+                    BLOCKS[key.name](self, node)
+                elif isinstance(key, Refused):
+                    self._refuse(name, key, node)
+                elif not node.used:
+                    raise ConfigError(node.place, _unknown(name, table, where))
+            except ConfigError as error:
+                self.errors.append(error)
+
+    def _set(self, name: str, key: Key, node: Node) -> None:
+        value = key.read(node)
+        if key.old_seconds and not isinstance(node.value, str):
+            self._warn(node, name, f"{name} should be converted to a duration")
+        if key.targets == ("store_dir",) and "store_dir" in self.settings:
+            raise ConfigError(node.place, "Duplicate 'store_dir' configuration")
+        found = value if len(key.targets) > 1 else (value,)
+        for target, item in zip(key.targets, found, strict=False):
+            if item is not None:
+                self.settings[target] = item
+
+    def _refuse(self, name: str, key: Refused, node: Node) -> None:
+        if not any(type(node.value) is type(value) and node.value == value for value in key.unless):
+            raise ConfigError(node.place, f"{name}: millpond does not serve {key.what} yet; remove it")
+
+    def _warn(self, node: Node, name: str, reason: str) -> None:
+        self.warnings.append(f'{node.place}: invalid use of field "{name}": {reason}')
+
+    # --- blocks ---
+
+    def authorization(self, node: Node) -> None:
+        if not isinstance(node.value, dict):
+            raise ConfigError(node.place, f"expected a map, but this is {values.kind(node.value)}")
+        self.entries(node.value, AUTHORIZATION, "authorization")
+        for name, entry in node.value.items():
+            if name.lower() == "timeout" and self.settings.get("auth_timeout_ns", 0) > AUTH_TIMEOUT_HIGH_NS:
+                self._warn(entry, name, "timeout is high, consider keeping it under 60 seconds; quote a duration")
+        if self.settings.get("token") and (self.settings.get("username") or self.settings.get("password")):
+            raise ConfigError(node.place, "Cannot have a user/pass and token")
+
+    def jetstream(self, node: Node) -> None:
+        value = node.value
+        if isinstance(value, dict):
+            self.settings["jetstream"] = True
+            self.entries(value, JETSTREAM, "jetstream")
+        elif isinstance(value, bool):
+            self.settings["jetstream"] = value
+        elif isinstance(value, str) and value.lower() in ("enabled", "enable", "disabled", "disable"):
+            self.settings["jetstream"] = value.lower().startswith("enable")
+        elif isinstance(value, str):
+            raise ConfigError(node.place, "Expected 'enabled' or 'disabled' for string value")
+        else:
+            raise ConfigError(node.place, f"Expected map, bool or string, but this is {values.kind(value)}")
+
+    def limits(self, node: Node) -> None:
+        if not isinstance(node.value, dict):
+            raise ConfigError(node.place, f"expected a map, but this is {values.kind(node.value)}")
+        self.entries(node.value, LIMITS, "jetstream limits")
+
+
+BLOCKS: Final[dict[str, Callable[[_Reading, Node], None]]] = {
+    "authorization": _Reading.authorization,
+    "jetstream": _Reading.jetstream,
+    "limits": _Reading.limits,
+}
+
+
+def _unknown(name: str, table: Table, where: str) -> str:
+    text = f'unknown field "{name}"' + (f" in {where}" if where else "")
+    word = name.lower()
+    if "{" in word and word.partition("{")[0] in table:
+        return f"{text}; write a blank before the '{{'"
+    served = [key for key, row in table.items() if not isinstance(row, Refused)]
+    near = difflib.get_close_matches(word, served, n=1) or difflib.get_close_matches(word, table, n=1)
+    return f'{text}; did you mean "{near[0]}"?' if near else text

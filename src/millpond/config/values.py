@@ -1,0 +1,182 @@
+"""Values of configuration keys, each from a node of the tree to what `Options` holds. All raise ConfigError."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from millpond.config.parser import Node
+from millpond.config.source import ConfigError
+
+Reader = Callable[[Node], Any]
+
+SECOND_NS: Final = 1_000_000_000
+INT32_MAX: Final = (1 << 31) - 1
+_UNITS_NS: Final = {
+    "ns": 1,
+    "us": 1000,
+    "\u00b5s": 1000,
+    "\u03bcs": 1000,
+    "ms": 1_000_000,
+    "s": SECOND_NS,
+    "m": 60 * SECOND_NS,
+    "h": 3600 * SECOND_NS,
+}
+_DURATION_PART: Final = re.compile(r"([0-9]{1,19}(?:\.[0-9]{0,19})?|\.[0-9]{1,19})(ns|us|\u00b5s|\u03bcs|ms|s|m|h)")
+_SIZE_UNITS: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def kind(value: object) -> str:
+    """What people call this kind of value."""
+    names = {bool: "a boolean", int: "an integer", float: "a float", str: "a string", datetime: "a date"}
+    return names.get(type(value), "an array" if isinstance(value, list) else "a map")
+
+
+def _expected(node: Node, what: str) -> ConfigError:
+    return ConfigError(node.place, f"expected {what}, but this is {kind(node.value)}")
+
+
+def string(node: Node) -> str:
+    """A string, which must be text."""
+    if not isinstance(node.value, str):
+        raise _expected(node, "a string")
+    if any("\ud800" <= char <= "\udfff" for char in node.value):
+        raise ConfigError(node.place, "this string is not UTF-8")
+    return node.value
+
+
+def boolean(node: Node) -> bool:
+    if not isinstance(node.value, bool):
+        raise _expected(node, "true or false")
+    return node.value
+
+
+def integer(node: Node) -> int:
+    if not isinstance(node.value, int) or isinstance(node.value, bool):
+        raise _expected(node, "an integer")
+    return node.value
+
+
+def at_least(least: int) -> Reader:
+    """An integer that is not below `least`."""
+
+    def read(node: Node) -> int:
+        value = integer(node)
+        if value < least:
+            raise ConfigError(node.place, f"{value} is too small; it must be at least {least}")
+        return value
+
+    return read
+
+
+def int32_or_default(node: Node) -> int | None:
+    """An integer that fits 32 bits; None for 0, which asks for the default."""
+    value = integer(node)
+    if not 0 <= value <= INT32_MAX:
+        raise ConfigError(node.place, f"{value} is out of range; it must be 0 (the default) to {INT32_MAX}")
+    return value or None
+
+
+def count_or_default(node: Node) -> int | None:
+    """An integer; None for 0, which asks for the default."""
+    value = integer(node)
+    if value < 0:
+        raise ConfigError(node.place, f"{value} is negative")
+    return value or None
+
+
+def port(node: Node) -> int | None:
+    """A TCP port, -1 for any free one; None for 0, which asks for the default."""
+    return _checked_port(node, integer(node))
+
+
+def _checked_port(node: Node, value: int) -> int | None:
+    if not -1 <= value <= 65535:
+        raise ConfigError(node.place, f"{value} is not a port; choose 1 to 65535, or -1 for any free one")
+    return value or None
+
+
+def listen(node: Node) -> tuple[str | None, int | None]:
+    """(host, port) of `host:port`, `[v6]:port`, `:port` or a bare port; None: not given."""
+    if not isinstance(node.value, str):
+        if isinstance(node.value, int) and not isinstance(node.value, bool):
+            return None, port(node)
+        raise _expected(node, "a port or host:port")
+    host, colon, digits = string(node).rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or (":" in host and not bracketed):
+        raise ConfigError(node.place, f'could not parse address string "{node.value}"; write host:port')
+    if not re.fullmatch(r"[+-]?[0-9]{1,9}", digits):
+        raise ConfigError(node.place, f'could not parse port "{digits}"')
+    return (host[1:-1] if bracketed else host) or None, _checked_port(node, int(digits))
+
+
+def duration_ns(text: str) -> int | None:
+    """Go's durations: `1h30m`, `1.5s`, `250ms`, `-2m`, `0`. None when it is none of these."""
+    sign = -1 if text.startswith("-") else 1
+    rest = text[1:] if text[:1] in ("-", "+") else text
+    if rest == "0":
+        return 0
+    total, at = 0, 0
+    while at < len(rest):
+        part = _DURATION_PART.match(rest, at)
+        if part is None:
+            return None
+        whole, _, fraction = part.group(1).partition(".")
+        unit = _UNITS_NS[part.group(2)]
+        total += int(whole or 0) * unit + int(fraction or 0) * unit // 10 ** len(fraction)
+        at = part.end()
+    return sign * total if rest and total < 1 << 63 else None
+
+
+def duration(node: Node) -> int:
+    """A duration as a string, in ns, not negative."""
+    if not isinstance(node.value, str):
+        raise _expected(node, 'a duration such as "2m"')
+    value = duration_ns(string(node))
+    if value is None:
+        raise ConfigError(node.place, 'this is not a duration; write for example "90s" or "1m30s"')
+    if value < 0:
+        raise ConfigError(node.place, "the duration is negative")
+    return value
+
+
+def old_duration(node: Node) -> int:
+    """A duration in ns; an integer, as in old files, is a number of seconds."""
+    if isinstance(node.value, str):
+        return duration(node)
+    value = count_or_default(node) or 0
+    if value * SECOND_NS >= 1 << 63:
+        raise ConfigError(node.place, "the duration is out of range")
+    return value * SECOND_NS
+
+
+def seconds_ns(node: Node) -> int:
+    """A duration, or a number of seconds, in ns."""
+    if isinstance(node.value, str):
+        return duration(node)
+    if isinstance(node.value, bool) or not isinstance(node.value, int | float):
+        raise _expected(node, 'a duration such as "2s" or a number of seconds')
+    if not 0 <= node.value * SECOND_NS < 1 << 63:
+        raise ConfigError(node.place, "the duration is out of range")
+    return int(node.value * SECOND_NS)
+
+
+def storage_size(node: Node) -> int:
+    """An integer, or a string with one of K M G T, which are powers of 1024 there; -1: no limit of its own."""
+    if not isinstance(node.value, str):
+        size = integer(node)
+        if size < -1:
+            raise ConfigError(node.place, f"{size} is negative")
+        return size
+    text = string(node)
+    if not text:
+        return 0
+    if text[-1] not in _SIZE_UNITS or not re.fullmatch(r"[0-9]{1,18}", text[:-1]):
+        raise ConfigError(node.place, "sizes written as strings must be digits and one of K, M, G, T")
+    size = int(text[:-1]) * _SIZE_UNITS[text[-1]]
+    if size >= 1 << 63:
+        raise ConfigError(node.place, "the size is out of range")
+    return size
