@@ -17,6 +17,7 @@ USAGE = f"""millpond {millpond.__version__}: a NATS-compatible JetStream server
 Usage: millpond serve [flags of nats-server]     start the server
        millpond doctor memory [options]          where the memory of a server, process or container is
        millpond bench memory [options]           the lock workload, and what a container is charged for it
+       millpond bench <kind> [options]           rate, latency and CPU time, also beside nats-server
        millpond version
 
 Try:   millpond serve

@@ -47,9 +47,9 @@ static inline int poller_remove(int poller, int fd) {
     return epoll_ctl(poller, EPOLL_CTL_DEL, fd, &event);
 }
 
-static inline int poller_wait(int poller, poller_event *out, int most) {
+static inline int poller_wait_ms(int poller, poller_event *out, int most, int timeout_ms) {
     struct epoll_event events[256];
-    int i, n = epoll_wait(poller, events, most < 256 ? most : 256, 0);
+    int i, n = epoll_wait(poller, events, most < 256 ? most : 256, timeout_ms);
     for (i = 0; i < n; i++) {
         uint32_t got = events[i].events;
         out[i].tag = events[i].data.u64;
@@ -89,10 +89,10 @@ static inline int poller_remove(int poller, int fd) {
     return 0;
 }
 
-static inline int poller_wait(int poller, poller_event *out, int most) {
+static inline int poller_wait_ms(int poller, poller_event *out, int most, int timeout_ms) {
     struct kevent events[256];
-    struct timespec zero = {0, 0};
-    int i, n = kevent(poller, NULL, 0, events, most < 256 ? most : 256, &zero);
+    struct timespec limit = {timeout_ms / 1000, (timeout_ms % 1000) * 1000000L};
+    int i, n = kevent(poller, NULL, 0, events, most < 256 ? most : 256, timeout_ms < 0 ? NULL : &limit);
     for (i = 0; i < n; i++) {
         out[i].tag = (uint64_t)(uintptr_t)events[i].udata;
         out[i].what = (events[i].filter == EVFILT_READ ? POLLER_READ : POLLER_WRITE) |
@@ -101,4 +101,8 @@ static inline int poller_wait(int poller, poller_event *out, int most) {
     return n;
 }
 #endif
+
+/* What is ready now. */
+static inline int poller_wait(int poller, poller_event *out, int most) { return poller_wait_ms(poller, out, most, 0); }
+
 #endif
