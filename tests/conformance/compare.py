@@ -96,6 +96,7 @@ class Session:
         self.raw: list[str] = []
         self.hidden: dict[str, str] = {}
         self.counted = (0, 0)
+        self.documents: list[bytes] = []
 
     def note(self, text: str) -> None:
         self.lines.append(text)
@@ -107,6 +108,8 @@ class Session:
         self.hidden[secret] = shown
 
     def frame(self, label: str, frame: Frame, *, subject: bool = True) -> Frame:
+        if frame.payload[:1] == b"{":
+            self.documents.append(frame.payload)
         self.lines.append(f"{label} -> {show(frame, subject=subject)}")
         self.raw.append(f"{label} -> {frame!r}")
         return frame
@@ -130,6 +133,7 @@ class Session:
     def account(self, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
         """`$JS.API.INFO`; its counters, which go on through all scenarios, as differences to the last time."""
         frame = self.client.request("$JS.API.INFO", body, headers)
+        self.documents.append(frame.payload)
         answer = json.loads(frame.payload)
         counts = answer.get("api", {})
         total, errors = counts.get("total", 0), counts.get("errors", 0)
@@ -141,6 +145,7 @@ class Session:
     def publish(self, subject: str, payload: bytes = b"", headers: dict[str, str] | bytes | None = None) -> Any:
         """Publishes into JetStream and records the exact bytes of the answer."""
         frame = self.client.request(subject, payload, headers)
+        self.documents.append(frame.payload)
         label = f"PUB {subject} {payload[:60]!r} {headers!r}"
         self.note(f"{label} -> {frame.op} {frame.headers!r} {frame.payload!r}")
         try:
