@@ -15,6 +15,7 @@ SCENARIOS = [
     streams.limits, streams.lock_stream, streams.message_sizes, streams.byte_accounting, streams.duplicates,
     streams.expectations, streams.rollups, streams.acknowledgements, streams.max_age, streams.subject_forms,
     streams.deleted_and_subject_details, streams.reserved_bytes,
+    streams.reservations_beyond_the_machine,
     direct.one_message, direct.one_message_with_gaps, direct.batches, direct.batches_with_gaps, direct.empty_streams,
     direct.by_subject, direct.direct_levels, direct.direct_switch, direct.direct_bodies, direct.too_many_subjects,
     direct.long_batches,
