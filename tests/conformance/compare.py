@@ -83,14 +83,20 @@ def show(frame: Frame, *, subject: bool = True) -> str:
 
 
 class Session:
-    """One scenario's run on one target: a client and the record of what it saw."""
+    """One scenario's run on one target: a client and the record of what it saw.
 
-    def __init__(self, target: Target) -> None:
+    `storage` is that of streams whose scenario does not choose; "" leaves it to the server.
+    """
+
+    def __init__(self, target: Target, storage: str = "") -> None:
         self.target = target
+        self.storage = storage
         self.client: Client = target.connect()
         self.lines: list[str] = []
         self.raw: list[str] = []
         self.hidden: dict[str, str] = {}
+        self.counted = (0, 0)
+        self.documents: list[bytes] = []
 
     def note(self, text: str) -> None:
         self.lines.append(text)
@@ -102,6 +108,8 @@ class Session:
         self.hidden[secret] = shown
 
     def frame(self, label: str, frame: Frame, *, subject: bool = True) -> Frame:
+        if frame.payload[:1] == b"{":
+            self.documents.append(frame.payload)
         self.lines.append(f"{label} -> {show(frame, subject=subject)}")
         self.raw.append(f"{label} -> {frame!r}")
         return frame
@@ -122,9 +130,22 @@ class Session:
         except ValueError:
             return None
 
+    def account(self, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
+        """`$JS.API.INFO`; its counters, which go on through all scenarios, as differences to the last time."""
+        frame = self.client.request("$JS.API.INFO", body, headers)
+        self.documents.append(frame.payload)
+        answer = json.loads(frame.payload)
+        counts = answer.get("api", {})
+        total, errors = counts.get("total", 0), counts.get("errors", 0)
+        if counts:
+            counts["total"], counts["errors"] = total - self.counted[0], errors - self.counted[1]
+            self.counted = (total, errors)
+        self.note(f"INFO {body!r} -> {json.dumps(answer)}")
+
     def publish(self, subject: str, payload: bytes = b"", headers: dict[str, str] | bytes | None = None) -> Any:
         """Publishes into JetStream and records the exact bytes of the answer."""
         frame = self.client.request(subject, payload, headers)
+        self.documents.append(frame.payload)
         label = f"PUB {subject} {payload[:60]!r} {headers!r}"
         self.note(f"{label} -> {frame.op} {frame.headers!r} {frame.payload!r}")
         try:
@@ -144,7 +165,8 @@ class Session:
         self.frame(f"ACK {kind!r}", self.client.request(message.reply, kind), subject=False)
 
     def stream(self, name: str, **config: Any) -> Any:
-        return self.api(f"STREAM.CREATE.{name}", {"name": name, **config})
+        chosen = {"storage": self.storage} if self.storage else {}
+        return self.api(f"STREAM.CREATE.{name}", {"name": name, **chosen, **config})
 
     def consumer(self, stream: str, name: str, **config: Any) -> Any:
         body = {"stream_name": stream, "config": {"durable_name": name, **config}}
@@ -164,14 +186,16 @@ def clean(target: Target) -> None:
                 client.request(f"$JS.API.STREAM.DELETE.{name}")
 
 
-def record(target: Target, scenario: Scenario, *, is_truth: bool = False) -> Session:
+def record(target: Target, scenario: Scenario, *, is_truth: bool = False, storage: str = "") -> Session:
     """Runs the scenario; a server that falls silent or hangs up becomes a line of the record.
 
     Not so for the server that is the truth: a scenario it does not carry to the end compares nothing, so the
     exception is raised.
     """
     clean(target)
-    session = Session(target)
+    session = Session(target, storage)
+    session.account()
+    session.lines.clear()
     try:
         scenario(session)
     except (OSError, ConnectionGone, KeyError, TypeError) as error:

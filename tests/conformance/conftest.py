@@ -70,14 +70,15 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Target, Target]]:
 
 
 @pytest.fixture
-def compare(pair: tuple[Target, Target]) -> Callable[[Scenario], None]:
+def compare(pair: tuple[Target, Target]) -> Callable[..., None]:
     """Runs a scenario on both servers and fails with a diff, unless the difference is a known one."""
 
-    def run(scenario: Scenario) -> None:
+    def run(scenario: Scenario, storage: str = "") -> None:
         reference, other = pair
         if other.kind != REFERENCE and KNOWN.get(scenario.__name__) in BEING_BUILT:
             pytest.xfail(f"docs/differences.md {KNOWN[scenario.__name__]}")
-        diff = differences(record(reference, scenario, is_truth=True), record(other, scenario))
+        truth = record(reference, scenario, is_truth=True, storage=storage)
+        diff = differences(truth, record(other, scenario, storage=storage))
         known = KNOWN.get(scenario.__name__) if other.kind != REFERENCE else None
         if known is None:
             assert not diff, f"{scenario.__name__}\n" + "\n".join(diff)

@@ -15,8 +15,6 @@ KNOWN: dict[str, str] = {
     "deep_connect": "deep-connect",
     **dict.fromkeys((
         "consumer_life", "consumer_refusals", "pull_statuses", "pull_waiting", "acks", "redelivery", "deliver_policies",
-        "push_delivery", "replay_original", "stream_life", "stream_every_field", "stream_refusals", "stream_names",
-        "stream_updates", "purge_forms", "publish_headers", "limits", "byte_accounting", "direct_gets", "api_edges",
-        "advisories",
+        "push_delivery", "replay_original",
     ), "file-storage"),
 }  # fmt: skip

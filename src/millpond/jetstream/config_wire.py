@@ -13,7 +13,8 @@ from millpond.jetstream.go_json import Choice, ListOf, MapOf, Shape, format_time
 from millpond.jetstream.stream_config import StreamConfig
 
 PLACEMENT: Final = Shape("Placement", {"cluster": "string", "tags": ListOf("string"), "preferred": "string"})
-TRANSFORM: Final = Shape("SubjectTransformConfig", {"src": "string", "dest": "string"})
+TRANSFORM_FIELDS: Final = {"src": "string", "dest": "string"}
+TRANSFORM: Final = Shape("SubjectTransformConfig", TRANSFORM_FIELDS)
 EXTERNAL: Final = Shape("ExternalStream", {"api": "string", "deliver": "string"})
 SOURCE: Final = Shape(
     "StreamSource",
@@ -22,14 +23,14 @@ SOURCE: Final = Shape(
         "opt_start_seq": "uint64",
         "opt_start_time": "time.Time",
         "filter_subject": "string",
-        "subject_transforms": ListOf(TRANSFORM),
+        "subject_transforms": ListOf(Shape("SubjectTransformConfig", TRANSFORM_FIELDS, pointer=False)),
         "external": EXTERNAL,
         "consumer": Shape("StreamConsumerSource", {"name": "string", "deliver_subject": "string"}),
     },
 )
 REPUBLISH: Final = Shape("RePublish", {"src": "string", "dest": "string", "headers_only": "bool"})
 CONSUMER_LIMITS: Final = Shape(
-    "StreamConsumerLimits", {"inactive_threshold": "time.Duration", "max_ack_pending": "int"}
+    "StreamConsumerLimits", {"inactive_threshold": "time.Duration", "max_ack_pending": "int"}, pointer=False
 )
 STREAM_FIELDS: Final[dict[str, Any]] = {
     "name": "string",
@@ -42,7 +43,7 @@ STREAM_FIELDS: Final[dict[str, Any]] = {
     "max_age": "time.Duration",
     "max_msgs_per_subject": "int64",
     "max_msg_size": "int32",
-    "discard": Choice(("old", "new")),
+    "discard": Choice(("old", "new"), fold=True),
     "storage": Choice(("file", "memory")),
     "num_replicas": "int",
     "no_ack": "bool",
@@ -50,7 +51,7 @@ STREAM_FIELDS: Final[dict[str, Any]] = {
     "placement": PLACEMENT,
     "mirror": SOURCE,
     "sources": ListOf(SOURCE),
-    "compression": Choice(("none", "s2")),
+    "compression": Choice(("none", "s2"), "unknown compression algorithm", decoded=True),
     "first_seq": "uint64",
     "subject_transform": TRANSFORM,
     "republish": REPUBLISH,
@@ -135,7 +136,7 @@ CONSUMER_FIELDS: Final[dict[str, Any]] = {
     "metadata": MapOf(),
     "pause_until": "time.Time",
     "priority_groups": ListOf("string"),
-    "priority_policy": Choice(("none", "overflow", "pinned_client", "prioritized")),
+    "priority_policy": Choice(("none", "overflow", "pinned_client", "prioritized"), "unknown priority policy: {raw}"),
     "priority_timeout": "time.Duration",
 }
 CONSUMER_ALWAYS: Final = frozenset(["deliver_policy", "ack_policy", "replay_policy", "num_replicas"])
@@ -143,8 +144,8 @@ CONSUMER_REQUEST: Final = Shape(
     "CreateConsumerRequest",
     {
         "stream_name": "string",
-        "config": Shape("ConsumerConfig", CONSUMER_FIELDS),
-        "action": Choice(("", "create", "update")),
+        "config": Shape("ConsumerConfig", CONSUMER_FIELDS, pointer=False),
+        "action": Choice(("", "create", "update"), "unknown consumer action: {raw}"),
         "pedantic": "bool",
     },
 )
@@ -156,8 +157,9 @@ def stream_from_request(request: dict[str, Any]) -> StreamConfig:
     """The configuration as asked for, zero where it was silent: `stream_rules` fills in the defaults."""
     zeros = {key: 0 for key in ("max_consumers", "max_msgs", "max_bytes", "max_msgs_per_subject", "max_msg_size")}
     given = {key: value for key, value in request.items() if key in STREAM_FIELDS}
-    source = [given["mirror"]] if given.get("mirror") else []
-    for item in [*source, *given.get("sources", [])]:
+    if given.get("persist_mode") == "default":
+        del given["persist_mode"]
+    for item in [given.get("mirror", {}), *given.get("sources", [])]:
         item.pop("consumer", None)
         if "opt_start_time" in item:
             item["opt_start_time"] = format_time(item["opt_start_time"])
@@ -167,13 +169,21 @@ def stream_from_request(request: dict[str, Any]) -> StreamConfig:
 def stream_to_json(config: StreamConfig, managed: bool = True) -> dict[str, Any]:
     """As the server writes it; `managed` adds the `_nats.*` metadata that only replies carry."""
     values = msgspec.to_builtins(config)
-    out = {key: values[key] for key in STREAM_FIELDS if key in STREAM_ALWAYS or values[key]}
-    metadata = dict(config.metadata)
-    if managed:
-        metadata = {**metadata, **MANAGED_METADATA}
+    out = {
+        key: values[key]
+        for key in STREAM_FIELDS
+        if key in STREAM_ALWAYS or values[key] or (key == "placement" and config.placement is not None)
+    }
+    if config.placement is not None:
+        out["placement"] = {key: value for key, value in values["placement"].items() if value}
+    metadata = {**config.metadata, **(MANAGED_METADATA if managed else {})}
     if metadata:
-        out["metadata"] = dict(sorted(metadata.items()))
+        out["metadata"] = _sorted_as_go(metadata)
     return out
+
+
+def _sorted_as_go(metadata: dict[str, str]) -> dict[str, str]:
+    return dict(sorted(metadata.items(), key=lambda item: item[0].encode()))
 
 
 def consumer_from_request(request: dict[str, Any]) -> ConsumerConfig:
@@ -192,9 +202,14 @@ def consumer_to_json(config: ConsumerConfig, managed: bool = True) -> dict[str, 
     if values["priority_policy"] == "none":
         values["priority_policy"] = ""
     out = {key: values[key] for key in CONSUMER_FIELDS if key in CONSUMER_ALWAYS or values[key]}
-    metadata = dict(config.metadata)
-    if managed:
-        metadata = {**metadata, **MANAGED_METADATA}
-    if metadata:
-        out["metadata"] = dict(sorted(metadata.items()))
+    metadata = {**config.metadata, "_nats.req.level": str(_consumer_level(config))}
+    out["metadata"] = _sorted_as_go({**metadata, **(MANAGED_METADATA if managed else {})})
     return out
+
+
+def _consumer_level(config: ConsumerConfig) -> int:
+    """The API level that a consumer's features need."""
+    if config.ack_policy == "flow_control":
+        return 4
+    prioritised = config.priority_policy != "none" or config.priority_groups or config.priority_timeout
+    return 1 if config.pause_until_ns or prioritised else 0

@@ -5,6 +5,7 @@ from millpond.broker.router cimport Router
 from millpond.broker.turn cimport Phase, Turn
 from millpond.jetstream.pump cimport Pump
 from millpond.store.api cimport Filters, Record, Store
+from millpond.wire.message cimport Msg
 
 cdef class Job:
     """One request under way."""
@@ -31,6 +32,8 @@ cdef class DirectGets(Sink):
     cdef int warm(self) except -1
     cdef int stop(self) except -1
     cdef int run_steps(self) except -1
+    cdef bytes _check(self, const Msg* msg, dict request)
+    cdef bytes _check_by_subject(self, const Msg* msg, dict request)
     cdef int _begin(self, bytes reply, dict request) except -1
     cdef Job _job(self, bytes reply, dict request)
     cdef int _begin_multi(self, bytes reply, dict request) except -1

@@ -16,12 +16,15 @@ from millpond.wire.message cimport Msg
 
 from millpond.base import limits
 from millpond.base.errors import ApiError
-from millpond.jetstream.go_json import ListOf, Shape, decode, format_time
+from millpond.jetstream.api_level import is_beyond_ours
+from millpond.jetstream.go_json import ListOf, Shape, unmarshal
+from millpond.jetstream.go_time import format_time, int64_ns
 
 cdef uint64_t STEP_MESSAGES = limits.PUMP_MESSAGES_PER_CONSUMER
 cdef uint64_t SUBJECTS_MAX = limits.MULTI_LAST_SUBJECTS_MAX
 cdef int64_t BYTES_DEFAULT = limits.PENDING_BYTES_MAX
-cdef uint64_t API_LEVEL = limits.API_LEVEL
+cdef enum:
+    WHOLE_STREAM = 0       # tag of the subscription without a subject behind the stream
 
 cdef object REQUEST = Shape(
     "JSApiMsgGetRequest",
@@ -67,39 +70,44 @@ cdef class DirectGets(Sink):
 
     cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1:
         cdef bytes reply = PyBytes_FromStringAndSize(msg.reply, msg.reply_len)
-        cdef bytes level, body = PyBytes_FromStringAndSize(msg.body, msg.body_len)
+        cdef bytes body = PyBytes_FromStringAndSize(msg.body, msg.body_len)
         cdef dict request = {}
         if not reply:
             return 1
-        level = header(msg, b"Nats-Required-Api-Level") if msg.hdr_len else b""
-        if level and (not level.isdigit() or int(level) > API_LEVEL):
+        if msg.hdr_len and is_beyond_ours(header(msg, b"Nats-Required-Api-Level")):
             self._status(reply, b"412 Required Api Level")
             return 1
-        if not body and sub.tag == 0:
+        if not body and sub.tag == WHOLE_STREAM:
             self._status(reply, b"408 Empty Request")
             return 1
         if body:
             try:
-                request = decode(body, REQUEST, False)
+                request = unmarshal(body, REQUEST)
             except ApiError:
                 self._status(reply, b"408 Malformed Request")
                 return 1
-        if sub.tag == 1:
-            if any(request.get(key) or key.endswith("_time") for key in request if key not in ("no_hdr", "max_bytes")):
-                self._status(reply, b"408 Bad Request")
-                return 1
-            prefix = len(b"$JS.API.DIRECT.GET.") + len(self._name.encode()) + 1
-            subject = PyBytes_FromStringAndSize(msg.subject, msg.subject_len)[prefix:]
-            request["last_by_subj"] = subject.decode("utf-8", "surrogateescape")
-        elif not any(request.get(key) for key in ("seq", "last_by_subj", "next_by_subj", "multi_last")) \
-                and "start_time" not in request:
-            self._status(reply, b"408 Empty Request")
-            return 1
-        elif _conflict(request):
-            self._status(reply, b"408 Bad Request")
-            return 1
-        self._begin(reply, request)
+        refused = self._check(msg, request) if sub.tag == WHOLE_STREAM else self._check_by_subject(msg, request)
+        if refused:
+            self._status(reply, refused)
+        else:
+            self._begin(reply, request)
         return 1
+
+    cdef bytes _check(self, const Msg* msg, dict request):
+        """The status line that refuses the request; None: it is in order."""
+        if not any(request.get(key) for key in ("seq", "last_by_subj", "next_by_subj", "multi_last")) \
+                and "start_time" not in request:
+            return b"408 Empty Request"
+        return b"408 Bad Request" if _conflict(request) else None
+
+    cdef bytes _check_by_subject(self, const Msg* msg, dict request):
+        """The same where the subject is part of the request's own."""
+        if any(request.get(key) or key.endswith("_time") for key in request if key not in ("no_hdr", "max_bytes")):
+            return b"408 Bad Request"
+        prefix = len(b"$JS.API.DIRECT.GET.") + len(self._name.encode()) + 1
+        subject = PyBytes_FromStringAndSize(msg.subject, msg.subject_len)[prefix:]
+        request["last_by_subj"] = subject.decode("utf-8", "surrogateescape")
+        return None
 
     cdef int _begin(self, bytes reply, dict request) except -1:
         cdef Store store = self._store
@@ -110,7 +118,7 @@ cdef class DirectGets(Sink):
         following = request.get("next_by_subj", "").encode("utf-8", "surrogateescape")
         last = request.get("last_by_subj", "").encode("utf-8", "surrogateescape")
         if "start_time" in request:
-            job.next_seq = store.seq_at_time(request["start_time"])
+            job.next_seq = store.seq_at_time(int64_ns(request["start_time"]))
         else:
             job.next_seq = request.get("seq", 0)
         job.filters = Filters([following] if following else [])
@@ -138,21 +146,21 @@ cdef class DirectGets(Sink):
         job.multi, job.batched, job.no_hdr = True, True, False
         job.up_to_seq = request.get("up_to_seq", 0)
         if "up_to_time" in request:
-            job.up_to_seq = store.seq_at_time(request["up_to_time"])
+            job.up_to_seq = store.seq_at_time(int64_ns(request["up_to_time"]))
             if job.up_to_seq <= store.state.first_seq:
                 return self._status(reply, b"404 No Results")
             job.up_to_seq -= 1
         if job.up_to_seq == 0:
             job.up_to_seq = store.state.last_seq
-        subjects = [subject.encode("utf-8", "surrogateescape") for subject in request["multi_last"]]
-        seqs = store.last_seqs(Filters(subjects), job.up_to_seq, SUBJECTS_MAX) if job.up_to_seq else []
+        subjects = [subject.encode("utf-8", "surrogateescape") for subject in request["multi_last"] if subject]
+        seqs = store.last_seqs(Filters(subjects), job.up_to_seq, SUBJECTS_MAX) if job.up_to_seq and subjects else []
         if seqs is None:
             return self._status(reply, b"413 Too Many Results")
-        job.seqs = [seq for seq in seqs if seq >= least]
-        if not job.seqs:
+        if not seqs:
             return self._status(reply, b"404 No Results")
+        job.seqs = [seq for seq in seqs if seq >= least]
         job.pending = len(job.seqs)
-        job.batch = request.get("batch", 0) if request.get("batch", 0) > 0 else job.pending
+        job.batch = request.get("batch", 0) if request.get("batch", 0) > 0 else max(job.pending, 1)
         return self._advance(job)
 
     # --- progress ---
@@ -171,7 +179,7 @@ cdef class DirectGets(Sink):
         cdef Load found
         cdef uint64_t stream_seq, used
         for used in range(budget):
-            if job.sent >= job.batch or job.bytes_left <= 0:
+            if job.sent >= job.batch or (job.sent and job.bytes_left <= 0):
                 return self._finish(job)
             stream_seq = self._seq_of(job)
             if not stream_seq:
@@ -203,9 +211,9 @@ cdef class DirectGets(Sink):
         cdef bytes block = PyBytes_FromStringAndSize(record.hdr, record.hdr_len)
         cdef bytes body = PyBytes_FromStringAndSize(record.body, record.body_len)
         cdef bytes subject = PyBytes_FromStringAndSize(record.subject, record.subject_len)
-        if job.pending:
-            job.pending -= 1
         if not job.no_hdr:
+            if job.pending:
+                job.pending -= 1
             block = (block[: len(block) - 2] if block else b"NATS/1.0\r\n") + b"Nats-Stream: %b\r\nNats-Subject: %b\r\n" % (
                 self._name.encode(), subject)
             block += b"Nats-Sequence: %d\r\nNats-Time-Stamp: %b\r\n" % (record.seq, format_time(record.ts_ns).encode())
@@ -222,7 +230,7 @@ cdef class DirectGets(Sink):
 
     cdef int _finish(self, Job job) except -1:
         cdef Store store = self._store
-        if not job.sent and not (job.batched and job.batch == 0):
+        if not job.sent and not job.multi and not (job.batched and job.batch == 0):
             return self._status(job.reply, b"404 Message Not Found")
         if not job.batched:
             return 0

@@ -124,7 +124,6 @@ class Engine:
 
     def create_stream(self, config: StreamConfig, done: Callable[[Stream], None]) -> None:
         """A checked configuration becomes a running stream; `done(stream)` when that is durable."""
-        self._check_storage(config, None)
         created_ns = self.clock.wall_ns
         shelf = self._storage.create(config)
         stream = self._open(config, created_ns, shelf)
@@ -132,8 +131,8 @@ class Engine:
             stream.set_first_seq(config.first_seq)
 
         def durable() -> None:
-            self.advisories.stream_action(config.name, "create")
             done(stream)
+            self.advisories.stream_action(config.name, "create")
 
         shelf.save(_stored(stream_to_json(config, managed=False), created_ns), durable)
         self._turn.wake()
@@ -148,27 +147,29 @@ class Engine:
         stream.start()
         return stream
 
-    def _check_storage(self, config: StreamConfig, old: StreamConfig | None) -> None:
-        usage = self.usage()
+    def check_room(self, config: StreamConfig) -> None:
+        """10047 or 10028 when `max_bytes` cannot be reserved beside what other streams have reserved."""
         file = config.storage == "file"
         limit = self.options.max_file if file else self.options.max_memory
-        reserved = usage.reserved_storage if file else usage.reserved_memory
-        before = max(0, old.max_bytes) if old is not None else 0
-        if limit > 0 and config.max_bytes > 0 and reserved - before + config.max_bytes > limit:
+        reserved = sum(
+            max(0, other.max_bytes)
+            for other in self.configs()
+            if other.storage == config.storage and other.name != config.name
+        )
+        if limit > 0 and config.max_bytes > 0 and reserved + config.max_bytes > limit:
             log.warning(
                 "stream %s asks to reserve max_bytes %d; %d of %d bytes are reserved already. "
                 "Lower max_bytes, or raise the server's limit",
-                config.name, config.max_bytes, reserved - before, limit,
+                config.name, config.max_bytes, reserved, limit,
             )  # fmt: skip
             raise api_error("JSStorageResourcesExceededErr" if file else "JSMemoryResourcesExceededErr")
 
     def update_stream(self, stream: Stream, config: StreamConfig, done: Callable[[], None]) -> None:
-        self._check_storage(config, stream.config)
         stream.update(config)
 
         def durable() -> None:
-            self.advisories.stream_action(config.name, "modify")
             done()
+            self.advisories.stream_action(config.name, "modify")
 
         payload = _stored(stream_to_json(config, managed=False), stream.created_ns)
         self._shelves[config.name].save(payload, lambda: stream.after_commit(durable))
@@ -181,8 +182,8 @@ class Engine:
         stream.stop(True)
 
         def durable() -> None:
-            self.advisories.stream_action(stream.name, "delete")
             done()
+            self.advisories.stream_action(stream.name, "delete")
 
         self._shelves.pop(stream.name).destroy(durable)
         self._turn.wake()

@@ -1,19 +1,30 @@
 """JSON as Go's encoding/json reads and writes it, because clients see its errors and its escapes.
 
-Requests are decoded against a *shape*: field name -> kind. Kinds are the Go types that nats-server uses,
-so that a wrong type gives the text that its users know. Field names match without regard to case, a
-`null` leaves the field out, of duplicate keys the last one wins, unknown fields are refused in strict mode.
+Requests are decoded against a *shape*: field name -> kind. Kinds are the Go types that nats-server uses, so
+that a wrong type gives the text that its users know. The rules that matter:
+
+* syntax is checked first, over the whole document; then the first value that does not fit is the error;
+* field names match without regard to case; unknown fields are refused in strict mode;
+* of duplicate keys each one is decoded onto what the earlier one left: structs and maps merge;
+* `null` empties a pointer, a list or a map and leaves everything else as it is.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from millpond.jetstream.error_table import api_error
+from millpond.jetstream.go_scan import Malformed, skip_space, value_end
+from millpond.jetstream.go_text import quote, quote_offending, text, unquote
+from millpond.jetstream.go_time import ZERO_TIME, TimeError, duration_text, format_time, parse_time
+
+__all__ = [
+    "ZERO_TIME", "Choice", "Kind", "ListOf", "MapOf", "Shape", "decode", "duration_text", "encode", "format_time",
+    "is_empty_request", "is_object_or_array", "parse_time", "unmarshal",
+]  # fmt: skip
 
 INTEGER_RANGES: Final = {
     "int": (-(2**63), 2**63 - 1),
@@ -22,24 +33,34 @@ INTEGER_RANGES: Final = {
     "uint64": (0, 2**64 - 1),
     "time.Duration": (-(2**63), 2**63 - 1),
 }
-DEPTH_MAX: Final = 100
-"""Nesting that a request may have; the deepest legal one has four levels."""
+_KINDS: Final = {b'"': "string", b"{": "object", b"[": "array", b"t": "bool", b"f": "bool"}
+_FOLDS: Final = str.maketrans({"\u017f": "s", "\u212a": "k"})
+_OPENERS: Final = (b"{", b"[")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """An enumeration written as a string."""
+    """An enumeration written as a string. Its raw text is compared, so `null` and escapes are refused."""
 
     values: tuple[str, ...]
+    refusal: str = "can not unmarshal {quoted}"
+    fold: bool = False
+    """Upper and lower case are the same."""
+    decoded: bool = False
+    """The value of the string is compared, not its raw text."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A Go struct: `name` is what error texts call it, `fields` maps wire names to kinds."""
+    """A Go struct: `name` is what error texts call it, `fields` maps wire names to kinds.
+
+    `pointer`: the field holds a pointer to it, which `null` empties.
+    """
 
     name: str
     fields: Mapping[str, Kind]
     strict: bool = True
+    pointer: bool = True
 
 
 @dataclass(frozen=True)
@@ -51,225 +72,243 @@ class ListOf:
 class MapOf:
     """String keys, string values."""
 
-    values: str = field(default="string")
+    values: str = "string"
 
 
 Kind = str | Choice | Shape | ListOf | MapOf
 
 
-class _Number(str):
-    """A number as it was written."""
-
-    __slots__ = ()
-
-
 class _Mismatch(Exception):
-    """A value of the wrong Go type; the text is Go's."""
+    """A value that does not fit; the text is Go's."""
 
 
 def decode(data: bytes, shape: Shape, strict: bool = True) -> dict[str, Any]:
-    """Decode one object. Raises ApiError 10025 with Go's text; missing and null fields are left out."""
-    value = _parse(data)
-    try:
-        return _object(value, shape, shape.name, "", strict)
-    except _Mismatch as mismatch:
-        raise api_error("JSInvalidJSONErr", err=str(mismatch)) from None
+    """One request: every document in `data`, each decoded onto the last. Missing fields are left out.
 
-
-def _parse(data: bytes) -> Any:
-    try:
-        text = data.decode("utf-8", "replace")
-        if text.count("[") + text.count("{") > DEPTH_MAX and _depth(text) > DEPTH_MAX:
-            raise api_error("JSInvalidJSONErr", err="exceeded max depth")
-        return json.loads(text, parse_int=_Number, parse_float=_Number, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        raise api_error("JSInvalidJSONErr", err=_syntax_text(error)) from None
-
-
-def _refuse_constant(name: str) -> Any:
-    raise api_error(
-        "JSInvalidJSONErr", err=f"invalid character '{name[0]}' looking for beginning of value"
-    )
-
-
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    in_string = escaped = False
-    for char in text:
-        if in_string:
-            in_string = escaped or char != '"'
-            escaped = not escaped and char == "\\"
-        elif char == '"':
-            in_string, escaped = True, False
-        elif char in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif char in "]}":
-            depth -= 1
-    return deepest
-
-
-def _syntax_text(error: json.JSONDecodeError) -> str:
-    position = error.pos
-    while position < len(error.doc) and error.doc[position] in " \t\r\n":
-        position += 1
-    if position >= len(error.doc) or "Unterminated string" in error.msg:
-        return "unexpected EOF"
-    char = error.doc[position]
-    shown = "'\\''" if char == "'" else "'\\xff'" if char == "\ufffd" else f"'{json.dumps(char)[1:-1]}'"
-    where = f"at offset {len(error.doc[:position].encode()) + 1}"
-    if "property name" in error.msg:
-        return f"invalid character {shown} looking for beginning of object key string {where}"
-    if "':' delimiter" in error.msg:
-        return f"invalid character {shown} after object key {where}"
-    if "',' delimiter" in error.msg:
-        return f"invalid character {shown} after object key:value pair {where}"
-    if "control character" in error.msg:
-        return f"invalid character {shown} in string literal {where}"
-    return f"invalid character {shown} looking for beginning of value {where}"
-
-
-def _go_kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, _Number):
-        return "number"
-    if isinstance(value, str):
-        return "string"
-    return "array" if isinstance(value, list) else "object"
-
-
-def _object(value: Any, shape: Shape, root: str, path: str, strict: bool) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        if value is None:
-            return {}
-        raise _Mismatch(_mismatch(value, root, path, f"server.{shape.name}"))
-    folded = {name.lower(): name for name in shape.fields}
+    Times are Unix ns. Without `strict` unknown fields are ignored. Raises ApiError 10025 with Go's text.
+    """
     out: dict[str, Any] = {}
-    for key, item in value.items():
-        name = key if key in shape.fields else folded.get(key.lower())
-        if name is None:
-            if strict and shape.strict:
-                raise _Mismatch(f'json: unknown field "{key}"')
-        elif item is not None:
-            out[name] = _value(item, shape.fields[name], root, f"{path}.{name}" if path else name, strict)
+    try:
+        at = skip_space(data, 0)
+        while at < len(data):
+            end = value_end(data, at)
+            _Walk(data, shape.name, True).struct(at, shape, (), out)
+            at = skip_space(data, end)
+        return out
+    except Malformed as malformed:
+        error = _syntax_text(data, malformed, "unexpected EOF")
+        if malformed.what != "end":
+            error += f" at offset {malformed.stop}"
+    except _Mismatch as mismatch:
+        error = str(mismatch)
+    return unmarshal(data, shape) if not strict else _refuse(error)
+
+
+def unmarshal(data: bytes, shape: Shape) -> dict[str, Any]:
+    """Exactly one document; unknown fields are ignored. Raises ApiError 10025 with Go's text."""
+    out: dict[str, Any] = {}
+    try:
+        end = skip_space(data, value_end(data, 0))
+        if end < len(data):
+            raise Malformed("character", "after top-level value", end, end + 1)
+        _Walk(data, shape.name, False).struct(skip_space(data, 0), shape, (), out)
+    except Malformed as malformed:
+        _refuse(_syntax_text(data, malformed, "unexpected end of JSON input"))
+    except _Mismatch as mismatch:
+        _refuse(str(mismatch))
     return out
 
 
-def _mismatch(value: Any, root: str, path: str, go_type: str) -> str:
-    if not path:
-        return f"json: cannot unmarshal {_go_kind(value)} into Go value of type {go_type}"
-    shown = f" {value}" if isinstance(value, _Number) and go_type in INTEGER_RANGES else ""
-    return f"json: cannot unmarshal {_go_kind(value)}{shown} into Go struct field {root}.{path} of type {go_type}"
+def _refuse(error: str) -> Any:
+    raise api_error("JSInvalidJSONErr", err=error)
 
 
-def _value(value: Any, kind: Kind, root: str, path: str, strict: bool) -> Any:
-    if isinstance(kind, Shape):
-        return _object(value, kind, root, path, strict)
-    if isinstance(kind, Choice):
-        if isinstance(value, str) and not isinstance(value, _Number) and value in kind.values:
-            return value
-        raise _Mismatch(f"can not unmarshal {json.dumps(json.dumps(value))}")
-    if isinstance(kind, ListOf):
-        if not isinstance(value, list):
-            raise _Mismatch(_mismatch(value, root, path, f"[]{kind.kind if isinstance(kind.kind, str) else ''}"))
-        zero: Any = {} if isinstance(kind.kind, Shape) else ""
-        return [zero if item is None else _value(item, kind.kind, root, path, strict) for item in value]
-    if isinstance(kind, MapOf):
-        if not isinstance(value, dict):
-            raise _Mismatch(_mismatch(value, root, path, "map[string]string"))
-        return {key: _scalar(item, "string", root, path) for key, item in value.items() if item is not None}
-    return _scalar(value, kind, root, path)
+def is_object_or_array(data: bytes) -> bool:
+    """Does `data` look like a JSON object or array? Optional request bodies that do not are ignored."""
+    return data[skip_space(data, 0) :][:1] in _OPENERS
 
 
-def _scalar(value: Any, kind: str, root: str, path: str) -> Any:
-    if kind == "bool" and isinstance(value, bool):
-        return value
-    if kind == "string" and isinstance(value, str) and not isinstance(value, _Number):
-        return value
-    if kind == "time.Time":
-        return _time(value)
-    if kind in INTEGER_RANGES and isinstance(value, _Number):
-        low, high = INTEGER_RANGES[kind]
-        if len(value) <= 21 and value.lstrip("-").isdigit() and low <= int(value) <= high:
-            return int(value)
-    raise _Mismatch(_mismatch(value, root, path, kind))
-
-
-def _time(value: Any) -> int:
-    if not isinstance(value, str) or isinstance(value, _Number):
-        raise _Mismatch("Time.UnmarshalJSON: input is not a JSON string")
+def is_empty_request(data: bytes) -> bool:
+    """No body, or one JSON object without members."""
+    if not data:
+        return True
     try:
-        return parse_time(value)
-    except ValueError:
-        quoted = json.dumps(json.dumps(value))
-        raise _Mismatch(
-            f'parsing time {quoted} as "\\"2006-01-02T15:04:05Z07:00\\"": cannot parse {quoted} as "2006"'
-        ) from None
+        end = value_end(data, 0)
+    except Malformed:
+        return False
+    start = skip_space(data, 0)
+    empty = data[start : start + 1] == b"{" and skip_space(data, start + 1) == end - 1
+    return empty and skip_space(data, end) == len(data)
 
 
-def parse_time(text: str) -> int:
-    """RFC 3339 with up to nine digits of fraction -> Unix ns. Raises ValueError."""
-    head, _, tail = text.partition(".")
-    fraction_ns = 0
-    if tail:
-        digits = len(tail) - len(tail.lstrip("0123456789"))
-        if not digits:
-            raise ValueError(text)
-        fraction_ns = int(tail[:digits][:9].ljust(9, "0"))
-        head += tail[digits:]
-    moment = datetime.fromisoformat(head)
-    if moment.tzinfo is None:
-        raise ValueError(text)
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    delta = moment - epoch
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000_000 + fraction_ns
+def _syntax_text(data: bytes, malformed: Malformed, end: str) -> str:
+    if malformed.what == "end":
+        return end
+    if malformed.what == "depth":
+        return "exceeded max depth"
+    label = "escape sequence" if malformed.what == "escape" else "character"
+    return f"invalid {label} {quote_offending(data[malformed.start : malformed.stop])} {malformed.where}"
 
 
-ZERO_TIME: Final = "0001-01-01T00:00:00Z"
+class _Walk:
+    """One valid document, decoded along a shape. `path` holds the names on the way, as they were written."""
+
+    def __init__(self, data: bytes, root: str, strict: bool) -> None:
+        self.data = data
+        self.root = root
+        self.strict = strict
+
+    def kind_at(self, at: int) -> str:
+        return _KINDS.get(self.data[at : at + 1], "number")
+
+    def is_null(self, at: int) -> bool:
+        return self.data[at : at + 1] == b"n"
+
+    def mismatch(self, at: int, path: tuple[str, ...], go_type: str, value: str = "") -> _Mismatch:
+        what = f"json: cannot unmarshal {self.kind_at(at)}{' ' if value else ''}{value} into "
+        if not path:
+            return _Mismatch(f"{what}Go value of type {go_type}")
+        # A last name of digits looks like an index to Go, whatever it is.
+        field = "" if path[-1].isascii() and path[-1].isdigit() else "Go struct field "
+        where = ".".join(name.replace("~", "~0").replace("/", "~1") for name in path)
+        return _Mismatch(f"{what}{field}{self.root}.{where} of type {go_type}")
+
+    def members(self, at: int) -> Iterator[tuple[str, int]]:
+        """(name, where its value begins) of the object at `at`."""
+        data = self.data
+        at = skip_space(data, at + 1)
+        while data[at : at + 1] != b"}":
+            end = value_end(data, at)
+            name = unquote(data[at:end])
+            value = skip_space(data, skip_space(data, end) + 1)
+            yield name, value
+            at = skip_space(data, value_end(data, value))
+            if data[at : at + 1] == b",":
+                at = skip_space(data, at + 1)
+
+    def elements(self, at: int) -> Iterator[int]:
+        """Where each element of the array at `at` begins."""
+        data = self.data
+        at = skip_space(data, at + 1)
+        while data[at : at + 1] != b"]":
+            yield at
+            at = skip_space(data, value_end(data, at))
+            if data[at : at + 1] == b",":
+                at = skip_space(data, at + 1)
+
+    def struct(self, at: int, shape: Shape, path: tuple[str, ...], out: dict[str, Any]) -> None:
+        """Decode onto `out`."""
+        if self.is_null(at):
+            return
+        if self.kind_at(at) != "object":
+            raise self.mismatch(at, path, f"server.{shape.name}")
+        folded: dict[str, str] | None = None
+        for written, value in self.members(at):
+            name: str | None = written if written in shape.fields else None
+            if name is None:
+                folded = folded or {field.lower(): field for field in shape.fields}
+                name = folded.get(written.translate(_FOLDS).lower())
+            if name is not None:
+                self.field(value, shape.fields[name], (*path, written), out, name)
+            elif self.strict and shape.strict:
+                raise _Mismatch(f"json: unknown field {quote(written)}")
+
+    def field(self, at: int, kind: Kind, path: tuple[str, ...], out: dict[str, Any], name: str) -> None:
+        """Decode one member's value into `out[name]`."""
+        if isinstance(kind, Choice):
+            out[name] = self.choice(at, kind)
+        elif self.is_null(at):
+            if isinstance(kind, ListOf | MapOf) or kind == "time.Time" or (isinstance(kind, Shape) and kind.pointer):
+                out.pop(name, None)
+        elif isinstance(kind, Shape):
+            self.struct(at, kind, path, out.setdefault(name, {}))
+        elif isinstance(kind, ListOf):
+            out[name] = self.list_of(at, kind, path, out.get(name, []))
+        elif isinstance(kind, MapOf):
+            self.map_of(at, kind, path, out.setdefault(name, {}))
+        else:
+            out[name] = self.scalar(at, kind, path)
+
+    def list_of(self, at: int, kind: ListOf, path: tuple[str, ...], earlier: list[Any]) -> list[Any]:
+        if self.kind_at(at) != "array":
+            raise self.mismatch(at, path, "[]" + _element_type(kind.kind))
+        out = []
+        for number, element in enumerate(self.elements(at)):
+            slot = {"": earlier[number]} if number < len(earlier) else {}
+            self.field(element, kind.kind, (*path, str(number)), slot, "")
+            out.append(slot.get("", _zero(kind.kind)))
+        return out
+
+    def map_of(self, at: int, kind: MapOf, path: tuple[str, ...], out: dict[str, Any]) -> None:
+        if self.kind_at(at) != "object":
+            raise self.mismatch(at, path, f"map[string]{kind.values}")
+        for key, value in self.members(at):
+            out[key] = _zero(kind.values) if self.is_null(value) else self.scalar(value, kind.values, (*path, key))
+
+    def choice(self, at: int, kind: Choice) -> str:
+        raw = self.data[at : value_end(self.data, at)]
+        if kind.decoded:
+            value = "" if self.is_null(at) else self.string(at, ())
+        else:
+            value = text(raw)
+            value = value.lower() if kind.fold else value
+            value = value[1:-1] if value[:1] == '"' else "\0"
+        if value not in kind.values:
+            raise _Mismatch(kind.refusal.format(quoted=quote(raw), raw=text(raw)))
+        return value
+
+    def string(self, at: int, path: tuple[str, ...]) -> str:
+        if self.kind_at(at) != "string":
+            raise self.mismatch(at, path, "string")
+        return unquote(self.data[at : value_end(self.data, at)])
+
+    def scalar(self, at: int, kind: str, path: tuple[str, ...]) -> Any:
+        found = self.kind_at(at)
+        if kind == "string":
+            return self.string(at, path)
+        if kind == "bool" and found == "bool":
+            return self.data[at : at + 1] == b"t"
+        if kind == "time.Time" and found == "string":
+            try:
+                return parse_time(self.string(at, path).encode())
+            except TimeError as error:
+                raise _Mismatch(str(error)) from None
+        if kind in INTEGER_RANGES and found == "number":
+            return self.integer(at, kind, path)
+        raise self.mismatch(at, path, kind)
+
+    def integer(self, at: int, kind: str, path: tuple[str, ...]) -> int:
+        written = self.data[at : value_end(self.data, at)].decode()
+        low, high = INTEGER_RANGES[kind]
+        digits = written if kind == "uint64" else written.removeprefix("-")
+        if digits.isdigit() and len(digits) <= 20 and low <= int(written) <= high:
+            return int(written)
+        raise self.mismatch(at, path, kind, written)
 
 
-def format_time(time_ns: int) -> str:
-    """Unix ns -> RFC3339Nano in UTC as Go writes it; 0 is Go's zero time."""
-    if time_ns == 0:
-        return ZERO_TIME
-    seconds, ns = divmod(time_ns, 1_000_000_000)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    fraction = f".{ns:09d}".rstrip("0") if ns else ""
-    return f"{text}{fraction}Z"
+def _element_type(kind: Kind) -> str:
+    if isinstance(kind, Shape):
+        return f"{'*' if kind.pointer else ''}server.{kind.name}"
+    assert isinstance(kind, str), "lists hold structs or scalars"
+    return kind
+
+
+def _zero(kind: Kind) -> Any:
+    """What a `null` element leaves behind."""
+    if isinstance(kind, Shape):
+        return {}
+    return "" if kind == "string" else 0
 
 
 def encode(value: object) -> bytes:
     """JSON without blanks, with Go's HTML escapes."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    for char, escape in (
-        ("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"),
-        ("\u2028", "\\u2028"), ("\u2029", "\\u2029"),
-    ):  # fmt: skip
-        if char in text:
-            text = text.replace(char, escape)
-    return text.encode("utf-8", "replace")
+    out = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    for char, escape in _ESCAPES:
+        if char in out:
+            out = out.replace(char, escape)
+    return out.encode("utf-8", "replace")
 
 
-def duration_text(value_ns: int) -> str:
-    """A Go duration as text: 1m0s, 1.5s, 250ms."""
-    if value_ns == 0:
-        return "0s"
-    sign, value_ns = ("-", -value_ns) if value_ns < 0 else ("", value_ns)
-    for unit, size in (("ns", 1), ("µs", 1_000), ("ms", 1_000_000)):
-        if value_ns < size * 1000:
-            return sign + _fraction(value_ns, size) + unit
-    minutes, rest = divmod(value_ns, 60_000_000_000)
-    text = _fraction(rest, 1_000_000_000) + "s"
-    if minutes:
-        hours, minutes = divmod(minutes, 60)
-        text = (f"{hours}h{minutes}m" if hours else f"{minutes}m") + text
-    return sign + text
-
-
-def _fraction(value: int, unit: int) -> str:
-    whole, rest = divmod(value, unit)
-    if not rest:
-        return str(whole)
-    digits = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0")
-    return f"{whole}.{digits}"
+_ESCAPES: Final = (
+    ("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"),
+)  # fmt: skip

@@ -58,6 +58,7 @@ cdef class Stream(Settler):
     cdef readonly Clock clock
     cdef readonly Pump pump
     cdef readonly CommitPhase commit_phase
+    cdef readonly bint purged                # since the start
     cdef readonly str failure                # "" = it takes publishes
     cdef readonly bint purging               # what consumers hear of removed messages is due to a purge
     cdef Ingest _ingest

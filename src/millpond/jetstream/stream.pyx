@@ -128,9 +128,9 @@ cdef class Stream(Settler):
             return self._refuse(msg, api_error("JSStorageResourcesExceededErr"))
         if self.pump.refusing:
             return self._refuse(msg, api_error("JSInsufficientResourcesErr"))
-        if msg.hdr_len and has_nats_key(msg.hdr, msg.hdr_len):
+        if msg.hdr_len > 8 and (msg.hdr[8] != c"\r" or has_nats_key(msg.hdr, msg.hdr_len)):
             # Servers put this header on; clients may not have it stored.
-            kept = without(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), b"Nats-Request-Info")
+            kept = without(_without_status(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len)), b"Nats-Request-Info")
             changed = msg[0]
             changed.hdr, changed.hdr_len = <const char*>kept, <uint32_t>len(kept)
             return self._judged(&changed)
@@ -538,6 +538,7 @@ cdef class Stream(Settler):
             purged = self.store.purge(Filters([subject] if subject else []), below_seq, keep)
         finally:
             self.purging = False
+        self.purged = True
         for consumer in self._listeners:
             consumer.purged(self.store.state.first_seq)
         self._answer_later()
@@ -548,3 +549,12 @@ cdef class Stream(Settler):
 
     cpdef list deleted(self, uint64_t most):
         return self.store.deleted(most)
+
+
+cdef bytes _without_status(bytes block):
+    # A status line, "NATS/1.0 503 ...", is not stored: it would look like an answer of the server.
+    end = block.find(b"\r")
+    if not block.startswith(b"NATS/1.0") or end <= 8:
+        return block
+    kept = b"NATS/1.0" + block[end:]
+    return b"" if kept == b"NATS/1.0\r\n\r\n" else kept

@@ -11,8 +11,10 @@ import msgspec
 
 
 class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`tags` None is not the same as none: a placement without anything is dropped, one with no tags is kept."""
+
     cluster: str = ""
-    tags: list[str] = []
+    tags: list[str] | None = None
     preferred: str = ""
 
 

@@ -1,8 +1,13 @@
-"""What a stream configuration may be: defaults, checks in nats-server's order and words, update rules."""
+"""What a stream configuration may be: defaults and checks in nats-server's order and words, update rules.
+
+`checked` takes a configuration as it was asked for and gives the one in force, or raises the ApiError of the
+first thing wrong. Each step below looks at one group of fields; their order is visible to clients, so a step
+stays where it is. In pedantic mode what would be corrected silently is an error (10157).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -10,13 +15,17 @@ import msgspec
 from millpond.base import limits
 from millpond.base.errors import ApiError
 from millpond.jetstream.error_table import api_error
-from millpond.jetstream.stream_config import StreamConfig
+from millpond.jetstream.go_text import quote
+from millpond.jetstream.stream_config import Placement, StreamConfig
 from millpond.subjects import pytokens
 
 FORBIDDEN_IN_NAMES: Final = set(" \t\r\n\f.*>\\/")
 AGE_MIN_NS: Final = 100_000_000
 MARKER_TTL_MIN_NS: Final = 1_000_000_000
 REPLICAS_MAX: Final = 5
+REQUIRED_LEVEL: Final = "_nats.req.level"
+
+Step = Callable[[StreamConfig, bool], StreamConfig]
 
 
 def invalid(text: str) -> ApiError:
@@ -24,151 +33,178 @@ def invalid(text: str) -> ApiError:
     return api_error("JSStreamInvalidConfigF", err=text)
 
 
-def with_defaults(config: StreamConfig, window_max_ns: int = 0, pedantic: bool = False) -> StreamConfig:
-    """What the server makes of the fields that a request leaves out. `pedantic`: what contradicts stays as it is."""
-    window = config.duplicate_window
-    if window == 0 and config.mirror is None and not config.sources:
-        window = limits.DUPLICATE_WINDOW_DEFAULT_NS
-        if config.max_age:
-            window = min(window, config.max_age) if config.max_age > 0 else window
-        if window_max_ns:
-            window = min(window, window_max_ns)
-    subjects = config.subjects
-    if not subjects and config.mirror is None and not config.sources:
-        subjects = [config.name]
-    consumer_limits = config.consumer_limits
-    if consumer_limits.inactive_threshold < 0 or consumer_limits.max_ack_pending < -1:
-        consumer_limits = msgspec.structs.replace(
-            consumer_limits,
-            inactive_threshold=max(0, consumer_limits.inactive_threshold),
-            max_ack_pending=max(-1, consumer_limits.max_ack_pending),
-        )
-    if config.subject_delete_marker_ttl > 0 and not pedantic:
-        config = _with_marker_needs(config)
-    return msgspec.structs.replace(
-        config,
-        subjects=subjects,
-        max_consumers=_unlimited(config.max_consumers),
-        max_msgs=_unlimited(config.max_msgs),
-        max_bytes=_unlimited(config.max_bytes),
-        max_msgs_per_subject=_unlimited(config.max_msgs_per_subject),
-        max_msg_size=_unlimited(config.max_msg_size),
-        num_replicas=config.num_replicas or 1,
-        duplicate_window=window,
-        consumer_limits=consumer_limits,
-        metadata={key: value for key, value in config.metadata.items() if not key.startswith("_nats.")},
-    )
+def pedantic_error(text: str) -> ApiError:
+    """10157: a pedantic request is not corrected."""
+    return api_error("JSPedanticErrF", err=text)
 
 
-def _with_marker_needs(config: StreamConfig) -> StreamConfig:
-    """Markers end by their TTL and roll up what they mark."""
-    if not config.allow_rollup_hdrs:
-        config = msgspec.structs.replace(config, allow_rollup_hdrs=True, deny_purge=False)
-    return msgspec.structs.replace(config, allow_msg_ttl=True)
+def checked(config: StreamConfig, pedantic: bool = False) -> StreamConfig:
+    """The configuration in force. Raises the ApiError that nats-server gives for the first thing wrong."""
+    for step in _STEPS:
+        config = step(config, pedantic)
+    return config
 
 
-def _unlimited(value: int) -> int:
-    return value if value > 0 else -1
+def _replace(config: StreamConfig, **changes: object) -> StreamConfig:
+    return msgspec.structs.replace(config, **changes)
 
 
-def check_name(name: str) -> None:
-    """Raises 10128 for path separators, 10052 for what else a stream name cannot hold."""
-    if "/" in name or "\\" in name:
-        raise api_error("JSStreamNameContainsPathSeparatorsErr")
-    if not name or FORBIDDEN_IN_NAMES & set(name):
+# --- the steps ---
+
+
+def is_asset_name(name: str) -> bool:
+    return bool(name) and not FORBIDDEN_IN_NAMES & set(name)
+
+
+def _texts(config: StreamConfig, pedantic: bool) -> StreamConfig:
+    if not is_asset_name(config.name):
         raise invalid("stream name is required and can not contain '.', '*', '>', '\\', '/'")
-    if len(name.encode()) > limits.NAME_BYTES_MAX:
+    if len(config.name.encode()) > limits.NAME_BYTES_MAX:
         raise invalid(f"stream name is too long, maximum allowed is {limits.NAME_BYTES_MAX}")
-
-
-def check(config: StreamConfig) -> None:
-    """Raises the ApiError that nats-server gives for the first thing wrong with a whole configuration."""
-    check_name(config.name)
     if len(config.description.encode()) > limits.DESCRIPTION_BYTES_MAX:
         raise invalid(f"stream description is too long, maximum allowed is {limits.DESCRIPTION_BYTES_MAX}")
-    if sum(len(key.encode()) + len(text.encode()) for key, text in config.metadata.items()) > (
-        limits.METADATA_BYTES_MAX
-    ):
+    size = sum(len(key.encode()) + len(text.encode()) for key, text in config.metadata.items())
+    if size > limits.METADATA_BYTES_MAX:
         raise invalid(f"stream metadata exceeds maximum size of {limits.METADATA_BYTES_MAX} bytes")
-    _check_replicas(config)
-    _check_times(config)
-    _check_flags(config)
-    _check_subjects(config)
-    _check_not_yet(config)
+    return config
 
 
-def _check_replicas(config: StreamConfig) -> None:
-    if config.num_replicas < 0:
-        raise api_error("JSReplicasCountCannotBeNegative")
+def _replicas(config: StreamConfig, pedantic: bool) -> StreamConfig:
     if config.num_replicas > REPLICAS_MAX:
         raise invalid(f"maximum replicas is {REPLICAS_MAX}")
-    if config.num_replicas > 1:
-        raise api_error("JSStreamReplicasNotSupportedErr")
+    if config.num_replicas < 0:
+        raise api_error("JSReplicasCountCannotBeNegative")
+    return _replace(config, num_replicas=config.num_replicas or 1)
 
 
-def _check_times(config: StreamConfig) -> None:
+BOUNDS: Final = ("max_msgs", "max_msgs_per_subject", "max_bytes", "max_msg_size", "max_consumers")
+
+
+def _bounds(config: StreamConfig, pedantic: bool) -> StreamConfig:
+    """Every bound is above 0, or -1 for none."""
+    for name in BOUNDS:
+        if pedantic and getattr(config, name) < -1:
+            raise pedantic_error(f"{name} must be set to -1")
+    return _replace(config, **{name: -1 for name in BOUNDS if getattr(config, name) <= 0})
+
+
+def _times(config: StreamConfig, pedantic: bool) -> StreamConfig:
     if config.max_age < 0:
         raise invalid("max age can not be negative")
     if 0 < config.max_age < AGE_MIN_NS:
         raise invalid("max age needs to be >= 100ms")
-    if config.duplicate_window < 0:
+    window = config.duplicate_window
+    if window == 0 and config.mirror is None and not config.sources:
+        window = limits.DUPLICATE_WINDOW_DEFAULT_NS
+        if 0 < config.max_age < window:
+            if pedantic:
+                raise pedantic_error("duplicate window cannot be bigger than max age")
+            window = config.max_age
+    if window < 0:
         raise invalid("duplicates window can not be negative")
-    if config.max_age and config.duplicate_window > config.max_age:
+    if config.max_age and window > config.max_age:
         raise invalid("duplicates window can not be larger then max age")
-    if 0 < config.duplicate_window < AGE_MIN_NS:
+    if 0 < window < AGE_MIN_NS:
         raise invalid("duplicates window needs to be >= 100ms")
+    return _replace(config, duplicate_window=window)
 
 
-def _check_flags(config: StreamConfig) -> None:
+def _discards(config: StreamConfig, pedantic: bool) -> StreamConfig:
     if config.deny_purge and config.allow_rollup_hdrs:
         raise invalid("roll-ups require the purge permission")
+    if config.allow_msg_counter:
+        if config.discard == "new":
+            raise invalid("counter stream cannot use discard new")
+        if config.allow_msg_ttl:
+            raise invalid("counter stream cannot use message TTLs")
+        if config.allow_msg_schedules:
+            raise invalid("counter stream cannot use message schedules")
+        if config.retention != "limits":
+            raise invalid("counter stream can only use limits retention")
     if config.discard_new_per_subject:
         if config.discard != "new":
             raise invalid("discard new per subject requires discard new policy to be set")
         if config.max_msgs_per_subject <= 0:
             raise invalid("discard new per subject requires max msgs per subject > 0")
-    _check_markers(config)
-    if config.mirror_direct and config.mirror is None:
-        raise invalid("stream has no mirror but does have mirror direct")
-    if config.placement is not None and config.placement.preferred:
-        raise invalid("preferred server not permitted in placement")
+    return config
 
 
-def _check_markers(config: StreamConfig) -> None:
+def _with_rollups(config: StreamConfig) -> StreamConfig:
+    return config if config.allow_rollup_hdrs else _replace(config, allow_rollup_hdrs=True, deny_purge=False)
+
+
+def _markers(config: StreamConfig, pedantic: bool) -> StreamConfig:
+    """Delete markers end by their TTL and roll up what they mark (ADR-43)."""
     if config.subject_delete_marker_ttl < 0:
         raise invalid("subject delete marker TTL must not be negative")
     if config.subject_delete_marker_ttl == 0:
-        return
+        return config
     if config.subject_delete_marker_ttl < MARKER_TTL_MIN_NS:
         raise invalid("subject delete marker TTL must be at least 1 second")
-    if not config.allow_msg_ttl:
+    if pedantic and not config.allow_msg_ttl:
         raise invalid("subject delete marker cannot be set if message TTLs are disabled")
-    if not config.allow_rollup_hdrs:
+    if pedantic and not config.allow_rollup_hdrs:
         raise invalid("subject delete marker cannot be set if roll-ups are disabled")
-    if config.mirror is not None:
-        raise invalid("subject delete markers forbidden on mirrors")
+    return _replace(_with_rollups(config), allow_msg_ttl=True)
 
 
-def _check_subjects(config: StreamConfig) -> None:
+def _schedules(config: StreamConfig, pedantic: bool) -> StreamConfig:
+    if not config.allow_msg_schedules:
+        return config
+    if config.discard == "new":
+        raise invalid("message scheduling cannot use discard new")
+    if pedantic and not config.allow_rollup_hdrs:
+        raise invalid("message scheduling cannot be set if roll-ups are disabled")
+    return _with_rollups(config)
+
+
+def _persistence(config: StreamConfig, pedantic: bool) -> StreamConfig:
+    if config.persist_mode == "async":
+        if config.storage != "file":
+            raise invalid("async persist mode is only supported on file storage")
+        if config.num_replicas > 1:
+            raise invalid("async persist mode is not supported on replicated streams")
+        if config.allow_atomic:
+            raise invalid("async persist mode is not supported with atomic batch publish")
+    return config
+
+
+def _subjects(config: StreamConfig, pedantic: bool) -> StreamConfig:
+    if not config.subjects and config.mirror is None and not config.sources:
+        return _replace(config, subjects=[config.name])
     for number, subject in enumerate(config.subjects):
         if not pytokens.is_valid_filter(subject):
             raise invalid("invalid subject")
-        _check_reserved(subject, config.no_ack)
-        for earlier in config.subjects[:number]:
-            if pytokens.overlap(earlier, subject):
-                raise invalid(f'subject "{earlier}" overlaps with "{subject}"')
+        if subject in config.subjects[:number]:
+            raise invalid("duplicate subjects detected")
+        _check_reserved(subject, config)
+        for later in config.subjects[number + 1 :]:
+            if pytokens.overlap(subject, later):
+                raise invalid(f"subject {quote(subject)} overlaps with {quote(later)}")
+    return config
 
 
-def _check_reserved(subject: str, no_ack: bool) -> None:
-    if no_ack:
-        return
+def _check_reserved(subject: str, config: StreamConfig) -> None:
     if subject == ">":
-        raise invalid("capturing all subjects requires no-ack to be true")
+        if not config.no_ack:
+            raise invalid("capturing all subjects requires no-ack to be true")
+        if config.num_replicas != 1:
+            raise invalid("capturing all subjects requires replicas of 1")
+    if config.no_ack:
+        return
     for reserved in ("$JS.>", "$JSC.>", "$NRG.>"):
         if pytokens.overlap(subject, reserved) and not pytokens.is_subset(subject, "$JS.EVENT.>"):
             raise invalid("subjects that overlap with jetstream api require no-ack to be true")
     if pytokens.overlap(subject, "$SYS.>") and not pytokens.is_subset(subject, "$SYS.ACCOUNT.>"):
         raise invalid("subjects that overlap with system api require no-ack to be true")
+
+
+def _placement(config: StreamConfig, pedantic: bool) -> StreamConfig:
+    if config.placement == Placement():
+        return _replace(config, placement=None)
+    if config.placement is not None and config.placement.preferred:
+        raise invalid("preferred server not permitted in placement")
+    return config
 
 
 NOT_YET: Final[dict[str, object]] = {
@@ -184,7 +220,7 @@ NOT_YET: Final[dict[str, object]] = {
 """Fields of features that this release does not have, with the only value it takes (docs/differences.md)."""
 
 
-def _check_not_yet(config: StreamConfig) -> None:
+def _not_yet(config: StreamConfig, pedantic: bool) -> StreamConfig:
     """A feature that is not there is refused by name, never ignored."""
     for name, idle in NOT_YET.items():
         if getattr(config, name) != idle:
@@ -195,12 +231,29 @@ def _check_not_yet(config: StreamConfig) -> None:
         raise invalid("compression is not supported by this server")
     if config.persist_mode == "async":
         raise invalid("persist_mode async is not supported by this server")
+    return config
+
+
+_STEPS: Final[tuple[Step, ...]] = (
+    _texts, _replicas, _bounds, _times, _discards, _markers, _schedules, _persistence, _subjects, _placement, _not_yet,
+)  # fmt: skip
+
+
+# --- what depends on other streams, and on what was before ---
+
+
+def check_single_server(config: StreamConfig) -> None:
+    """10074: one server holds one replica."""
+    if config.num_replicas > 1:
+        raise api_error("JSStreamReplicasNotSupportedErr")
 
 
 def check_create(config: StreamConfig) -> None:
     """What only a create may not ask for."""
     if config.sealed:
         raise invalid("stream configuration for create can not be sealed")
+    if config.mirror_direct and config.mirror is None:
+        raise invalid("stream has no mirror but does have mirror direct")
 
 
 def check_overlap(config: StreamConfig, others: Iterable[StreamConfig]) -> None:
@@ -213,8 +266,9 @@ def check_overlap(config: StreamConfig, others: Iterable[StreamConfig]) -> None:
                 raise api_error("JSStreamSubjectOverlapErr")
 
 
-def check_update(old: StreamConfig, new: StreamConfig) -> None:
-    """Raises what nats-server says when `old` may not become `new`."""
+def updated(old: StreamConfig, new: StreamConfig) -> StreamConfig:
+    """What `old` becomes when `new` (checked) is asked for. Raises what nats-server says when it may not."""
+    check_single_server(new)
     if new.storage != old.storage:
         raise invalid("stream configuration update can not change storage type")
     if new.retention != old.retention and "workqueue" in (new.retention, old.retention):
@@ -225,23 +279,34 @@ def check_update(old: StreamConfig, new: StreamConfig) -> None:
         raise invalid("stream configuration update can not cancel deny message deletes")
     if old.deny_purge and not new.deny_purge:
         raise invalid("stream configuration update can not cancel deny purge")
-    if old.mirror != new.mirror:
+    if new.mirror is not None and new.mirror != old.mirror:
         raise api_error("JSStreamMirrorNotUpdatableErr")
     if old.allow_msg_ttl and not new.allow_msg_ttl:
         raise invalid("message TTL status can not be disabled")
-    if new.persist_mode != old.persist_mode:
+    if new.allow_msg_counter != old.allow_msg_counter:
+        raise invalid("stream configuration update can not change message counter setting")
+    if old.allow_msg_schedules and not new.allow_msg_schedules:
+        raise invalid("message schedules can not be disabled")
+    if (new.persist_mode == "async") != (old.persist_mode == "async"):
         raise invalid("stream configuration update can not change persist mode")
+    return _sealed_form(new)
 
 
-def sealed_form(config: StreamConfig) -> StreamConfig:
+def _sealed_form(config: StreamConfig) -> StreamConfig:
     """What sealing makes of a configuration: nothing comes in, nothing goes out, for ever (ADR-22)."""
     if not config.sealed:
         return config
-    return msgspec.structs.replace(
-        config,
-        max_age=0,
-        discard="new",
-        deny_delete=True,
-        deny_purge=True,
-        allow_rollup_hdrs=False,
-    )
+    return _replace(config, max_age=0, discard="new", deny_delete=True, deny_purge=True, allow_rollup_hdrs=False)
+
+
+def with_required_level(config: StreamConfig) -> StreamConfig:
+    """The API level that its features need, in the stored metadata; what servers add to replies is dropped."""
+    level = 0
+    if config.allow_msg_ttl or config.subject_delete_marker_ttl > 0:
+        level = 1
+    if config.allow_msg_counter or config.allow_atomic or config.allow_msg_schedules or config.persist_mode == "async":
+        level = 2
+    if config.allow_batched:
+        level = 4
+    kept = {key: value for key, value in config.metadata.items() if key not in ("_nats.ver", "_nats.level")}
+    return _replace(config, metadata={**kept, REQUIRED_LEVEL: str(level)})

@@ -9,7 +9,7 @@ import msgspec
 from millpond.base import limits
 from millpond.base.ids import short_name
 from millpond.jetstream import consumer_rules
-from millpond.jetstream.api.request import PAGED, Request
+from millpond.jetstream.api.request import CONSUMERS, Request, optional_body
 from millpond.jetstream.api.streams import page
 from millpond.jetstream.config_wire import CONSUMER_REQUEST, consumer_from_request, consumer_to_json
 from millpond.jetstream.consumer_config import ConsumerConfig
@@ -124,28 +124,28 @@ class ConsumerApi:
         self._engine.delete_consumer(self._consumer(request), lambda: request.ok(success=True))
 
     def names(self, request: Request) -> None:
-        body = decode(request.body, PAGED, self._engine.strict) if request.body else {}
+        body = optional_body(request, CONSUMERS, self._engine.strict)
         names = sorted(self._stream(request.args[0]).consumers)
         shown, paging = page(names, body.get("offset", 0), limits.API_NAMES_PAGE)
         request.ok(**paging, consumers=shown)
 
     def listing(self, request: Request) -> None:
-        body = decode(request.body, PAGED, self._engine.strict) if request.body else {}
+        body = optional_body(request, CONSUMERS, self._engine.strict)
         consumers = self._stream(request.args[0]).consumers
         shown, paging = page(sorted(consumers), body.get("offset", 0), limits.API_LIST_PAGE)
-        request.ok(**paging, consumers=[self.described(consumers[name]) for name in shown])
+        request.ok(**paging, consumers=[self.described(consumers[name], managed=False) for name in shown])
 
     def needs_cluster(self, request: Request) -> None:
         raise api_error("JSClusterRequiredErr")
 
-    def described(self, consumer: Consumer) -> dict[str, Any]:
+    def described(self, consumer: Consumer, managed: bool = True) -> dict[str, Any]:
         """ConsumerInfo in the server's order."""
         info = consumer.info()
         out: dict[str, Any] = {
             "stream_name": consumer.stream.name,
             "name": consumer.name,
             "created": format_time(consumer.created_ns),
-            "config": consumer_to_json(consumer.config),
+            "config": consumer_to_json(consumer.config, managed),
             "delivered": _position(info["delivered"]),
             "ack_floor": _position(info["ack_floor"]),
             "num_ack_pending": info["num_ack_pending"],

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from millpond.jetstream.api.request import MSG_DELETE, MSG_GET, Request
 from millpond.jetstream.error_table import api_error
-from millpond.jetstream.go_json import decode, format_time
+from millpond.jetstream.go_json import decode, is_empty_request
+from millpond.jetstream.go_text import text
+from millpond.jetstream.go_time import format_time, int64_ns
 from millpond.jetstream.stream import Cold
 
 if TYPE_CHECKING:
@@ -26,20 +28,21 @@ class MessageApi:
         return stream
 
     def get(self, request: Request) -> None:
-        if not request.body:
+        if is_empty_request(request.body):
             raise api_error("JSBadRequestErr")
         body = decode(request.body, MSG_GET, self._engine.strict)
-        batched = any(body.get(key) for key in ("batch", "multi_last", "max_bytes", "up_to_seq", "up_to_time"))
-        chosen = any(body.get(key) for key in ("seq", "last_by_subj", "next_by_subj", "start_time"))
-        conflict = body.get("last_by_subj") and (body.get("seq") or body.get("next_by_subj"))
-        if batched or not chosen or conflict:
+        if body.get("batch", 0) > 0 or body.get("max_bytes", 0) > 0:
+            raise api_error("JSBadRequestErr")
+        seq, last, timed = body.get("seq"), body.get("last_by_subj"), "start_time" in body
+        following = body.get("next_by_subj")
+        if not (seq or last or following or timed) or (seq and timed) or (last and (seq or timed or following)):
             raise api_error("JSBadRequestErr")
         self._fetch(request, self._find(request.args[0]), body)
 
     def _fetch(self, request: Request, stream: Stream, body: dict[str, Any]) -> None:
         stream_seq = body.get("seq", 0)
-        if body.get("start_time"):
-            stream_seq = stream.seq_at_time(body["start_time"])
+        if "start_time" in body:
+            stream_seq = stream.seq_at_time(int64_ns(body["start_time"]))
         try:
             found = stream.get_message(
                 stream_seq, body.get("last_by_subj", "").encode(), body.get("next_by_subj", "").encode()
@@ -50,28 +53,29 @@ class MessageApi:
         if found is None:
             request.fail(api_error("JSNoMessageFoundErr"))
             return
-        message: dict[str, Any] = {"subject": found["subject"].decode("utf-8", "replace"), "seq": found["seq"]}
+        message: dict[str, Any] = {"subject": text(found["subject"]), "seq": found["seq"]}
         if found["hdr"] and not body.get("no_hdr"):
             message["hdrs"] = base64.b64encode(found["hdr"]).decode()
         if found["body"]:
             message["data"] = base64.b64encode(found["body"]).decode()
         message["time"] = format_time(found["ts_ns"])
-        request.ok(message=message)
+        request.ok_untracked(message=message)
 
     def delete(self, request: Request) -> None:
-        if not request.body:
+        if is_empty_request(request.body):
             raise api_error("JSBadRequestErr")
         body = decode(request.body, MSG_DELETE, self._engine.strict)
-        if not body:
-            raise api_error("JSBadRequestErr")
         stream = self._find(request.args[0])
         if stream.config.sealed:
             raise api_error("JSStreamSealedErr")
         if stream.config.deny_delete:
             raise api_error("JSStreamMsgDeleteFailedF", err="message delete not permitted")
         stream_seq = body.get("seq", 0)
-        if not stream.delete_message(stream_seq, not body.get("no_erase", False)):
-            if 0 < stream_seq <= stream.state()["last_seq"]:
-                raise api_error("JSSequenceNotFoundErrF", seq=stream_seq)
-            raise api_error("JSStreamMsgDeleteFailedF", err="no message found")
-        stream.after_commit(lambda: request.ok(success=True))
+        if stream.delete_message(stream_seq, not body.get("no_erase", False)):
+            stream.after_commit(lambda: request.ok(success=True))
+            return
+        # The file store of nats-server knows which sequences it cannot have had.
+        if stream.config.storage == "file" and not 0 < stream_seq <= stream.state()["last_seq"]:
+            request.fail(api_error("JSStreamMsgDeleteFailedF", err="no message found"), failed=False)
+        else:
+            request.fail(api_error("JSSequenceNotFoundErrF", seq=stream_seq), failed=False)

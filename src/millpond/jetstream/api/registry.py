@@ -1,8 +1,8 @@
 """The door of the JetStream API: `$JS.API.>` -> one handler per verb (reference 05).
 
 An unknown subject gets no answer at all, as on nats-server. Every request is answered exactly once: by its
-handler, later when its effect is durable, or with the error that it raised. Calls that change something are
-told to the account in an audit advisory.
+handler, later when its effect is durable, or with the error that it raised. Answers are counted, and told to
+the account in an audit advisory.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from millpond.base import limits
 from millpond.base.errors import ApiError
-from millpond.broker.sink import CallableSink
 from millpond.jetstream.advisories import Advisories
 from millpond.jetstream.api.account import AccountApi
 from millpond.jetstream.api.consumers import ConsumerApi
 from millpond.jetstream.api.messages import MessageApi
-from millpond.jetstream.api.request import Request, encode_reply
+from millpond.jetstream.api.request import Request
 from millpond.jetstream.api.streams import StreamApi
+from millpond.jetstream.api_door import ApiDoor
+from millpond.jetstream.api_level import is_beyond_ours
 from millpond.jetstream.error_table import api_error
-from millpond.jetstream.go_json import format_time
+from millpond.jetstream.go_json import encode
+from millpond.jetstream.go_text import text
+from millpond.jetstream.go_time import format_time
+from millpond.wire.headers import find_value
 
 if TYPE_CHECKING:
     from millpond.broker.router import Router
@@ -43,8 +46,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     handler: Callable[[Request], None]
     kind: str
     zeros: dict[str, Any] = {}
-    audited: bool = False
     more: bool = False
+    levelled: bool = True
+    """The required API level counts; what only a cluster can do is refused before."""
 
 
 class Api:
@@ -57,7 +61,7 @@ class Api:
         self.total = 0
         self.errors = 0
         self._routes = self._table()
-        self._sink = CallableSink(self._receive)
+        self._sink = ApiDoor(self._receive)
         self._subscription = router.subscribe(b"$JS.API.>", self._sink)
 
     def close(self) -> None:
@@ -67,33 +71,37 @@ class Api:
         streams, messages = StreamApi(self._engine), MessageApi(self._engine)
         consumers, account = ConsumerApi(self._engine), AccountApi(self._engine, self)
         rows: list[tuple[Any, ...]] = [
-            ("INFO", 0, account.info, "account_info_response", False, {}),
-            ("STREAM.CREATE", 1, streams.create, "stream_create_response", True, {}),
-            ("STREAM.UPDATE", 1, streams.update, "stream_update_response", True, {}),
-            ("STREAM.DELETE", 1, streams.delete, "stream_delete_response", True, {}),
-            ("STREAM.INFO", 1, streams.info, "stream_info_response", False, PAGE),
-            ("STREAM.NAMES", 0, streams.names, "stream_names_response", False, {**PAGE, "streams": None}),
-            ("STREAM.LIST", 0, streams.listing, "stream_list_response", False, {**PAGE, "streams": []}),
-            ("STREAM.PURGE", 1, streams.purge, "stream_purge_response", True, {"purged": 0}),
-            ("STREAM.MSG.GET", 1, messages.get, "stream_msg_get_response", False, {}),
-            ("STREAM.MSG.DELETE", 1, messages.delete, "stream_msg_delete_response", True, {}),
-            ("STREAM.LEADER.STEPDOWN", 1, streams.needs_cluster, "stream_leader_stepdown_response", True, {}),
-            ("STREAM.PEER.REMOVE", 1, streams.needs_cluster, "stream_remove_peer_response", True, {}),
-            ("CONSUMER.DURABLE.CREATE", 2, consumers.create_durable, "consumer_create_response", True, {}),
-            ("CONSUMER.CREATE", 1, consumers.create_ephemeral, "consumer_create_response", True, {}),
-            ("CONSUMER.CREATE", 2, consumers.create_named, "consumer_create_response", True, {}),
-            ("CONSUMER.INFO", 2, consumers.info, "consumer_info_response", False, {}),
-            ("CONSUMER.DELETE", 2, consumers.delete, "consumer_delete_response", True, {}),
-            ("CONSUMER.NAMES", 1, consumers.names, "consumer_names_response", False, {**PAGE, "consumers": []}),
-            ("CONSUMER.LIST", 1, consumers.listing, "consumer_list_response", False, {**PAGE, "consumers": []}),
-            ("CONSUMER.LEADER.STEPDOWN", 2, consumers.needs_cluster, "consumer_leader_stepdown_response", True, {}),
+            ("INFO", 0, account.info, "account_info_response", {}),
+            ("STREAM.CREATE", 1, streams.create, "stream_create_response", {}),
+            ("STREAM.UPDATE", 1, streams.update, "stream_update_response", {}),
+            ("STREAM.DELETE", 1, streams.delete, "stream_delete_response", {}),
+            ("STREAM.INFO", 1, streams.info, "stream_info_response", PAGE),
+            ("STREAM.NAMES", 0, streams.names, "stream_names_response", {**PAGE, "streams": None}),
+            ("STREAM.LIST", 0, streams.listing, "stream_list_response", {**PAGE, "streams": []}),
+            ("STREAM.PURGE", 1, streams.purge, "stream_purge_response", {"purged": 0}),
+            ("STREAM.MSG.GET", 1, messages.get, "stream_msg_get_response", {}),
+            ("STREAM.MSG.DELETE", 1, messages.delete, "stream_msg_delete_response", {}),
+            ("STREAM.LEADER.STEPDOWN", 1, streams.needs_cluster, "stream_leader_stepdown_response", {}),
+            ("STREAM.PEER.REMOVE", 1, streams.needs_cluster, "stream_remove_peer_response", {}),
+            ("STREAM.PEER.EVACUATE", 1, streams.needs_cluster, "stream_evacuate_peer_response", {}),
+            ("STREAM.CANCEL_MOVE", 1, streams.needs_cluster, "stream_cancel_move_response", {}),
+            ("CONSUMER.DURABLE.CREATE", 2, consumers.create_durable, "consumer_create_response", {}),
+            ("CONSUMER.CREATE", 1, consumers.create_ephemeral, "consumer_create_response", {}),
+            ("CONSUMER.CREATE", 2, consumers.create_named, "consumer_create_response", {}),
+            ("CONSUMER.INFO", 2, consumers.info, "consumer_info_response", {}),
+            ("CONSUMER.DELETE", 2, consumers.delete, "consumer_delete_response", {}),
+            ("CONSUMER.NAMES", 1, consumers.names, "consumer_names_response", {**PAGE, "consumers": []}),
+            ("CONSUMER.LIST", 1, consumers.listing, "consumer_list_response", {**PAGE, "consumers": []}),
+            ("CONSUMER.LEADER.STEPDOWN", 2, consumers.needs_cluster, "consumer_leader_stepdown_response", {}),
+            ("CONSUMER.PEER.REMOVE", 2, streams.needs_cluster, "consumer_remove_peer_response", {}),
+            ("CONSUMER.PEER.EVACUATE", 2, streams.needs_cluster, "consumer_evacuate_peer_response", {}),
         ]  # fmt: skip
         return [
             Route(
-                verb=verb, args=args, handler=handler, kind=kind, audited=audited, zeros=zeros,
-                more=handler == consumers.create_named,
+                verb=verb, args=args, handler=handler, kind=kind, zeros=zeros, more=handler == consumers.create_named,
+                levelled=handler not in (streams.needs_cluster, consumers.needs_cluster),
             )
-            for verb, args, handler, kind, audited, zeros in rows
+            for verb, args, handler, kind, zeros in rows
         ]  # fmt: skip
 
     def _route(self, path: str) -> tuple[Route, list[str]] | None:
@@ -106,31 +114,31 @@ class Api:
                     return route, args
         return None
 
-    def _receive(self, subject: bytes, reply: bytes, hdr: bytes, body: bytes, source: Any) -> None:
-        text = subject.decode("utf-8", "replace")
-        found = self._route(text.removeprefix(PREFIX))
+    def _receive(self, subject: bytes, reply_to: bytes, hdr: bytes, body: bytes, source: Any) -> None:
+        asked = text(subject)
+        found = self._route(asked.removeprefix(PREFIX))
         if found is None:
             return
         route, args = found
-        self.total += 1
 
-        def answer(reply_body: dict[str, Any]) -> None:
-            encoded = encode_reply(reply_body)
-            if "error" in reply_body:
-                self.errors += 1
-            if reply:
-                self._router.publish(reply, encoded)
-            if route.audited:
-                self._audit(text, body, encoded, source)
+        def answer(reply: dict[str, Any], *, failed: bool = False, tracked: bool = True) -> None:
+            encoded = encode(reply)
+            self.total += tracked
+            self.errors += failed
+            if reply_to:
+                self._router.publish(reply_to, encoded)
+            if tracked:
+                self._audit(asked, body, encoded, source)
 
-        request = Request(subject=text, args=args, body=body, kind=route.kind, zeros=route.zeros, answer=answer)
+        request = Request(subject=asked, args=args, body=body, kind=route.kind, zeros=route.zeros, answer=answer)
         try:
-            check_required_level(hdr)
+            if route.levelled:
+                check_required_level(hdr)
             route.handler(request)
         except ApiError as error:
             request.fail(error)
         except Exception:
-            log.exception("JetStream API request on %s failed", text)
+            log.exception("JetStream API request on %s failed", asked)
             request.fail(api_error("JSStreamGeneralErrorF", err="internal error"))
 
     def _audit(self, subject: str, body: bytes, response: bytes, source: Any) -> None:
@@ -140,20 +148,15 @@ class Api:
             self._engine.server_name,
             client_json(source, self._engine.server_name),
             subject,
-            body.decode("utf-8", "replace"),
-            response.decode("utf-8", "replace"),
+            text(body),
+            text(response),
         )
 
 
 def check_required_level(hdr: bytes) -> None:
     """`Nats-Required-Api-Level` above ours, or not a number -> 10185."""
-    for line in hdr.split(b"\r\n")[1:] if hdr else ():
-        key, _, value = line.partition(b":")
-        if key == b"Nats-Required-Api-Level":
-            digits = value.strip()
-            if not digits.isdigit() or int(digits[:10]) > limits.API_LEVEL:
-                raise api_error("JSRequiredApiLevelErr")
-            return
+    if is_beyond_ours(find_value(hdr, b"Nats-Required-Api-Level") or b""):
+        raise api_error("JSRequiredApiLevelErr")
 
 
 def client_json(source: Any, server_name: str) -> dict[str, Any]:

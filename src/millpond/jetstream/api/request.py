@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from millpond.base.errors import ApiError
-from millpond.jetstream.go_json import ListOf, Shape, encode
+from millpond.jetstream.go_json import ListOf, Shape, decode, is_object_or_array
 
 RESPONSE: Final = "io.nats.jetstream.api.v1."
 
 
+class Answer(Protocol):
+    """Takes the finished reply. `failed`: counted among the errors; `tracked`: counted and audited at all."""
+
+    def __call__(self, reply: dict[str, Any], *, failed: bool = False, tracked: bool = True) -> None: ...
+
+
 class Request(msgspec.Struct, kw_only=True):
-    """`args` are the subject's tokens after the verb; `answer` takes the finished reply exactly once."""
+    """`args` are the subject's tokens after the verb; `answer` is called exactly once."""
 
     subject: str
     args: list[str]
@@ -23,15 +28,24 @@ class Request(msgspec.Struct, kw_only=True):
     """The response type without its prefix: `stream_info_response`."""
     zeros: dict[str, Any]
     """The response's fields without `omitempty`: an error reply carries them with zero values."""
-    answer: Callable[[dict[str, Any]], None]
+    answer: Answer
 
     def ok(self, **fields: Any) -> None:
         """Answer with success."""
         self.answer({"type": RESPONSE + self.kind, **fields})
 
-    def fail(self, error: ApiError) -> None:
-        """Answer with an error object."""
-        self.answer(error_body(self.kind, error, self.zeros))
+    def ok_untracked(self, **fields: Any) -> None:
+        """Answer with success; nobody else is told, as for reading messages."""
+        self.answer({"type": RESPONSE + self.kind, **fields}, tracked=False)
+
+    def fail(self, error: ApiError, failed: bool = True) -> None:
+        """Answer with an error object. `failed` False: the request itself was in order."""
+        self.answer(error_body(self.kind, error, self.zeros), failed=failed)
+
+
+def optional_body(request: Request, shape: Shape, strict: bool) -> dict[str, Any]:
+    """The body where one may come; what does not look like a JSON object or array is no body."""
+    return decode(request.body, shape, strict) if is_object_or_array(request.body) else {}
 
 
 def error_body(kind: str, error: ApiError, zeros: dict[str, Any]) -> dict[str, Any]:
@@ -39,11 +53,9 @@ def error_body(kind: str, error: ApiError, zeros: dict[str, Any]) -> dict[str, A
     return {"type": RESPONSE + kind, "error": detail, **zeros}
 
 
-def encode_reply(reply: dict[str, Any]) -> bytes:
-    return encode(reply)
-
-
-PAGED: Final = Shape("JSApiStreamNamesRequest", {"offset": "int", "subject": "string"})
+STREAM_NAMES: Final = Shape("JSApiStreamNamesRequest", {"offset": "int", "subject": "string"})
+STREAM_LIST: Final = Shape("JSApiStreamListRequest", {"offset": "int", "subject": "string"})
+CONSUMERS: Final = Shape("JSApiConsumersRequest", {"offset": "int"})
 STREAM_INFO: Final = Shape(
     "JSApiStreamInfoRequest", {"offset": "int", "deleted_details": "bool", "subjects_filter": "string"}
 )

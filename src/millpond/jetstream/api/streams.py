@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millpond.base import limits
 from millpond.jetstream import stream_rules
-from millpond.jetstream.api.request import PAGED, STREAM_INFO, STREAM_PURGE, Request
+from millpond.jetstream.api.request import STREAM_INFO, STREAM_LIST, STREAM_NAMES, STREAM_PURGE, Request, optional_body
 from millpond.jetstream.config_wire import STREAM_REQUEST, stream_from_request, stream_to_json
 from millpond.jetstream.error_table import api_error
-from millpond.jetstream.go_json import ZERO_TIME, decode, format_time
+from millpond.jetstream.go_json import Shape, decode, is_empty_request
+from millpond.jetstream.go_text import text
+from millpond.jetstream.go_time import ZERO_TIME, format_time
 from millpond.jetstream.stream_config import StreamConfig
 from millpond.subjects import pytokens
 
@@ -38,18 +40,17 @@ class StreamApi:
             raise api_error("JSStreamNotFoundErr")
         return stream
 
-    def _asked(self, request: Request) -> StreamConfig:
-        body = decode(request.body, STREAM_REQUEST, self._engine.strict) if request.body else {}
-        if body.get("name", "") != request.args[0]:
-            raise api_error("JSStreamMismatchErr")
-        config = stream_from_request(body)
-        stream_rules.check_name(config.name)
-        return stream_rules.with_defaults(config, pedantic=body.get("pedantic", False))
-
     def create(self, request: Request) -> None:
-        config = self._asked(request)
+        body = decode(request.body, STREAM_REQUEST, self._engine.strict)
+        config = stream_rules.with_required_level(stream_from_request(body))
+        if config.name != request.args[0]:
+            raise api_error("JSStreamMismatchErr")
+        if "/" in config.name or "\\" in config.name:
+            raise api_error("JSStreamNameContainsPathSeparatorsErr")
         stream_rules.check_create(config)
-        stream_rules.check(config)
+        self._engine.check_room(config)
+        config = stream_rules.checked(config, body.get("pedantic", False))
+        stream_rules.check_single_server(config)
         existing = self._engine.streams.get(config.name)
         if existing is not None:
             if existing.config != config:
@@ -60,98 +61,128 @@ class StreamApi:
         self._engine.create_stream(config, lambda stream: request.ok(**self.described(stream), did_create=True))
 
     def update(self, request: Request) -> None:
-        config = self._asked(request)
-        stream = self._engine.streams.get(config.name)
-        if stream is None:
-            stream_rules.check(config)
-            raise api_error("JSStreamNotFoundErr")
-        config = stream_rules.sealed_form(config)
-        stream_rules.check(config)
-        stream_rules.check_update(stream.config, config)
+        body = decode(request.body, STREAM_REQUEST, self._engine.strict)
+        config = stream_rules.checked(stream_from_request(body), body.get("pedantic", False))
+        if config.name != request.args[0]:
+            raise api_error("JSStreamMismatchErr")
+        stream = self._find(config.name)
+        config = stream_rules.with_required_level(config)
+        config = stream_rules.updated(stream.config, stream_rules.checked(config, body.get("pedantic", False)))
+        self._engine.check_room(config)
+        _check_consumers(stream, config)
         stream_rules.check_overlap(config, self._engine.configs())
-        self._engine.update_stream(stream, config, lambda: request.ok(**self.described(stream)))
+        self._engine.update_stream(stream, config, lambda: request.ok(**self.described(stream, domain=self._domain)))
 
     def delete(self, request: Request) -> None:
+        if not is_empty_request(request.body):
+            raise api_error("JSNotEmptyRequestErr")
         self._engine.delete_stream(self._find(request.args[0]), lambda: request.ok(success=True))
 
     def info(self, request: Request) -> None:
-        stream = self._find_for_info(request)
-        body = decode(request.body, STREAM_INFO, self._engine.strict) if request.body else {}
+        body = optional_body(request, STREAM_INFO, self._engine.strict)
+        stream = self._find(request.args[0])
         paging = {"total": 0, "offset": 0, "limit": 0}
-        subjects: dict[str, int] | None = None
-        if body.get("subjects_filter"):
-            rows = sorted(stream.subjects(body["subjects_filter"].encode()))
-            if rows:
-                shown, paging = page(rows, body.get("offset", 0), limits.API_SUBJECTS_PAGE)
-                subjects = {subject.decode("utf-8", "replace"): count for subject, count in shown}
+        subjects: dict[str, int] = {}
+        filter = body.get("subjects_filter", "")
+        rows = sorted(stream.subjects(filter.encode("utf-8", "surrogateescape"))) if filter else []
+        if rows:
+            shown, _ = page(rows, body.get("offset", 0), limits.API_SUBJECTS_PAGE)
+            paging = {"total": len(rows), "offset": max(0, body.get("offset", 0)), "limit": limits.API_SUBJECTS_PAGE}
+            subjects = {text(subject): count for subject, count in shown}
         deleted = stream.deleted(DELETED_DETAILS_MAX) if body.get("deleted_details") else []
-        described = self.described(stream, subjects, deleted)
-        now = described.pop("ts")
-        request.ok(**paging, **described, cluster={"leader": self._engine.server_name}, ts=now)
-
-    def _find_for_info(self, request: Request) -> Stream:
-        stream = self._engine.streams.get(request.args[0])
-        if stream is None:
-            if request.body:
-                decode(request.body, STREAM_INFO, self._engine.strict) if request.body[:1] == b"{" else None
-            raise api_error("JSStreamNotFoundErr")
-        return stream
+        cluster = {"cluster": {"leader": self._engine.server_name}}
+        request.ok(**paging, **self.described(stream, subjects, deleted, domain=self._domain, cluster=cluster))
 
     def names(self, request: Request) -> None:
-        body = decode(request.body, PAGED, self._engine.strict) if request.body else {}
-        names = sorted(config.name for config in self._matching(body.get("subject", "")))
-        shown, paging = page(names, body.get("offset", 0), limits.API_NAMES_PAGE)
+        names, offset = self._matching(request, STREAM_NAMES)
+        shown, paging = page(names, offset, limits.API_NAMES_PAGE)
         request.ok(**paging, streams=shown or None)
 
     def listing(self, request: Request) -> None:
-        body = decode(request.body, PAGED, self._engine.strict) if request.body else {}
-        names = sorted(config.name for config in self._matching(body.get("subject", "")))
-        shown, paging = page(names, body.get("offset", 0), limits.API_LIST_PAGE)
-        request.ok(**paging, streams=[self.described(self._engine.streams[name]) for name in shown])
+        names, offset = self._matching(request, STREAM_LIST)
+        shown, paging = page(names, offset, limits.API_LIST_PAGE)
+        streams = [self._engine.streams[name] for name in shown]
+        request.ok(**paging, streams=[self.described(stream, domain=self._domain, managed=False) for stream in streams])
 
-    def _matching(self, subject: str) -> list[StreamConfig]:
-        configs = list(self._engine.configs())
-        if not subject:
-            return configs
-        return [config for config in configs if any(pytokens.overlap(subject, own) for own in config.subjects)]
+    def _matching(self, request: Request, shape: Shape) -> tuple[list[str], int]:
+        """Names of the streams that the request asks for, sorted, and its offset."""
+        body = optional_body(request, shape, self._engine.strict)
+        subject = body.get("subject", "")
+        names = (
+            config.name
+            for config in self._engine.configs()
+            if not subject or any(pytokens.overlap(subject, own) for own in config.subjects)
+        )
+        return sorted(names, key=str.encode), body.get("offset", 0)
 
     def purge(self, request: Request) -> None:
-        body = decode(request.body, STREAM_PURGE, self._engine.strict) if request.body else {}
+        body = optional_body(request, STREAM_PURGE, self._engine.strict)
+        if body.get("seq") and body.get("keep"):
+            raise api_error("JSBadRequestErr")
         stream = self._find(request.args[0])
         if stream.config.sealed:
             raise api_error("JSStreamSealedErr")
         if stream.config.deny_purge:
             raise api_error("JSStreamPurgeFailedF", err="stream purge not permitted")
-        if body.get("seq") and body.get("keep"):
-            raise api_error("JSBadRequestErr")
-        purged = stream.purge(body.get("filter", "").encode(), body.get("seq", 0), body.get("keep", 0))
+        subject = body.get("filter", "").encode("utf-8", "surrogateescape")
+        purged = stream.purge(subject, body.get("seq", 0), body.get("keep", 0))
         stream.after_commit(lambda: request.ok(success=True, purged=purged))
 
     def needs_cluster(self, request: Request) -> None:
         raise api_error("JSClusterRequiredErr")
 
+    @property
+    def _domain(self) -> dict[str, Any]:
+        return {"domain": self._engine.domain} if self._engine.domain else {}
+
     def described(
-        self, stream: Stream, subjects: dict[str, int] | None = None, deleted: list[int] | None = None
+        self,
+        stream: Stream,
+        subjects: dict[str, int] | None = None,
+        deleted: list[int] | None = None,
+        *,
+        domain: dict[str, Any] | None = None,
+        cluster: dict[str, Any] | None = None,
+        managed: bool = True,
     ) -> dict[str, Any]:
-        """StreamInfo without what only some replies carry."""
+        """StreamInfo; the optional members are those that only some replies carry."""
         return {
-            "config": stream_to_json(stream.config),
+            "config": stream_to_json(stream.config, managed),
             "created": format_time(stream.created_ns),
             "state": state_json(stream, subjects, deleted),
+            **(domain or {}),
+            **(cluster or {}),
             "ts": format_time(self._engine.clock.wall_ns),
         }
+
+
+def _check_consumers(stream: Stream, config: StreamConfig) -> None:
+    """New consumer limits below what consumers have already."""
+    old, new = stream.config.consumer_limits, config.consumer_limits
+    threshold = new.inactive_threshold if new.inactive_threshold != old.inactive_threshold else 0
+    pending = new.max_ack_pending if new.max_ack_pending != old.max_ack_pending else 0
+    if threshold <= 0 and pending <= 0:
+        return
+    beyond = [
+        consumer.name
+        for consumer in stream.consumers.values()
+        if 0 < new.inactive_threshold < consumer.config.inactive_threshold
+        or 0 < new.max_ack_pending < consumer.config.max_ack_pending
+    ]
+    if beyond:
+        raise api_error("JSStreamUpdateErrF", err=f"change to limits violates consumers: {', '.join(beyond)}")
 
 
 def state_json(
     stream: Stream, subjects: dict[str, int] | None = None, deleted: list[int] | None = None
 ) -> dict[str, Any]:
-    """StreamState in the server's order; a stream that never held a message begins at 0."""
+    """StreamState in the server's order; an untouched stream begins at 0, or where it was told to."""
     state = stream.state()
-    fresh = state["last_seq"] == 0
+    fresh = state["last_seq"] == 0 and not stream.purged
     out: dict[str, Any] = {
         "messages": state["messages"],
         "bytes": state["bytes"],
-        "first_seq": 0 if fresh else state["first_seq"],
+        "first_seq": stream.config.first_seq if fresh else state["first_seq"],
         "first_ts": format_time(state["first_ts_ns"]) if state["messages"] else ZERO_TIME,
         "last_seq": state["last_seq"],
         "last_ts": format_time(state["last_ts_ns"]),
