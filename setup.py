@@ -1,6 +1,7 @@
 """Build of the Cython data plane: every `.pyx` under `src/millpond` becomes one extension module.
 
 `MILLPOND_BUILD=debug` turns on bounds checks, C assertions and AddressSanitizer.
+`MILLPOND_BUILD=profile` keeps the names of functions, for perf and callgrind; the code is the same.
 `MILLPOND_ROOMS=wire,store` limits a development build to some folders.
 """
 
@@ -16,6 +17,7 @@ from setuptools import Extension, setup
 
 SOURCE = Path("src")
 DEBUG = os.environ.get("MILLPOND_BUILD") == "debug"
+PROFILE = os.environ.get("MILLPOND_BUILD") == "profile"
 ROOMS = [room for room in os.environ.get("MILLPOND_ROOMS", "").split(",") if room]
 
 
@@ -37,8 +39,9 @@ def check_tool_chain() -> None:
 
 
 def extensions() -> list[Extension]:
-    compile_args = ["-O0", "-g", "-fsanitize=address"] if DEBUG else ["-O2", "-g0", "-fno-plt"]
-    link_args = ["-fsanitize=address"] if DEBUG else ["-Wl,-s"] if sys.platform == "linux" else []
+    compile_args = ["-O0", "-g", "-fsanitize=address"] if DEBUG else ["-O2", "-g1" if PROFILE else "-g0", "-fno-plt"]
+    strip = sys.platform == "linux" and not PROFILE
+    link_args = ["-fsanitize=address"] if DEBUG else ["-Wl,-s"] if strip else []
     found = []
     for path in sorted((SOURCE / "millpond").rglob("*.pyx")):
         name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)

@@ -1,10 +1,31 @@
 """From a subject to sinks: every plain subscriber, one member of each queue group."""
 
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint32_t, uint64_t
 from millpond.broker.sink cimport Sink, Subscription
-from millpond.subjects.sublist cimport Match, Sublist
+from millpond.subjects.sublist cimport Found, Match, Sublist
 from millpond.wire.message cimport Msg
+
+
+cdef int _route_found(Found* found, const Msg* msg, Sink source) except -1:
+    cdef Subscription sub
+    cdef uint32_t i
+    cdef int taken = 0
+    if found.count == 1:
+        sub = <Subscription>found.plain[0]
+        return 0 if sub.closed else sub.sink.deliver(sub, msg, source)
+    for i in range(found.count):                   # whoever takes it may end the subscription of another one
+        Py_INCREF(<object>found.plain[i])
+    try:
+        for i in range(found.count):
+            sub = <Subscription>found.plain[i]
+            if not sub.closed:
+                taken += sub.sink.deliver(sub, msg, source)
+    finally:
+        for i in range(found.count):
+            Py_DECREF(<object>found.plain[i])
+    return taken
 
 
 cdef class Router:
@@ -15,10 +36,13 @@ cdef class Router:
         self._random = 0x9E3779B97F4A7C15
 
     cdef int route(self, const char* subject, uint32_t subject_len, const Msg* msg, Sink source) except -1:
-        cdef Match match = self.sublist.match(subject, subject_len)
+        cdef Found found
+        cdef Match match = self.sublist.resolve(subject, subject_len, &found)
         cdef Py_ssize_t i
         cdef int taken = 0
         cdef Subscription sub
+        if match is None:
+            return _route_found(&found, msg, source)
         for i in range(PyList_GET_SIZE(match.plain)):
             sub = <Subscription>PyList_GET_ITEM(match.plain, i)
             if not sub.closed:

@@ -1,5 +1,9 @@
 # Who wants a subject: a trie of tokens with wildcards, and a cache of results in front of it.
+from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
+
+cdef enum:
+    FOUND_MAX = 16
 
 cdef class Interest:
     cdef readonly bytes subject
@@ -9,6 +13,10 @@ cdef class Match:                    # immutable once built; valid while generat
     cdef readonly list plain         # list[Interest]
     cdef readonly list groups        # list[list[Interest]], one inner list per queue group
     cdef readonly uint64_t generation
+
+cdef struct Found:                   # plain interests in one literal subject, borrowed until the next change
+    uint32_t count
+    PyObject* plain[FOUND_MAX]
 
 cdef struct SublistStats:
     uint64_t subscriptions
@@ -29,6 +37,8 @@ cdef class Sublist:
     cdef int insert(self, Interest interest) except -1
     cdef bint remove(self, Interest interest) except -1           # False: was not there
     cdef Match match(self, const char* subject, uint32_t subject_len)   # literal subject; never None
+    # The same for a message on its way: None when `found` has everything (at most FOUND_MAX plain interests).
+    cdef Match resolve(self, const char* subject, uint32_t subject_len, Found* found)
     cdef bint has_interest(self, const char* subject, uint32_t subject_len) except -1
     # Is there a subscription whose filter could match something `filter` matches? For push-bound checks.
     cdef bint overlaps(self, const char* filter, uint32_t filter_len) except -1

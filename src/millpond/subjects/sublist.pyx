@@ -2,17 +2,21 @@
 
 A node holds the interests that end there and its children: one for '*', one for '>', the literal ones in an
 open-addressing table. The cache maps literal subjects to `Match` objects; an entry is good while its
-generation is the sublist's. It is a table of fixed size: a newer subject takes the place of an older one.
+generation is the sublist's. It is a table of fixed size: a newer subject takes the place of an older one, but
+only when it is asked for twice. A subject that is used once, as most replies are, is looked up in the trie and
+makes no `Match`, which would cost more than the message.
 
     "a.*.c"   root --a--> node --*--> node --c--> node [interest]
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memchr, memcmp, memcpy
-from millpond.subjects cimport tokens
+from libc.string cimport memchr, memcpy
+from millpond.structures.hashing cimport hash_text, same_text
+from millpond.subjects.tokens cimport has_empty_token
 
 cdef enum:
     CACHE_SLOTS = 1024
@@ -36,28 +40,13 @@ cdef struct CacheSlot:
     PyObject* match
     uint32_t hash
     uint32_t subject_len
+    uint64_t missed              # the hash and generation of the last subject that was not here
     char[CACHE_SUBJECT_MAX] subject
-
-
-cdef inline uint32_t _hash(const char* s, uint32_t n) noexcept nogil:
-    cdef uint32_t h = 2166136261u, i
-    for i in range(n):
-        h = (h ^ <unsigned char>s[i]) * 16777619u
-    return h ^ (h >> 15)
 
 
 cdef inline uint32_t _end(const char* s, uint32_t n, uint32_t start) noexcept nogil:
     cdef const char* dot = <const char*>memchr(s + start, b".", n - start) if start < n else NULL
     return n if dot == NULL else <uint32_t>(dot - s)
-
-
-cdef bint _has_empty_token(const char* s, uint32_t n) noexcept nogil:
-    """"a..b", ".a" and "a." reach nobody, not even '>'."""
-    cdef uint32_t i
-    for i in range(n):
-        if s[i] == b"." and (i == 0 or i + 1 == n or s[i + 1] == b"."):
-            return True
-    return False
 
 
 cdef Node* _new_node() except NULL:
@@ -93,7 +82,7 @@ cdef Edge* _find_edge(Node* node, const char* token, uint32_t n, uint32_t h) noe
         return NULL
     i = h & (node.edge_slots - 1)
     while node.edges[i].token != NULL:
-        if node.edges[i].hash == h and node.edges[i].token_len == n and memcmp(node.edges[i].token, token, n) == 0:
+        if node.edges[i].hash == h and node.edges[i].token_len == n and same_text(node.edges[i].token, token, n):
             return &node.edges[i]
         i = (i + 1) & (node.edge_slots - 1)
     return NULL
@@ -131,7 +120,7 @@ cdef Node* _child(Node* node, const char* token, uint32_t n, bint last) except N
         if node.full == NULL:
             node.full = _new_node()
         return node.full
-    edge.hash = _hash(token, n)
+    edge.hash = hash_text(token, n)
     found = _find_edge(node, token, n, edge.hash)
     if found != NULL:
         return found.node
@@ -179,7 +168,7 @@ cdef int _collect(Node* node, const char* s, uint32_t n, uint32_t start, list ou
     if node.full != NULL:
         out.append(<object>node.full.interests)
     end = _end(s, n, start)
-    edge = _find_edge(node, s + start, end - start, _hash(s + start, end - start))
+    edge = _find_edge(node, s + start, end - start, hash_text(s + start, end - start))
     if edge != NULL:
         _collect_next(edge.node, s, n, end, out)
     if node.star != NULL:
@@ -193,6 +182,47 @@ cdef int _collect_next(Node* node, const char* s, uint32_t n, uint32_t end, list
             out.append(<object>node.interests)
         return 0
     return _collect(node, s, n, end + 1, out)
+
+
+cdef inline PyObject* _cached(Sublist sublist, CacheSlot* slot, uint32_t h, const char* s, uint32_t n) noexcept:
+    if (slot.match != NULL and slot.hash == h and slot.subject_len == n and same_text(slot.subject, s, n)
+            and (<Match>slot.match).generation == sublist.generation):
+        return slot.match
+    return NULL
+
+
+cdef bint _add_plain(Node* node, Found* found) noexcept:
+    cdef list interests = <list>node.interests
+    cdef Py_ssize_t i, n = PyList_GET_SIZE(interests)
+    cdef PyObject* interest
+    if found.count + n > FOUND_MAX:
+        return False
+    for i in range(n):
+        interest = PyList_GET_ITEM(interests, i)
+        if PyBytes_GET_SIZE((<Interest>interest).queue):
+            return False
+        found.plain[found.count] = interest
+        found.count += 1
+    return True
+
+
+cdef bint _collect_plain(Node* node, const char* s, uint32_t n, uint32_t start, Found* found) noexcept:
+    """Like `_collect`, into `found`. False: there are too many, or queue groups."""
+    cdef uint32_t end = _end(s, n, start)
+    cdef Edge* edge
+    if node.full != NULL and not _add_plain(node.full, found):
+        return False
+    if node.edge_count:
+        edge = _find_edge(node, s + start, end - start, hash_text(s + start, end - start))
+        if edge != NULL and not _collect_plain_next(edge.node, s, n, end, found):
+            return False
+    return node.star == NULL or _collect_plain_next(node.star, s, n, end, found)
+
+
+cdef bint _collect_plain_next(Node* node, const char* s, uint32_t n, uint32_t end, Found* found) noexcept:
+    if end == n:
+        return node.interests == NULL or _add_plain(node, found)
+    return _collect_plain(node, s, n, end + 1, found)
 
 
 cdef bint _overlaps(Node* node, const char* s, uint32_t n, uint32_t start) noexcept:
@@ -211,7 +241,7 @@ cdef bint _overlaps(Node* node, const char* s, uint32_t n, uint32_t start) noexc
             if node.edges[i].token != NULL and _overlaps_next(node.edges[i].node, s, n, end):
                 return True
         return False
-    edge = _find_edge(node, s + start, end - start, _hash(s + start, end - start))
+    edge = _find_edge(node, s + start, end - start, hash_text(s + start, end - start))
     return edge != NULL and _overlaps_next(edge.node, s, n, end)
 
 
@@ -308,7 +338,7 @@ cdef class Sublist:
         if star or full:
             child = node.star if star else node.full
         else:
-            edge = _find_edge(node, s + start, end - start, _hash(s + start, end - start))
+            edge = _find_edge(node, s + start, end - start, hash_text(s + start, end - start))
             child = edge.node if edge != NULL else NULL
         if child == NULL:
             return False
@@ -346,16 +376,14 @@ cdef class Sublist:
         return False
 
     cdef Match match(self, const char* subject, uint32_t subject_len):
-        cdef uint32_t h = _hash(subject, subject_len)
+        cdef uint32_t h = hash_text(subject, subject_len)
         cdef CacheSlot* slot = &(<CacheSlot*>self._cache)[h & (CACHE_SLOTS - 1)]
+        cdef PyObject* cached = _cached(self, slot, h, subject, subject_len)
         cdef Match match
         self.stats.matches += 1
-        if (slot.match != NULL and slot.hash == h and slot.subject_len == subject_len
-                and memcmp(slot.subject, subject, subject_len) == 0):
-            match = <Match>slot.match
-            if match.generation == self.generation:
-                self.stats.cache_hits += 1
-                return match
+        if cached != NULL:
+            self.stats.cache_hits += 1
+            return <Match>cached
         match = self._build(subject, subject_len)
         if subject_len <= CACHE_SUBJECT_MAX:
             if slot.match != NULL:
@@ -368,6 +396,25 @@ cdef class Sublist:
             memcpy(slot.subject, subject, subject_len)
         return match
 
+    cdef Match resolve(self, const char* subject, uint32_t subject_len, Found* found):
+        cdef uint32_t h = hash_text(subject, subject_len)
+        cdef CacheSlot* slot = &(<CacheSlot*>self._cache)[h & (CACHE_SLOTS - 1)]
+        cdef PyObject* cached = _cached(self, slot, h, subject, subject_len)
+        cdef uint64_t missed = <uint64_t>h << 32 | <uint32_t>self.generation
+        found.count = 0
+        if cached != NULL:
+            self.stats.matches += 1
+            self.stats.cache_hits += 1
+            return <Match>cached
+        if slot.missed != missed:
+            slot.missed = missed
+            if has_empty_token(subject, subject_len) or _collect_plain(
+                    <Node*>self._trie, subject, subject_len, 0, found):
+                self.stats.matches += 1
+                return None
+            found.count = 0
+        return self.match(subject, subject_len)
+
     cdef Match _build(self, const char* subject, uint32_t subject_len):
         cdef Match match = Match.__new__(Match)
         cdef list found = []
@@ -375,7 +422,7 @@ cdef class Sublist:
         cdef dict groups = None
         match.plain, match.groups = [], []
         match.generation = self.generation
-        if subject_len and not _has_empty_token(subject, subject_len):
+        if not has_empty_token(subject, subject_len):
             _collect(<Node*>self._trie, subject, subject_len, 0, found)
         for interests in found:
             for interest in <list>interests:
@@ -391,8 +438,11 @@ cdef class Sublist:
         return match
 
     cdef bint has_interest(self, const char* subject, uint32_t subject_len) except -1:
-        cdef Match match = self.match(subject, subject_len)
-        return len(match.plain) > 0 or len(match.groups) > 0
+        cdef Found found
+        cdef Match match = self.resolve(subject, subject_len, &found)
+        if match is None:
+            return found.count > 0
+        return PyList_GET_SIZE(match.plain) > 0 or PyList_GET_SIZE(match.groups) > 0
 
     cdef bint overlaps(self, const char* filter, uint32_t filter_len) except -1:
         return filter_len > 0 and _overlaps(<Node*>self._trie, filter, filter_len, 0)
@@ -410,6 +460,12 @@ cdef class Sublist:
     def find(self, bytes subject):
         """The Match of a literal subject."""
         return self.match(subject, <uint32_t>len(subject))
+
+    def plain(self, bytes subject):
+        """What `resolve` collected without a Match; None when it made one."""
+        cdef Found found
+        cdef Match match = self.resolve(subject, <uint32_t>len(subject), &found)
+        return None if match is not None else [<Interest>found.plain[i] for i in range(found.count)]
 
     def has_overlap(self, bytes filter):
         """Is there a subscription that shares a subject with `filter`?"""

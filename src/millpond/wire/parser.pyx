@@ -6,10 +6,19 @@ with LF and a CR before it is dropped; a payload ends with exactly CRLF.
 
 The verb and the blanks behind it are taken at once and bounded by nothing, nor is what follows PING, PONG and
 +OK; only the argument is kept until its line ends, and only its length counts against the limit.
+
+Nearly every frame is a whole PUB or HPUB, written as all client libraries write it. `_split_plain` takes those
+apart 64 bytes at a time; what it does not like, good or bad, is judged by the general way behind it.
 """
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memchr
+
+cdef extern from "millpond/wire/scan.h" nogil:
+    ctypedef struct scan:
+        pass
+    scan scan_from(const char* p, size_t n)
+    size_t scan_next(scan* s)
 
 cdef enum:
     ARGS_MAX = 5
@@ -24,6 +33,10 @@ cdef struct Words:
 
 cdef inline bint _blank(char c) noexcept nogil:
     return c == b" " or c == b"\t"
+
+
+cdef inline bint _verb_is_pub(const char* p) noexcept nogil:
+    return p[0] == b"P" and p[1] == b"U" and p[2] == b"B"
 
 
 cdef inline bint _verb(const char* p, const char* name, size_t n) noexcept nogil:
@@ -50,7 +63,25 @@ cdef void _split(const char* p, const char* end, bint cr_is_blank, Words* out) n
         out.count += 1
 
 
-cdef int64_t _size(const char* p, uint32_t n) noexcept nogil:
+cdef inline size_t _split_plain(const char* p, size_t n, size_t verb_len, Words* out) noexcept nogil:
+    """The line's length, when it is: verb, words with one space before each, CRLF. 0: not known here."""
+    cdef scan blanks = scan_from(p, n)
+    cdef size_t start = scan_next(&blanks), end
+    out.count = 0
+    if start != verb_len:
+        return 0
+    while p[start] == b" " and out.count < ARGS_MAX:
+        start += 1
+        end = scan_next(&blanks)
+        if end == start or end + 1 >= n:
+            return 0
+        out.start[out.count], out.length[out.count] = p + start, <uint32_t>(end - start)
+        out.count += 1
+        start = end
+    return start + 2 if p[start] == b"\r" and p[start + 1] == b"\n" else 0
+
+
+cdef inline int64_t _size(const char* p, uint32_t n) noexcept nogil:
     """A payload size; -1 when it is not one."""
     cdef int64_t value = 0
     cdef uint32_t i
@@ -107,6 +138,22 @@ cdef Op _which(const char* p, size_t n, size_t* verb_len, bint* has_headers) noe
 
 cdef size_t parse(const char* p, size_t n, uint32_t control_line_max, int64_t payload_max,
                   bint headers, Verb* held, Frame* out) noexcept nogil:
+    cdef Words words
+    cdef size_t line
+    cdef bint with_headers
+    if n >= 64 and held.op == NEED_MORE and (p[0] == b"P" or p[0] == b"H"):
+        with_headers = p[0] == b"H"
+        line = _split_plain(p, n, 4 if with_headers else 3, &words)
+        if 0 < line <= control_line_max and _verb_is_pub(p + with_headers):
+            out.op, out.need = PUB, 0
+            line = _pub(&words, with_headers, p, 0, n, line, payload_max, headers, out)
+            if out.op == PUB:
+                return line
+    return _parse_general(p, n, control_line_max, payload_max, headers, held, out)
+
+
+cdef size_t _parse_general(const char* p, size_t n, uint32_t control_line_max, int64_t payload_max,
+                           bint headers, Verb* held, Frame* out) noexcept nogil:
     cdef size_t start = 0, taken
     out.need = 0
     out.op = NEED_MORE
@@ -247,12 +294,15 @@ cdef class FrameReader:
     cdef bytes _kept
     cdef uint32_t _control_line_max
     cdef int64_t _payload_max
-    cdef bint _headers
+    cdef bint _headers, _general
     cdef readonly size_t need
     cdef readonly bint failed
 
-    def __init__(self, uint32_t control_line_max=4096, int64_t payload_max=1 << 20, bint headers=True):
+    def __init__(self, uint32_t control_line_max=4096, int64_t payload_max=1 << 20, bint headers=True,
+                 bint general=False):
+        """general: never the quick way."""
         self._control_line_max, self._payload_max, self._headers = control_line_max, payload_max, headers
+        self._general = general
         self._kept = b""
 
     def feed(self, bytes data):
@@ -261,11 +311,13 @@ cdef class FrameReader:
         cdef size_t used = 0, taken
         cdef list found = []
         cdef const char* p
+        cdef size_t (*way)(const char*, size_t, uint32_t, int64_t, bint, Verb*, Frame*) noexcept nogil
+        way = _parse_general if self._general else parse
         self._kept += data
         p = self._kept
         while not self.failed:
-            taken = parse(p + used, len(self._kept) - used, self._control_line_max, self._payload_max,
-                          self._headers, &self._held, &frame)
+            taken = way(p + used, len(self._kept) - used, self._control_line_max, self._payload_max,
+                        self._headers, &self._held, &frame)
             assert used + taken <= <size_t>len(self._kept), "took more than there is"
             used += taken
             self.need = frame.need

@@ -61,3 +61,36 @@ def test_a_published_wildcard_is_a_literal() -> None:
     for filter_ in (b"a.b", b"a.*", b">"):
         sublist.add(Interest(filter_))
     assert {i.subject for i in sublist.find(b"a.*").plain} == {b"a.*", b">"}
+
+
+def test_a_subject_seen_once_makes_no_match_and_seen_twice_does() -> None:
+    sublist = Sublist()
+    for subject in (b"a.*", b">", b"a.b"):
+        sublist.add(Interest(subject))
+    assert {i.subject for i in sublist.plain(b"a.b") or ()} == {b"a.*", b">", b"a.b"}
+    assert sublist.plain(b"a.b") is None, "the second time it is worth a place in the cache"
+    sublist.add(Interest(b"b"))
+    assert sublist.plain(b"a.b") is not None, "a new generation begins again"
+
+
+def test_queue_groups_and_crowds_need_a_match() -> None:
+    sublist = Sublist()
+    sublist.add(Interest(b"a", b"group"))
+    assert sublist.plain(b"a") is None
+    for _ in range(16):
+        sublist.add(Interest(b"b"))
+    assert len(sublist.plain(b"b") or ()) == 16
+    sublist.add(Interest(b"b"))
+    assert sublist.plain(b"b") is None
+    assert len(sublist.find(b"b").plain) == 17
+
+
+@given(st.text("ab.*", min_size=0, max_size=40))
+def test_the_quick_way_finds_what_a_match_holds(text: str) -> None:
+    subject = text.encode()
+    sublist = Sublist()
+    for filter in (b"*.>", b">", b"a.*.b", b"*", b"a", b"a.b.a.b.a.b.a.b"):
+        sublist.add(Interest(filter))
+    quick = sublist.plain(subject)
+    assert quick is not None
+    assert [i.subject for i in quick] == [i.subject for i in sublist.find(subject).plain]

@@ -108,3 +108,22 @@ PIECES = st.sampled_from(
 @given(st.lists(st.one_of(PIECES, st.binary(max_size=4)), max_size=30).map(b"".join))
 def test_any_bytes_parse_the_same_whole_and_split(data: bytes) -> None:
     assert frames([data[i : i + 1] for i in range(len(data))]) == frames([data])
+
+
+PADDING = b"PING\r\n" * 20
+PUBLISH = st.builds(
+    lambda verb, words, sizes, end: verb + b" " + b" ".join([*words, *sizes]) + end,
+    st.sampled_from([b"PUB", b"HPUB", b"pub", b"PUBX", b"PuB"]),
+    st.lists(st.sampled_from([b"a", b"a.b.c", b"", b"x" * 60, b"\t", b"y" * 70]), max_size=4),
+    st.lists(st.sampled_from([b"0", b"2", b"12", b"14", b"-1", b"9999999999", b" 2"]), max_size=3),
+    st.sampled_from([b"\r\n", b"\n", b" \r\n", b"\r\r\n", b"\r\nhi\r\n", b"\r\nNATS/1.0\r\n\r\nhi\r\n"]),
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(PUBLISH, st.integers(0, 200), st.integers(1, 120))
+def test_the_quick_way_judges_as_the_general_one(data: bytes, padding: int, control_line_max: int) -> None:
+    padded = data + PADDING[:padding]
+    quick, general = FrameReader(control_line_max), FrameReader(control_line_max, general=True)
+    assert quick.feed(padded) == general.feed(padded)
+    assert (quick.need, quick.failed, quick.kept) == (general.need, general.failed, general.kept)
