@@ -99,7 +99,7 @@ def diagnose(
         names_forgotten=names_forgotten,
         climbing=climbing,
         verdict=_verdict(slopes, seconds, len(reports)),
-        causes=_causes(last, slopes, names_forgotten, program),
+        causes=_causes(reports[0][1], last, slopes, names_forgotten, program),
         advice=_advice(last, slopes, limit),
         limit_suggested=limit,
         data_dir=data_dir,
@@ -159,8 +159,12 @@ def _verdict(slopes: dict[str, Slope], seconds: float, samples: int) -> str:
     return f"climbing. Slope {moves}" + (f": {', '.join(parts)}" if parts else "")
 
 
-def _causes(last: MemoryReport, slopes: dict[str, Slope], names_forgotten: int, program: str) -> list[str]:
+def _causes(
+    first: MemoryReport, last: MemoryReport, slopes: dict[str, Slope], names_forgotten: int, program: str
+) -> list[str]:
     found = []
+    if slopes["anon"].climbing:
+        found += _heap_causes(first, last)
     if slopes["kernel"].climbing or last.slab >= SLAB_NOTEWORTHY_BYTES:
         found.append(_slab_cause(last, slopes, names_forgotten, program))
     if slopes["active_file"].climbing or last.active_file > last.working_set / 4:
@@ -168,16 +172,66 @@ def _causes(last: MemoryReport, slopes: dict[str, Slope], names_forgotten: int, 
             f"{mib(last.active_file)} of the working set are file pages that were used more than once (active). "
             "The kernel takes them back when the limit is near; nothing is lost then, but requests can wait."
         )
-    if slopes["anon"].climbing:
-        found.append(
-            "The process' own memory grows (heap or stacks). That is inside the program: its profiler tells "
-            "more than the container's numbers do."
-        )
     if slopes["shmem"].climbing or last.shmem > last.working_set / 4:
         found.append(
             f"{mib(last.shmem)} are tmpfs files or shared memory: they count like heap and cannot be taken back."
         )
     return found
+
+
+BUDGET_WORDS: Final = {
+    "runtime": ("Python and code", "it is measured once, when the server has started"),
+    "connections": ("connections", "more clients are connected, or came and went"),
+    "output": (
+        "output that clients have not taken",
+        "some clients take less than they are sent: /connz?sort=pending names them",
+    ),
+    "subjects": (
+        "subject index",
+        "streams hold more messages or subjects: max_age, max_msgs and max_bytes bound them",
+    ),
+    "messages": (
+        "memory streams",
+        "they keep what is published: max_age, max_msgs and max_bytes bound them",
+    ),
+    "dedupe": (
+        "duplicate windows",
+        "ids of messages (Nats-Msg-Id) are remembered for their stream's duplicate_window: a shorter one holds fewer",
+    ),
+    "consumers": (
+        "consumers",
+        "there are more of them, or more messages wait for acknowledgement (max_ack_pending bounds that)",
+    ),
+    "read_cache": ("read cache", "messages are read that were not in memory; it stops at its budget"),
+    "buffers": ("buffers", "more is written than the disk has taken"),
+}
+"""Budget -> (what people call it, why it grows and what bounds it)."""
+
+
+def budget_words(budget: str) -> str:
+    """A budget's name for people."""
+    return BUDGET_WORDS.get(budget, (budget.replace("_", " "), ""))[0]
+
+
+def _heap_causes(first: MemoryReport, last: MemoryReport) -> list[str]:
+    """Which budgets grew; without budgets, what can be said of any program."""
+    grown = {
+        name: share.used - first.budgets[name].used
+        for name, share in last.budgets.items()
+        if name in first.budgets and share.used - first.budgets[name].used >= GRAIN_BYTES
+    }
+    if not last.budgets:
+        return [
+            "The process' own memory grows (heap or stacks). That is inside the program: its profiler tells "
+            "more than the container's numbers do."
+        ]
+    if not grown:
+        return ["The process' own memory grows, and none of its budgets does: please report it."]
+    unknown = ("", "see docs/memory.md")
+    return [
+        f"{budget_words(name).capitalize()} grew by {mib(size)}: {BUDGET_WORDS.get(name, unknown)[1]}."
+        for name, size in sorted(grown.items(), key=lambda item: -item[1])
+    ]
 
 
 def _slab_cause(last: MemoryReport, slopes: dict[str, Slope], names_forgotten: int, program: str) -> str:
@@ -215,7 +269,7 @@ def _slab_cause(last: MemoryReport, slopes: dict[str, Slope], names_forgotten: i
 def _advice(last: MemoryReport, slopes: dict[str, Slope], limit: int) -> list[str]:
     found = []
     if slopes["anon"].climbing:
-        found.append("No limit is right while the process itself grows: find out first what it keeps.")
+        found.append("No limit is right while the process itself grows: bound what it keeps first.")
     else:
         stays = must_stay(last)
         found.append(

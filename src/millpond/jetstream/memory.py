@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from millpond.jetstream.engine import Engine
+    from millpond.jetstream.stream import Stream
 
 STREAM_BYTES: Final = 7_000
 """One stream without messages: its objects, configuration and subscriptions, measured with 1,000 of them."""
@@ -23,17 +25,29 @@ class JetStreamMemory:
 
     def memory(self) -> dict[str, int]:
         """Bytes by budget."""
-        found = dict.fromkeys(("subjects", "messages", "dedupe", "consumers", "read_cache", "buffers"), 0)
+        found: dict[str, int] = {}
         for stream in self._engine.streams.values():
-            in_memory = stream.config.storage == "memory"
-            found["subjects"] += STREAM_BYTES
-            for name, size in stream.store.memory().items():
-                found[_budget(name, in_memory)] += size
-            found["dedupe"] += stream.dedupe_bytes()
-            for consumer in stream.consumers.values():
-                pending = consumer.state.num_pending_acks
-                found["consumers"] += CONSUMER_BYTES + pending * PENDING_ACK_BYTES
+            for name, size in _parts(stream):
+                found[name] = found.get(name, 0) + size
         return found
+
+    def largest(self, most: int) -> list[tuple[str, int]]:
+        """The streams that hold most, and how many bytes each does."""
+        sizes = [(name, sum(size for _, size in _parts(stream))) for name, stream in self._engine.streams.items()]
+        return sorted(sizes, key=lambda item: -item[1])[:most]
+
+    def counts(self) -> dict[str, int]:
+        """How many there are of what the budgets hold."""
+        streams = self._engine.streams.values()
+        states = [stream.state() for stream in streams]
+        return {
+            "streams": len(states),
+            "consumers": sum(len(stream.consumers) for stream in streams),
+            "messages": sum(state["messages"] for state in states),
+            "subjects": sum(state["num_subjects"] for state in states),
+            "message_ids": sum(stream.dedupe_count() for stream in streams),
+            "pending_acks": sum(c.state.num_pending_acks for stream in streams for c in stream.consumers.values()),
+        }
 
     def shed(self) -> None:
         """Drop what can be read again."""
@@ -45,10 +59,16 @@ class JetStreamMemory:
         self._engine.pump.refusing = on
 
 
-def _budget(part: str, in_memory: bool) -> str:
-    """Which budget a part of a store belongs to."""
-    if part == "read_cache":
-        return "read_cache"
-    if part == "buffers":
-        return "messages" if in_memory else "buffers"
-    return "subjects"
+def _parts(stream: Stream) -> Iterator[tuple[str, int]]:
+    """(budget, bytes) of one stream."""
+    yield "subjects", STREAM_BYTES
+    for name, size in stream.store.memory().items():
+        if name == "read_cache":
+            yield "read_cache", size
+        elif name == "buffers":
+            yield ("messages" if stream.config.storage == "memory" else "buffers"), size
+        else:
+            yield "subjects", size
+    yield "dedupe", stream.dedupe_bytes()
+    for consumer in stream.consumers.values():
+        yield "consumers", CONSUMER_BYTES + consumer.state.num_pending_acks * PENDING_ACK_BYTES

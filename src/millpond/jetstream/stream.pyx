@@ -500,6 +500,10 @@ cdef class Stream(Settler):
         """What the window of message ids holds in memory."""
         return self._dedupe.memory_bytes()
 
+    def dedupe_count(self):
+        """How many message ids the window holds."""
+        return len(self._dedupe)
+
     cpdef uint64_t seq_at_time(self, int64_t ts_ns) except 0:
         return self.store.seq_at_time(ts_ns)
 

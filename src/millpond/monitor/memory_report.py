@@ -75,6 +75,10 @@ class MemoryReport(msgspec.Struct, frozen=True, kw_only=True):
     page_cache_own: int = 0
     """Pages of the files below the data directory."""
     budgets: dict[str, BudgetUse] = {}
+    counts: dict[str, int] = {}
+    """How many there are of what the budgets hold; only a Millpond tells."""
+    streams: dict[str, int] = {}
+    """Bytes in memory of the streams that hold most, the largest first; likewise."""
     unexplained: int = 0
     """The part of the working set that nothing above names. With a `pid`, other processes are in it."""
     negative_dentries: int = 0
@@ -168,6 +172,27 @@ def from_varz(values: dict[str, object]) -> MemoryReport:
     }
     known = {name: numbers.get(name, 0) for name in VARZ_FIELDS}
     return msgspec.convert({**known, "budgets": shares}, MemoryReport)
+
+
+def with_memz(seen: MemoryReport, page: dict[str, object]) -> MemoryReport:
+    """A look from outside, with what the server's own /memz tells. Raises msgspec.ValidationError."""
+    told = msgspec.convert(page, Memz)
+    budgets = from_varz(dict(told.memory)).budgets
+    streams = {stream.name: stream.bytes for stream in told.streams}
+    return msgspec.structs.replace(seen, budgets=budgets, counts=told.counts, streams=streams)
+
+
+class StreamHeld(msgspec.Struct, frozen=True):
+    name: str
+    bytes: int
+
+
+class Memz(msgspec.Struct, frozen=True):
+    """What is read of a /memz page."""
+
+    memory: dict[str, int]
+    counts: dict[str, int]
+    streams: list[StreamHeld]
 
 
 def _of_group(group: cgroups.MemoryGroup, own_pages: int) -> MemoryReport:

@@ -52,6 +52,10 @@ class Watched(Protocol):
 
     def memory(self) -> dict[str, int]: ...
 
+    def counts(self) -> dict[str, int]: ...
+
+    def largest(self, most: int) -> list[tuple[str, int]]: ...
+
     def shed(self) -> None:
         """Drop what can be read again."""
         ...
@@ -88,7 +92,7 @@ class MemoryWatch:
     def __init__(self, budgets: Budgets, subscriptions: Any) -> None:
         self._budgets = budgets
         self._subscriptions = subscriptions
-        self._watched: Watched | None = None
+        self.watched: Watched | None = None
         self._trend = Trend()
         self._trimmed_at = 0
         self._runtime = budgets.named("runtime")
@@ -96,7 +100,7 @@ class MemoryWatch:
 
     def watch(self, watched: Watched | None) -> None:
         """JetStream came or went."""
-        self._watched = watched
+        self.watched = watched
 
     def ready(self) -> None:
         """The server has started: what the process holds beyond the budgets is its runtime."""
@@ -112,8 +116,8 @@ class MemoryWatch:
         found = dict.fromkeys(MEASURED, 0)
         found["subjects"] = self._subscriptions() * SUBSCRIPTION_BYTES
         found["buffers"] = limits.READ_BUFFER_BYTES
-        if self._watched is not None:
-            for name, size in self._watched.memory().items():
+        if self.watched is not None:
+            for name, size in self.watched.memory().items():
                 found[name] = found.get(name, 0) + size
         for name, size in found.items():
             self._budgets.named(name).settle(size)
@@ -144,14 +148,14 @@ class MemoryWatch:
         return 1 if max(share, kept) > SHED_ABOVE else 0
 
     def _act(self, level: int) -> None:
-        if level > 0 and self._watched is not None:
-            self._watched.shed()
+        if level > 0 and self.watched is not None:
+            self.watched.shed()
         if level != self._level:
             self._say(level)
             if level > 0:
                 trim()
-            if self._watched is not None:
-                self._watched.refuse(level == 2)
+            if self.watched is not None:
+                self.watched.refuse(level == 2)
             self._level = level
 
     def _say(self, level: int) -> None:

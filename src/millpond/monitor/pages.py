@@ -18,6 +18,7 @@ from millpond.monitor.connz import STATES, ConnzOptions, connz
 from millpond.monitor.healthz import HealthzOptions, healthz
 from millpond.monitor.http import Answer, Request
 from millpond.monitor.jsz import JszOptions, jsz
+from millpond.monitor.memz import memz
 from millpond.monitor.query import Query
 from millpond.monitor.subsz import SubszOptions, subsz
 from millpond.monitor.varz import varz
@@ -56,6 +57,7 @@ class Pages:
             "/raftz": self._raftz,
             "/ipqueuesz": self._ipqueuesz,
             "/metrics": self._metrics,
+            "/memz": self._memz,
         }
 
     async def __call__(self, request: Request) -> Answer:
@@ -165,6 +167,10 @@ class Pages:
     async def _ipqueuesz(self, query: Query) -> Answer:
         query.flag("all")
         return json_answer({}, indent=3)
+
+    async def _memz(self, query: Query) -> Answer:
+        self._view.count("/memz")
+        return json_answer(await memz(self._view))
 
     async def _metrics(self, query: Query) -> Answer:
         self._view.count("/metrics")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +16,7 @@ import msgspec
 import pytest
 
 from millpond.base.budget import Budgets
-from millpond.cli import doctor, doctor_memory
+from millpond.cli import doctor, doctor_memory, doctor_patient
 from millpond.cli.doctor_diagnosis import MIB, Diagnosis, diagnose, must_stay, suggested_limit
 from millpond.monitor import memory_report
 from millpond.monitor.memory_report import MemoryReport
@@ -93,6 +95,22 @@ def test_a_growing_heap_is_the_programs_matter() -> None:
     assert "No limit is right" in seen.advice[0]
 
 
+def test_a_growing_heap_is_explained_by_the_budgets_that_grew() -> None:
+    reports = course(60, anon=200_000, anon_group=200_000)
+    for at, used in ((0, 1), (-1, 11)):
+        budgets = {
+            "dedupe": memory_report.BudgetUse(used * MIB, 0),
+            "subjects": memory_report.BudgetUse(5 * MIB, 0),
+            "locks": memory_report.BudgetUse(used * MIB // 2, 0),
+        }
+        reports[at] = (reports[at][0], msgspec.structs.replace(reports[at][1], budgets=budgets))
+    dedupe, locks = examine(reports).causes
+    assert dedupe.startswith("Duplicate windows grew by 10.0 MiB: ids of messages (Nats-Msg-Id)")
+    assert locks == "Locks grew by 5.0 MiB: see docs/memory.md."
+    reports[0] = (0.0, msgspec.structs.replace(reports[0][1], budgets=reports[-1][1].budgets))
+    assert "none of its budgets does" in examine(reports).causes[0]
+
+
 def test_a_breathing_heap_is_not_growth() -> None:
     reports = [(float(t), report_with(anon=(18 + t % 2) * MIB, anon_group=(18 + t % 2) * MIB)) for t in range(60)]
     assert not examine(reports).climbing
@@ -150,7 +168,7 @@ def test_the_parts_add_up_to_the_working_set() -> None:
     parts = doctor_memory._parts(diagnosis)
     assert sum(size for _, size, _ in parts) == seen.working_set
     text = doctor_memory.render(diagnosis)
-    assert "read cache                                   3.0 MiB   budget 4" in text
+    assert "read cache                                   3.0 MiB   budget 4.0 MiB" in text
     assert "other processes of the group                 2.0 MiB" in text
     assert max(len(line) for line in text.splitlines()) <= 120
 
@@ -169,22 +187,22 @@ def test_the_parts_add_up_to_the_working_set() -> None:
     ],
 )
 def test_which_processes_are_servers(command: list[str], expected: bool) -> None:
-    assert doctor_memory.is_server(command) is expected
+    assert doctor_patient.is_server(command) is expected
 
 
 def test_flags_in_gos_style() -> None:
     names = ("sd", "store_dir")
-    assert doctor_memory.flag_value(["nats-server", "-sd", "/data"], names) == "/data"
-    assert doctor_memory.flag_value(["nats-server", "--store_dir=/data"], names) == "/data"
-    assert doctor_memory.flag_value(["nats-server", "-sd"], names) == ""
-    assert doctor_memory.flag_value(["nats-server", "sd", "/x"], names) == ""
+    assert doctor_patient.flag_value(["nats-server", "-sd", "/data"], names) == "/data"
+    assert doctor_patient.flag_value(["nats-server", "--store_dir=/data"], names) == "/data"
+    assert doctor_patient.flag_value(["nats-server", "-sd"], names) == ""
+    assert doctor_patient.flag_value(["nats-server", "sd", "/x"], names) == ""
 
 
 class VarzHandler(http.server.BaseHTTPRequestHandler):
     answer: bytes = b""
 
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/varz" else 404)
+        self.send_response(200 if self.path in ("/varz", "/memz") else 404)
         self.end_headers()
         self.wfile.write(self.answer)
 
@@ -211,7 +229,7 @@ def test_by_url(varz: tuple[str, type[VarzHandler]], capsys: pytest.CaptureFixtu
     budgets.named("read_cache", 4 * MIB).charge(2 * MIB)
     handler.answer = json.dumps({"server_name": "x", "memory": memory_report.varz_object(budgets)}).encode()
     assert doctor.main(["memory", "--url", url + "/", "--seconds", "0"]) == 0
-    assert "read cache                                   2.0 MiB   budget 4" in capsys.readouterr().out
+    assert "read cache                                   2.0 MiB   budget 4.0 MiB" in capsys.readouterr().out
     assert doctor.main(["memory", "--url", url, "--seconds", "0.3", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["samples"] >= 3
@@ -262,6 +280,37 @@ def test_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
             doctor.main(["memory", *arguments])
         assert stopped.value.code == 2
     capsys.readouterr()
+
+
+@linux
+def test_a_millpond_is_found_by_its_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for monitoring in (["-m", "-1"], []):
+        command = [
+            sys.executable, "-m", "millpond", "serve", "-a", "127.0.0.1", "-p", "-1", "-n", "found", *monitoring,
+            "-js", "-sd", str(tmp_path / "store"), "--ports_file_dir", str(tmp_path),
+        ]  # fmt: skip
+        with subprocess.Popen(command, stderr=subprocess.PIPE) as server:
+            assert server.stderr is not None
+            while b"Server is ready" not in server.stderr.readline():
+                assert server.poll() is None
+            try:
+                assert doctor.main(["memory", "--pid", str(server.pid), "--seconds", "0"]) == 0
+                said = capsys.readouterr().out
+                assert doctor_patient.shown(server.pid, command).startswith("millpond  port ")
+                assert "named found, data in" in doctor_patient.shown(server.pid, command)
+            finally:
+                server.terminate()
+        if monitoring:
+            assert "Python and code  " in said and "connections (0)" not in said, said
+        else:
+            assert "its budgets are not known: monitoring is off (-m)" in said
+
+
+@linux
+def test_ports_of_a_process() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert listener.getsockname()[1] in doctor_patient.listening_ports(os.getpid())
+    assert doctor_patient.listening_ports(9_999_999) == []
 
 
 @linux

@@ -210,6 +210,24 @@ def test_metrics_are_prometheus_text(prefix: str, core: str, jetstream: str) -> 
     run(scenario)
 
 
+def test_memz_says_how_much_of_what() -> None:
+    async def scenario(server: millpond.Server) -> None:
+        peer = await Peer.open(server)
+        await peer.say(b"SUB r 1\r\nPUB $JS.API.STREAM.CREATE.S r %d\r\n%s\r\n" % (len(STREAM), STREAM))
+        await peer.say(b"HPUB s.a r 28 33\r\nNATS/1.0\r\nNats-Msg-Id: 1\r\n\r\nhello\r\n")
+        found = await page(server, "/memz")
+        for name in ("connections", "streams", "messages", "subjects", "message_ids"):
+            assert found["counts"][name] == 1, name
+        (stream,) = found["streams"]
+        memory = found["memory"]
+        assert stream["name"] == "S" and stream["bytes"] >= memory["used_by_messages"] > 5
+        named = sum(value for name, value in memory.items() if name.startswith("used_by_"))
+        assert memory["used"] == named <= memory["budget"]
+        assert memory["used_by_connections"] > 1000 and memory["used_by_runtime"] > 1_000_000
+
+    run(scenario)
+
+
 def test_monitoring_is_off_unless_asked_for() -> None:
     async def main() -> None:
         async with millpond.Server(jetstream=False) as server:
