@@ -94,7 +94,6 @@ def _also(table: Table, **aliases: str) -> Table:
     return {**table, **{alias: table[name] for alias, name in aliases.items()}}
 
 
-_MONITOR: Final = Refused("HTTP monitoring")
 _CLUSTERING: Final = Refused("clustering")
 _ACCOUNTS: Final = Refused("accounts")
 _TLS: Final = Refused("TLS")
@@ -124,9 +123,9 @@ TOP: Final = _also(
         "ports_file_dir": Key(("ports_file_dir",), values.string),
         "prof_port": Refused("profiling", (0,)),
         "prof_block_rate": Refused("profiling", (0,)),
-        "http": _MONITOR,
-        "http_port": _MONITOR,
-        "http_base_path": _MONITOR,
+        "http": Key(("http_host", "http_port"), values.listen),
+        "http_port": Key(("http_port",), values.port),
+        "http_base_path": Key(("http_base_path",), values.string),
         "https": _TLS,
         "https_port": _TLS,
         "max_control_line": Key(("max_control_line",), values.int32_or_default),
