@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check clean
+.PHONY: run test check package clean
 
 run: build
 	$(BIN)/millpond serve --jetstream --addr 127.0.0.1
@@ -17,6 +17,9 @@ test: build
 check: build
 	$(BIN)/ruff check src tests tools setup.py
 	$(BIN)/mypy
+
+package: build
+	$(BIN)/python -m pytest -m slow tests/package
 
 build: $(STAMP) build/.compiled
 

@@ -18,6 +18,7 @@ from setuptools import Extension, setup
 SOURCE = Path("src")
 DEBUG = os.environ.get("MILLPOND_BUILD") == "debug"
 PROFILE = os.environ.get("MILLPOND_BUILD") == "profile"
+WITHOUT_COMPILING = {"sdist", "egg_info", "dist_info", "clean"}
 ROOMS = [room for room in os.environ.get("MILLPOND_ROOMS", "").split(",") if room]
 
 
@@ -60,6 +61,9 @@ def extensions() -> list[Extension]:
 
 
 def build() -> None:
+    if WITHOUT_COMPILING.intersection(sys.argv):
+        setup()
+        return
     check_tool_chain()
     from Cython.Build import cythonize
 

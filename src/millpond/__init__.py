@@ -1,6 +1,11 @@
 """Millpond: a NATS-compatible JetStream server for Python.
 
-`Server` is imported on first use, so that `import millpond` stays cheap.
+    async with millpond.Server() as server:                 # any free port, in this program's loop
+        nc = await nats.connect(server.client_url)
+
+    server = await millpond.run(port=0, jetstream=True)     # the same as nats-io's test server is started
+
+Everything but the version is imported on first use, so that `import millpond` stays cheap.
 """
 
 from __future__ import annotations
@@ -8,10 +13,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from millpond.server.run import ServerError, run
     from millpond.server.server import Server
 
 __version__ = "0.1.0"
-__all__ = ["Server", "__version__"]
+__all__ = ["Server", "ServerError", "__version__", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,4 +25,8 @@ def __getattr__(name: str) -> Any:
         from millpond.server.server import Server
 
         return Server
+    if name in ("run", "ServerError"):
+        from millpond.server import run as module
+
+        return getattr(module, name)
     raise AttributeError(f"module 'millpond' has no attribute {name!r}")

@@ -34,7 +34,8 @@ def read(path: str | Path, environment: Mapping[str, str] | None = None) -> Conf
     try:
         tree = parse_file(path, environment)
     except ConfigError as error:
-        raise ConfigErrors([], [error]) from None
+        # These two words are what starters look for.
+        raise ConfigErrors([], [ConfigError(error.place, f"Parse error: {error.reason}")]) from None
     except OSError as error:
         raise ConfigErrors([f"open {path}: {(error.strerror or str(error)).lower()}"], []) from None
     reading = _Reading()

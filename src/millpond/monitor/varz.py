@@ -46,7 +46,7 @@ async def varz(view: View) -> dict[str, Any]:
         **_traffic(view),
         "http_req_stats": dict(sorted(view.requests.items())),
         "config_load_time": format_time(view.config_loaded_ns),
-        "config_digest": "",
+        "config_digest": view.options.config_digest,
         "feature_flags": FEATURE_FLAGS,
         **_trouble(view),
         "memory": seen,

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from millpond.base.errors import StoreError
 from millpond.broker.broker import Broker
 from millpond.config.options import JetStreamOptions
 from millpond.jetstream.api.registry import Api
@@ -22,7 +23,14 @@ class JetStream:
         self._private = None if options.store_dir else tempfile.mkdtemp(prefix="millpond-")
         self.directory = Path(options.store_dir or self._private or "")
         self._reactor = reactor
-        self._storage = Storage(options, self.directory)
+        try:
+            self._storage = Storage(options, self.directory)
+        except BaseException as error:
+            self._remove_private()
+            if isinstance(error, OSError):
+                reason = f"{error.filename or self.directory}: {error.strerror}"
+                raise StoreError(f"could not create storage directory - {reason}") from None
+            raise
         self._watch = reactor.watch(self._storage.committer.event_fd, self._storage.committer.collect)
         self.engine = Engine(options, self._storage, broker.router, broker.turn, broker.server_name)
         log.info("Starting JetStream")
@@ -30,13 +38,23 @@ class JetStream:
         log.info("  Store Directory: \"%s\"", self.directory / "jetstream")
         log.info("  Sync:            %s", options.sync)
         log.info("-------------------------------------------")
-        self.engine.recover()
-        self.api = Api(self.engine, broker.router, self.engine.advisories)
+        try:
+            self.engine.recover()
+            self.api = Api(self.engine, broker.router, self.engine.advisories)
+        except BaseException:
+            self._let_go()
+            raise
 
     def close(self) -> None:
         """Stop answering, write and sync what is left, let the directory go."""
         self.api.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._reactor.unwatch(self._watch)
         self.engine.stop()
+        self._remove_private()
+
+    def _remove_private(self) -> None:
         if self._private:
             shutil.rmtree(self._private, ignore_errors=True)

@@ -124,7 +124,7 @@ class Process:
         if self._reread is None:
             raise OptionError("can only reload config when a file is provided using -c or --config")
         options = self._reread()
-        names = {change.name for change in reload.changes(self.server.options, options)}
+        names = {change.name for change in reload.changes(self.server.asked, options)}
         if names & set(reload.LOGGING):
             logs.configure(options)
         for change in reload.apply(self.server, options):

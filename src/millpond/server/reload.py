@@ -95,7 +95,7 @@ def _on(jetstream: JetStreamOptions | None) -> str:
 
 def apply(server: Server, new: Options) -> list[Change]:
     """Bring a running server to `new`. Raises OptionError, with everything as it was, when that is not possible."""
-    found = changes(server.options, new)
+    found = changes(server.asked, new)
     if found:
         server.reload(new)
     return found

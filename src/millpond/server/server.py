@@ -20,7 +20,7 @@ from millpond.base import machine
 from millpond.base.clock import Clock
 from millpond.base.errors import OptionError
 from millpond.broker.broker import Broker
-from millpond.config.build import advertised
+from millpond.config.build import advertised, check
 from millpond.config.options import JetStreamOptions, Options
 from millpond.jetstream.memory import JetStreamMemory
 from millpond.monitor.memory_watch import MemoryWatch, make_budgets
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 
 MEMORY_TICK_S = 1.0
+MACHINE_LIMITS = ("max_memory", "max_file")
 SHARE_NUMERATOR, SHARE_DENOMINATOR = 3, 4
 """Of memory and of free disk, for JetStream when nobody says how much; as nats-server."""
 
@@ -56,8 +57,8 @@ def with_machine_limits(options: Options) -> Options:
 class Server:
     """A NATS server inside this program's asyncio loop.
 
-    port: 0 or -1 for any free one. jetstream: JetStream in a private temporary directory that is removed at
-    stop; store_dir: JetStream with its data there, kept. Further keywords are fields of `Options`.
+    port: 0 or -1 for any free one. jetstream: True for JetStream in a private temporary directory that is removed
+    at stop, or its settings; store_dir: JetStream with its data there, kept. Further keywords are fields of `Options`.
     Raises OptionError for a setting that cannot be used, OSError when the port is taken.
     """
 
@@ -66,13 +67,17 @@ class Server:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        jetstream: bool = True,
+        jetstream: bool | JetStreamOptions = True,
         store_dir: str | None = None,
         **settings: Any,
     ) -> None:
-        if jetstream or store_dir:
-            settings.setdefault("jetstream", JetStreamOptions(store_dir=store_dir))
-        self._set_up(Options(host=host, port=port or -1, **settings))
+        if isinstance(jetstream, JetStreamOptions):
+            settings["jetstream"] = jetstream
+        elif jetstream or store_dir:
+            settings["jetstream"] = JetStreamOptions(store_dir=store_dir)
+        options = Options(host=host, port=port or -1, **settings)
+        check(options)
+        self._set_up(options)
 
     @classmethod
     def from_options(cls, options: Options) -> Self:
@@ -82,6 +87,8 @@ class Server:
         return server
 
     def _set_up(self, options: Options) -> None:
+        self.asked = options
+        """The settings as they were given; `options` has what was left open filled in."""
         self.options = options = with_machine_limits(options)
         self.clock = Clock()
         self.budgets = make_budgets(options)
@@ -143,12 +150,19 @@ class Server:
 
     def say_ready(self) -> None:
         """The log lines that test starters wait for."""
-        log.info("Listening for client connections on %s:%d", self.options.host, self.port)
+        log.info("Listening for client connections on %s:%d", bracketed(self.options.host), self.port)
         log.info("Server is ready")
 
     def reload(self, options: Options) -> None:
         """Go on with other settings; `server.reload` says which may differ from the ones in force."""
-        self.options = options
+        self.asked = options
+        before = self.options.jetstream
+        if before is not None and options.jetstream is not None:
+            # What the machine was asked for at the start stays.
+            kept = {name: getattr(before, name) for name in MACHINE_LIMITS if getattr(options.jetstream, name) < 0}
+            options = msgspec.structs.replace(options, jetstream=msgspec.structs.replace(options.jetstream, **kept))
+        self.options = self.view.options = options
+        self.view.config_loaded_ns = time.time_ns()
         self.broker.reload(options)
         if self._jetstream is not None and options.jetstream is not None:
             self._jetstream.engine.options = options.jetstream
@@ -185,8 +199,13 @@ class Server:
         self._reactor.close()
         self._reactor = None
 
+    async def shutdown(self, timeout: float = 5.0) -> None:
+        """The same as `stop`, by the name that nats-io's test server has. `timeout` is not needed: it never waits."""
+        await self.stop()
+
     async def __aenter__(self) -> Self:
-        await self.start()
+        if not self.is_running:
+            await self.start()
         return self
 
     async def __aexit__(
@@ -195,6 +214,21 @@ class Server:
         await self.stop()
 
     # --- where it is ---
+
+    @property
+    def is_running(self) -> bool:
+        """Started and not stopped."""
+        return self._reactor is not None
+
+    @property
+    def host(self) -> str:
+        """The address it listens on."""
+        return self.options.host
+
+    @property
+    def jetstream_enabled(self) -> bool:
+        """Does it serve streams?"""
+        return self.options.jetstream is not None
 
     @property
     def port(self) -> int:
@@ -206,10 +240,20 @@ class Server:
     @property
     def client_url(self) -> str:
         """nats://host:port for clients on this machine."""
-        host = "127.0.0.1" if self.options.host in ("0.0.0.0", "::", "") else self.options.host
-        return f"nats://{host}:{self.port}"
+        host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.options.host, self.options.host)
+        return f"nats://{bracketed(host)}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The same as `client_url`, by the name that pytest-nats has."""
+        return self.client_url
 
     @property
     def monitor_url(self) -> str:
         """http://host:port of the monitoring endpoints; "" when they are off."""
         return "" if self._monitor is None else self._monitor.url
+
+
+def bracketed(host: str) -> str:
+    """A host as it is written in front of a port."""
+    return f"[{host}]" if ":" in host else host

@@ -5,8 +5,9 @@
 
     nats_server = nats_server_fixture(jetstream=False, scope="session")      # in conftest.py: another one
 
-The server has its own thread and its own event loop, so synchronous and asynchronous tests use it alike.
-pytest loads this module in every run, therefore nothing else is imported before a fixture is asked for.
+The names are those of pytest-nats, so that a test suite changes one import. The server has its own thread and
+its own event loop: synchronous and asynchronous tests use it alike, whatever loop they run. pytest loads this
+module in every run, therefore nothing else is imported before a fixture is asked for.
 """
 
 from __future__ import annotations
@@ -28,23 +29,42 @@ STOP_S = 10.0
 
 
 class NatsServer:
-    """A running server. Raises OSError from the constructor when it cannot start.
+    """A running server. Raises OSError or MillpondError from the constructor when it cannot start.
 
     jetstream: with streams, in a private directory that goes away at shutdown unless `store_dir` is given;
-    None: as `millpond.Server` does by itself. settings: further arguments of `millpond.Server`.
+    max_memory_store, max_file_store: bytes they may hold. settings: further arguments of `millpond.Server`.
     """
 
+    host: str
     port: int
     url: str
     monitor_url: str
     """http://host:port of the monitoring endpoints; "" without an `http_port`."""
     jetstream_enabled: bool
+    resolved_version: str
+    """The nats-server release whose behaviour it has."""
 
-    def __init__(self, *, jetstream: bool | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        jetstream: bool = True,
+        store_dir: str | None = None,
+        max_memory_store: int | None = None,
+        max_file_store: int | None = None,
+        **settings: Any,
+    ) -> None:
         from concurrent.futures import Future
 
         started: Future[None] = Future()
-        self._settings = settings if jetstream is None else {"jetstream": jetstream, **settings}
+        self._settings: dict[str, Any] = {"jetstream": jetstream, "store_dir": store_dir, **settings}
+        if jetstream and (max_memory_store is not None or max_file_store is not None):
+            from millpond.config.options import JetStreamOptions
+
+            self._settings["jetstream"] = JetStreamOptions(
+                store_dir=store_dir,
+                max_memory=-1 if max_memory_store is None else max_memory_store,
+                max_file=-1 if max_file_store is None else max_file_store,
+            )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._run, args=(started,), name="millpond", daemon=True)
@@ -78,24 +98,26 @@ class NatsServer:
     async def _serve(self, started: Future[None]) -> None:
         import asyncio
 
+        from millpond.broker.broker import VERSION
         from millpond.server.server import Server
 
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         server: Server = Server(**self._settings)
         async with server:
-            self.port, self.url, self.monitor_url = server.port, server.client_url, server.monitor_url
-            self.jetstream_enabled = server.options.jetstream is not None
+            self.host, self.port, self.url = server.host, server.port, server.client_url
+            self.monitor_url = server.monitor_url
+            self.jetstream_enabled, self.resolved_version = server.jetstream_enabled, VERSION
             started.set_result(None)
             await self._stop.wait()
 
 
 def nats_server_fixture(
-    *, jetstream: bool | None = None, scope: Scope = "function", **settings: Any
+    *, jetstream: bool = True, scope: Scope = "function", **settings: Any
 ) -> Callable[..., Iterator[NatsServer]]:
     """A fixture that gives a `NatsServer`; assign it to the name that tests shall use.
 
-    settings: further arguments of `millpond.Server`, for instance `store_dir` or `http_port`.
+    settings: further arguments of `NatsServer`, for instance `store_dir`, `max_memory_store` or `http_port`.
     """
 
     @pytest.fixture(scope=scope)
