@@ -75,9 +75,11 @@ cdef class Timers:
         return (<Timer>self._heap[0]).deadline_ns if self._heap else 0
 
     cdef int run(self, int64_t now_ns) except -1:
+        """Fires what is due, each timer once: one that arms itself for the past waits for the next turn."""
         cdef int fired = 0
+        cdef Py_ssize_t most = len(self._heap)
         cdef Timer timer
-        while self._heap:
+        while self._heap and fired < most:
             timer = self._heap[0]
             if timer.deadline_ns > now_ns:
                 break

@@ -33,6 +33,15 @@ def test_a_timer_may_arm_itself_again() -> None:
     assert len(timers) == 0
 
 
+def test_a_timer_that_arms_itself_for_the_past_does_not_hold_the_turn() -> None:
+    timers, fired = Timers(), []
+    timer = CallbackTimer(lambda: (fired.append(1), timers.start(timer, 1)))
+    timers.start(timer, 1)
+    assert timers.run_due(10) == 1
+    assert fired == [1]
+    assert timers.next_deadline() == 1, "it waits for the next turn"
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 50)), max_size=60))
 def test_agrees_with_a_dictionary(steps: list[tuple[int, int]]) -> None:
