@@ -48,12 +48,13 @@ cdef enum:
     CHAINS = 1024                    # power of two
     MORE_BYTES = 4096                # of the next cell that a window holds as well
 
+cdef uint64_t SPREAD = 0x9E3779B97F4A7C15
 cdef uint32_t CELL = limits.READ_WINDOW_BYTES
 cdef int COLD_READS_MAX = limits.COLD_READS_MAX
 
 
 cdef inline uint32_t _chain(uint64_t id, uint32_t key) noexcept:
-    return <uint32_t>(((id * 0x9E3779B97F4A7C15) ^ (key * <uint64_t>0xC2B2AE3D27D4EB4F)) >> 40) & (CHAINS - 1)
+    return <uint32_t>((id * SPREAD + key * (SPREAD >> 1 | 1)) >> 40) & (CHAINS - 1)
 
 
 cdef class ColdRead:

@@ -43,6 +43,7 @@ cdef class Recovery:
     cdef char* _image                # the segment that is being read
     cdef uint32_t _image_bytes, _image_max
     cdef uint32_t _home              # where index.add() puts messages now
+    cdef list _bad                   # places whose messages are not known yet
     cdef uint64_t _last_original     # highest sequence of a record that was not moved
     cdef uint32_t _sync_from         # parts from here on may not be on disk yet
 
@@ -65,5 +66,6 @@ cdef class Recovery:
     cdef int _drop(self, uint64_t seq, bint secure) except -1
     cdef int _floor(self, uint64_t first_seq) except -1
     cdef int _disbelieve(self, Part* part, uint32_t offset, Head* head) except -1
-    cdef int _damaged(self, const Part* part, uint32_t bad, uint32_t end, uint64_t next_seq) except -1
+    cdef int _damaged(self, const Part* part, uint32_t bad, uint32_t end) except -1
+    cdef int _missing(self, uint64_t next_seq) except -1
     cdef int _finish(self) except -1

@@ -82,7 +82,7 @@ cdef class Recovery:
 
     def __init__(self, IndexedStore store, SegmentLog log):
         self._store, self._log = store, log
-        self.damage, self.lost_ranges, self.erasures = [], [], []
+        self.damage, self.lost_ranges, self.erasures, self._bad = [], [], [], []
         self._home = NO_SEGMENT
 
     def __dealloc__(self):
@@ -342,8 +342,9 @@ cdef class Recovery:
         segment.generation, segment.seed, segment.state = part.head.generation, seed, IN_LOG
         segment.cache_id = self._log.cache.new_id()
         self._merge(part.head.last_seq + 1)
-        if part.gap or (self._log.order and part.head.last_seq > self._last_original):
-            self._damaged(part, 0, 0, part.head.last_seq + 1)
+        if part.gap or (not self._bad and self._log.order and part.head.last_seq > self._last_original):
+            self._damaged(part, 0, 0)
+        self._missing(part.head.last_seq + 1)
         self._store.index.raise_last(part.head.last_seq)
         self._store.index.state.last_ts_ns = max(self._store.index.state.last_ts_ns, part.head.last_ts_ns)
         self._last_original = max(self._last_original, part.head.last_seq)
@@ -352,11 +353,11 @@ cdef class Recovery:
             at = record_next(self._image, at, self._image_bytes, seed, &bad)
             if at >= self._image_bytes:
                 if part.end_known and (bad < at or self._image_bytes < part.end):
-                    self._damaged(part, min(bad, at), part.end, 0)
+                    self._damaged(part, min(bad, at), part.end)
                 break
             head = <Head*>(self._image + at)
             if bad < at:
-                self._damaged(part, bad, at, head.seq if head.kind == MESSAGE and not head.flags & COPY else 0)
+                self._damaged(part, bad, at)
             self._apply(part, at, head)
             at += aligned(head.length)
             end = at
@@ -378,7 +379,11 @@ cdef class Recovery:
             if self._store.index.state.messages == 0 and head.seq > self._store.index.state.last_seq:
                 self._store.index.raise_first(head.seq)
             return self._store.index.raise_last(head.seq - 1)
+        if head.kind == CLEAN:
+            return self._missing(head.seq + 1)
         if head.kind == ERASED:
+            if head.seq > self._last_original:
+                self._missing(head.seq)
             self._last_original = max(self._last_original, head.seq)
             self._store.index.state.last_ts_ns = max(self._store.index.state.last_ts_ns, head.ts_ns)
             return self._store.index.raise_last(head.seq)
@@ -399,6 +404,7 @@ cdef class Recovery:
             self.damage.append(f"{segment_name(part.number)}: message {head.seq} at {offset} comes after "
                                f"{self._store.index.state.last_seq}; it is not taken")
             return 0
+        self._missing(head.seq)
         self._last_original = head.seq
         if self._moved_at < self._moved_count and self._moved[self._moved_at].seq == head.seq:
             return self._merge(head.seq + 1)
@@ -444,16 +450,26 @@ cdef class Recovery:
         record_erase(head, segment_seed(&part.head))
         return self._log.disk.write(self._log.fd(part.number), <const char*>head, length, offset)
 
-    cdef int _damaged(self, const Part* part, uint32_t bad, uint32_t end, uint64_t next_seq) except -1:
-        """A bad place, or (0 to 0) the part before is missing or incomplete; then comes next_seq (0: not known)."""
-        cdef uint64_t first = self._last_original + 1
+    cdef int _damaged(self, const Part* part, uint32_t bad, uint32_t end) except -1:
+        """A bad place; 0 to 0: the part before is missing, or does not go as far as this one's head says."""
         cdef str name = segment_name(part.number)
-        where = f"{name}: bytes {bad} to {end} are damaged"
-        if end == 0:
-            where = f"a segment before {name} is missing" if part.gap else f"the end of the segment before {name}"
         if bad >= part.distrust:
             log.warning("%s/%s: the last write is torn at %d", self._log.directory, name, bad)
+        elif end:
+            self._bad.append(f"{name}: bytes {bad} to {end} are damaged")
+        elif part.gap:
+            self._bad.append(f"a segment before {name} (generation {part.head.generation}) is missing")
+        else:
+            self._bad.append(f"the segment before {name} ends too early")
+        return 0
+
+    cdef int _missing(self, uint64_t next_seq) except -1:
+        """The original that comes next is known: what the bad places before it may have held."""
+        cdef uint64_t first = self._last_original + 1
+        if not self._bad:
             return 0
+        where = ", ".join(self._bad)
+        self._bad = []
         if next_seq > first:
             self.damage.append(f"{where}; messages {first} to {next_seq - 1} are lost unless a later record has them")
             self.lost_ranges.append((first, next_seq - 1))
@@ -466,6 +482,7 @@ cdef class Recovery:
 
     cdef int _finish(self) except -1:
         cdef uint32_t i, number
+        self._missing(0)
         if not self.clean:
             for i in range(self._sync_from, self._count):
                 self._log.disk.sync(self._log.fd(self._parts[i].number))

@@ -550,6 +550,10 @@ cdef class SegmentLog:
             n += self.at[i].buffer_bytes
         return n
 
+    def order_list(self):
+        """The numbers of the segments in the log, oldest first."""
+        return list(self.order)
+
     def files(self):
         """How many files there are, spares included."""
         return len([i for i in range(self.count) if self.at[<uint32_t>i].state != ABSENT])
