@@ -82,6 +82,17 @@ SEGMENT_BYTES_SMALL: Final = 128 * KIB
 SEGMENT_BYTES_LARGE: Final = 8 * MIB
 READ_CACHE_BYTES: Final = 4 * MIB
 READ_WINDOW_BYTES: Final = 64 * KIB
+COLD_READS_MAX: Final = 64
+"""Reads that the bulk worker has at a time, of READ_WINDOW_BYTES (or of one larger record)."""
+SEGMENT_SPARES_MAX: Final = 2
+"""Files of one stream that wait to be used again; their blocks are written, so a sync of them is quick."""
+SEGMENTS_OPEN_MAX: Final = 4
+"""Descriptors of one stream's sealed segments."""
+COMPACT_LOG_SEGMENTS_MIN: Final = 4
+"""A log that is no larger than so many small segments is never compacted."""
+COMPACT_STEP_BYTES: Final = 256 * KIB
+"""What compaction looks at per commit, or four times what the commit wrote."""
+RECLAIM_SEGMENTS_PER_COMMIT: Final = 8
 SYNC_INTERVAL_DEFAULT_NS: Final = 120_000_000_000
 
 assert CONTROL_LINE_BYTES_MAX <= PREAUTH_BYTES_MAX <= READ_BUFFER_BYTES

@@ -19,7 +19,9 @@ from millpond.store.catalog import Catalog
 from millpond.store.committer import Committer
 from millpond.store.consumer_journal import ConsumerJournal
 from millpond.store.directory import CATALOG, StoreDirectory
+from millpond.store.file_store import FileStore
 from millpond.store.memory_store import MemoryStore
+from millpond.store.read_cache import ReadCache
 
 log = logging.getLogger("millpond")
 
@@ -52,16 +54,23 @@ class MemoryShelf(Shelf):
 
 
 class FileShelf(Shelf):
-    """A slot of the store directory."""
+    """A slot of the store directory. The catalog can be read at once, the rest is there after `open`."""
 
-    def __init__(self, directory: StoreDirectory, slot: Path, committer: Committer) -> None:
-        self._directory = directory
+    def __init__(self, storage: Storage, slot: Path) -> None:
+        self._storage = storage
         self._slot = slot
-        self._catalog = Catalog(str(slot / CATALOG), committer)
-        from millpond.store.file_store import FileStore
+        self._catalog = Catalog(str(slot / CATALOG), storage.committer)
+        self.journal = None
 
-        self.store = FileStore(str(slot), committer)
-        self.journal = ConsumerJournal(str(slot), committer)
+    def open(self) -> FileShelf:
+        """Bring back the log and the consumers. Raises StoreError or OSError when they cannot be read."""
+        self.store = FileStore(str(self._slot), self._storage.committer, self._storage.read_cache)
+        try:
+            self.journal = ConsumerJournal(str(self._slot), self._storage.committer)
+        except BaseException:
+            self.store.close()
+            raise
+        return self
 
     def load(self) -> bytes | None:
         """The configuration that was saved last, None when there is none that can be read."""
@@ -73,49 +82,64 @@ class FileShelf(Shelf):
 
     def destroy(self, done: Callable[[], None]) -> None:
         self.close()
-        self._directory.release_slot(self._slot)
+        self._storage.release(self, self._slot)
         done()
 
     def close(self) -> None:
-        """Let go of the files; everything stays on disk."""
-        assert self.journal is not None
-        self.journal.close()
+        """Let go of the files; everything stays on disk. The store is closed by its stream."""
+        if self.journal is not None:
+            self.journal.close()
         self._catalog.close()
 
 
 class Storage:
-    """The account's shelves. `tier` 1: answers wait for fdatasync; 0: for write."""
+    """The account's shelves. `committer` writes for all of them, `read_cache` reads; the server watches both."""
 
     def __init__(self, options: JetStreamOptions, directory: Path) -> None:
-        self.committer = Committer(1 if options.sync == "always" else 0)
+        self.committer = Committer(options.sync)
+        self.read_cache = ReadCache()
         self._directory = StoreDirectory(directory)
         self._shelves: list[FileShelf] = []
 
     def create(self, config: StreamConfig) -> Shelf:
-        """A new, empty place for a stream. Raises StoreError or OSError when the disk refuses."""
+        """A new, empty place for a stream. Raises the API's error when the disk refuses."""
         if config.storage == "memory":
             return MemoryShelf()
-        raise api_error("JSStreamInvalidConfigF", err="file storage is not supported by this server yet")
+        try:
+            slot = self._directory.create_slot()
+            shelf = FileShelf(self, slot).open()
+        except (StoreError, OSError) as error:
+            log.error("no place for stream %s in %s: %s", config.name, self._directory.streams, error)
+            raise api_error("JSStorageResourcesExceededErr") from error
+        self._shelves.append(shelf)
+        return shelf
 
     def recover(self) -> Iterator[tuple[bytes, Shelf]]:
         """What is on disk: (configuration as saved, its shelf). A slot that cannot be read is named and left alone."""
         for slot in self._directory.slots():
             try:
-                shelf = FileShelf(self._directory, slot, self.committer)
+                shelf = FileShelf(self, slot)
                 payload = shelf.load()
+                if payload is None:
+                    log.error("stream in %s has no readable configuration; its files are left as they are", slot)
+                    continue
+                shelf.open()
             except (StoreError, OSError) as error:
-                log.error("stream in %s cannot be opened: %s", slot, error)
-                continue
-            if payload is None:
-                log.error("stream in %s has no readable configuration; its files are left as they are", slot)
+                log.error("stream in %s cannot be opened; its files are left as they are: %s", slot, error)
                 continue
             self._shelves.append(shelf)
             yield payload, shelf
+
+    def release(self, shelf: FileShelf, slot: Path) -> None:
+        """A deleted stream's slot becomes free; its files are closed."""
+        self._shelves.remove(shelf)
+        self._directory.release_slot(slot)
 
     def close(self) -> None:
         """Write and sync what is left, and let another server have the directory."""
         self.committer.drain()
         for shelf in self._shelves:
             shelf.close()
+        self.read_cache.close()
         self.committer.close()
         self._directory.close()

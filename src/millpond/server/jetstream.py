@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 from pathlib import Path
@@ -31,7 +32,13 @@ class JetStream:
                 reason = f"{error.filename or self.directory}: {error.strerror}"
                 raise StoreError(f"could not create storage directory - {reason}") from None
             raise
-        self._watch = reactor.watch(self._storage.committer.event_fd, self._storage.committer.collect)
+        committer, cache = self._storage.committer, self._storage.read_cache
+        self._watches = [
+            reactor.watch(committer.event_fd, committer.collect),
+            reactor.watch(cache.event_fd, cache.collect),
+        ]
+        self._sync_interval_s = options.sync_interval_ns / 1e9
+        self._sync_timer: asyncio.TimerHandle | None = None
         self.engine = Engine(options, self._storage, broker.router, broker.turn, broker.server_name)
         log.info("Starting JetStream")
         log.info("---------------- JETSTREAM ----------------")
@@ -44,6 +51,15 @@ class JetStream:
         except BaseException:
             self._let_go()
             raise
+        if options.sync == "interval":
+            self._sync_later()
+
+    def _sync_later(self) -> None:
+        self._sync_timer = self._reactor.loop.call_later(self._sync_interval_s, self._sync_now)
+
+    def _sync_now(self) -> None:
+        self._storage.committer.begin_sync_written()
+        self._sync_later()
 
     def close(self) -> None:
         """Stop answering, write and sync what is left, let the directory go."""
@@ -51,7 +67,10 @@ class JetStream:
         self._let_go()
 
     def _let_go(self) -> None:
-        self._reactor.unwatch(self._watch)
+        if self._sync_timer is not None:
+            self._sync_timer.cancel()
+        for watch in self._watches:
+            self._reactor.unwatch(watch)
         self.engine.stop()
         self._remove_private()
 

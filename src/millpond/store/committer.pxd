@@ -25,6 +25,7 @@ cdef class Committer:
     cdef readonly Tier tier
     cdef readonly int event_fd       # readable when syncs are done; register it with the reactor
     cdef readonly uint64_t syncs, sync_ns_total
+    cdef readonly bint draining      # drain() runs: work that can wait for another turn should
     cdef list _enlisted              # [Target] for the next run
     cdef dict _in_flight             # {ticket: Target}
     cdef dict _unsynced              # sync "interval": {(device, inode): a descriptor of our own}
@@ -38,5 +39,7 @@ cdef class Committer:
     cdef int run(self) except -1     # the commit phase of the turn
     cpdef int collect(self) except -1  # completions -> Target.synced; called when event_fd is readable
     cpdef int drain(self) except -1    # blocks until everything enlisted is committed (stop, tests)
-    cpdef int sync_written(self) except -1   # sync "interval": syncs what was written since the last call; blocks
+    # sync "interval": what was written since the last call is synced, by the worker or (blocking) at once
+    cpdef int begin_sync_written(self) except -1
+    cpdef int sync_written(self) except -1
     cpdef int close(self) except -1

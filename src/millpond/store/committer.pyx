@@ -3,29 +3,35 @@
 A target goes round:  enlisted -> write() -> syncing -> synced() -> (enlisted again while it was syncing: once more)
 """
 
+import logging
 import os
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
 
 from millpond.base.errors import StoreError
 
 cdef extern from "sync_thread.h" nogil:
-    ctypedef struct sync_job:
+    ctypedef struct worker_job:
         uint64_t ticket
         int64_t took_ns
         int fd
         int error
-    ctypedef struct sync_worker:
+    ctypedef void (*worker_act)(worker_job* job)
+    ctypedef struct worker:
         int wake_read
     int sync_file(int fd)
-    int sync_start(sync_worker* worker)
-    int sync_submit(sync_worker* worker, int fd, uint64_t ticket)
-    int sync_take(sync_worker* worker, sync_job* out)
-    void sync_clear_wake(sync_worker* worker)
-    void sync_wait_for_answer(sync_worker* worker)
-    void sync_stop(sync_worker* worker)
+    void sync_act(worker_job* job)
+    int worker_start(worker* self, worker_act act)
+    int worker_submit(worker* self, worker_job job)
+    int worker_take(worker* self, worker_job* out)
+    void worker_clear_wake(worker* self)
+    void worker_wait_for_answer(worker* self)
+    void worker_stop(worker* self)
 
+
+log = logging.getLogger("millpond")
 
 SYNC_MODES = ("always", "interval", "never")
 
@@ -46,11 +52,25 @@ cdef class Target:
         return 0
 
 
+cdef class Interval(Target):
+    """Descriptors of our own that an interval's sync is about."""
+
+    cdef list descriptors
+
+    cdef int synced(self, int error) except -1:
+        for fd in self.descriptors:
+            os.close(fd)
+        if error:
+            log.error("cannot sync what was written in the last interval: %s. A power loss may take it. Check the disk",
+                      os.strerror(error))
+        return 0
+
+
 cdef class Committer:
     """One per server. tier: WRITTEN (0) answers after write(), SYNCED (1) after a successful fdatasync.
 
     Instead of a tier, a sync mode by name: "always" is SYNCED; "interval" and "never" are WRITTEN, and with
-    "interval" a timer calls `sync_written()`.
+    "interval" a timer calls `begin_sync_written()`.
     """
 
     def __init__(self, tier=SYNCED):
@@ -63,18 +83,18 @@ cdef class Committer:
         self._unsynced = {}
         self._enlisted = []
         self._in_flight = {}
-        self._worker = <void*>PyMem_Calloc(1, sizeof(sync_worker))
+        self._worker = <void*>PyMem_Calloc(1, sizeof(worker))
         if self._worker == NULL:
             raise MemoryError("no memory for the sync worker")
-        error = sync_start(<sync_worker*>self._worker)
+        error = worker_start(<worker*>self._worker, sync_act)
         if error:
             raise StoreError(f"cannot start the sync worker: {os.strerror(error)}")
-        self.event_fd = (<sync_worker*>self._worker).wake_read
+        self.event_fd = (<worker*>self._worker).wake_read
 
     def __dealloc__(self):
         if self._worker != NULL:
             with nogil:
-                sync_stop(<sync_worker*>self._worker)
+                worker_stop(<worker*>self._worker)
             PyMem_Free(self._worker)
 
     cdef int enlist(self, Target target) except -1:
@@ -113,8 +133,11 @@ cdef class Committer:
         return 0
 
     cdef int _submit(self, Target target, int fd) except -1:
+        cdef worker_job job
+        memset(&job, 0, sizeof(worker_job))
         self._tickets += 1
-        if sync_submit(<sync_worker*>self._worker, fd, self._tickets):
+        job.ticket, job.fd = self._tickets, fd
+        if worker_submit(<worker*>self._worker, job):
             raise MemoryError("no memory to queue a sync")
         target._syncs_left += 1
         self._in_flight[self._tickets] = target
@@ -125,6 +148,20 @@ cdef class Committer:
         info = os.fstat(fd)
         if (info.st_dev, info.st_ino) not in self._unsynced:
             self._unsynced[(info.st_dev, info.st_ino)] = os.dup(fd)
+        return 0
+
+    cpdef int begin_sync_written(self) except -1:
+        cdef Interval target
+        cdef int fd
+        if not self._unsynced:
+            return 0
+        target = Interval()
+        target.descriptors = list(self._unsynced.values())
+        self._unsynced.clear()
+        target._sync_error, target._syncs_left = 0, 0
+        target.syncing = True
+        for fd in target.descriptors:
+            self._submit(target, fd)
         return 0
 
     cpdef int sync_written(self) except -1:
@@ -141,10 +178,10 @@ cdef class Committer:
         return 0
 
     cpdef int collect(self) except -1:
-        cdef sync_job job
+        cdef worker_job job
         cdef Target target
-        sync_clear_wake(<sync_worker*>self._worker)
-        while sync_take(<sync_worker*>self._worker, &job):
+        worker_clear_wake(<worker*>self._worker)
+        while worker_take(<worker*>self._worker, &job):
             target = self._in_flight.pop(job.ticket)
             self.syncs += 1
             self.sync_ns_total += <uint64_t>job.took_ns
@@ -164,12 +201,16 @@ cdef class Committer:
         return 0
 
     cpdef int drain(self) except -1:
-        while self._enlisted or self._in_flight:
-            self.run()
-            if self._in_flight:
-                with nogil:
-                    sync_wait_for_answer(<sync_worker*>self._worker)
-                self.collect()
+        self.draining = True
+        try:
+            while self._enlisted or self._in_flight:
+                self.run()
+                if self._in_flight:
+                    with nogil:
+                        worker_wait_for_answer(<worker*>self._worker)
+                    self.collect()
+        finally:
+            self.draining = False
         return 0
 
     cpdef int close(self) except -1:
@@ -177,10 +218,14 @@ cdef class Committer:
             self.drain()
             self.sync_written()
             with nogil:
-                sync_stop(<sync_worker*>self._worker)
+                worker_stop(<worker*>self._worker)
             PyMem_Free(self._worker)
             self._worker = NULL
         return 0
+
+    def in_flight(self):
+        """Syncs that are with the worker."""
+        return len(self._in_flight)
 
     def run_now(self):
         """The commit phase, for tests."""

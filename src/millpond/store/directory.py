@@ -43,6 +43,12 @@ def make_directory(path: Path) -> None:
     sync_directory(path.parent)
 
 
+def mark_released(slot: str | Path) -> None:
+    """From here `slot` is being emptied, whatever happens."""
+    (Path(slot) / RELEASED).touch(mode=0o640)
+    sync_directory(Path(slot))
+
+
 class StoreDirectory:
     """One account's part of a store directory, locked against other servers.
 
@@ -111,8 +117,7 @@ class StoreDirectory:
     def release_slot(self, slot: Path) -> None:
         """Remove what is in `slot`, durably; its files must be closed. The slot itself stays for the next stream."""
         assert slot.parent == self.streams, f"{slot} is not a slot of this directory"
-        (slot / RELEASED).touch(mode=0o640)
-        sync_directory(slot)
+        mark_released(slot)
         self._empty(slot)
         self._taken.discard(slot)
 

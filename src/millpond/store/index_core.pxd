@@ -33,6 +33,8 @@ cdef class IndexCore:
 
     # Starts a run for segment `run_id`; the next appended sequence is its base.
     cdef int open_run(self, uint32_t run_id, int64_t base_ts_ns) except -1
+    # add() puts what follows into this segment, without a run of its own (recovery, which merges by sequence).
+    cdef int put_into(self, uint32_t run_id) except -1
     # Appends the message `seq` (> state.last_seq; gaps are deleted sequences) to the newest run.
     cdef int add(self, uint64_t seq, const char* subject, uint32_t subject_len,
                  uint32_t offset, uint32_t size, int64_t ts_ns) except -1

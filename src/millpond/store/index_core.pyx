@@ -253,6 +253,10 @@ cdef class IndexCore:
         self._home = self._home_for(run_id)
         return self._push_run(self.state.last_seq + 1, max(base_ts_ns, self.state.last_ts_ns))
 
+    cdef int put_into(self, uint32_t run_id) except -1:
+        self._home = self._home_for(run_id)
+        return 0
+
     cdef uint64_t live_in_run(self, uint32_t run_id) noexcept:
         cdef uint32_t home = self._home_of.get(run_id)
         return 0 if home == NONE else self._homes[home].live

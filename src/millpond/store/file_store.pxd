@@ -1,0 +1,46 @@
+# The file store: an index, and a log in segments. Everything that changes it is a record of the log.
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from millpond.store.api cimport Load, Record
+from millpond.store.committer cimport Committer, Target
+from millpond.store.compaction cimport Compactor
+from millpond.store.index cimport Entry
+from millpond.store.indexed_store cimport IndexedStore
+from millpond.store.read_cache cimport ReadCache
+from millpond.store.segment_log cimport SegmentLog
+
+cdef class FileStore(IndexedStore):
+    cdef readonly SegmentLog log
+    cdef readonly uint64_t lost          # messages that were found damaged and are not delivered
+    cdef readonly list damage            # what recovery found wrong, in words
+    cdef Committer _committer
+    cdef Writer _writer
+    cdef ReadCache _cache
+    cdef Compactor _compactor
+    cdef bint _own_cache, _stopping
+    cdef uint32_t _home                  # segment of the index's newest run
+    cdef uint64_t* _gone                 # removed since the last write, not from the front
+    cdef uint32_t _gone_count, _gone_max
+    cdef bint _floor_due                 # removed from the front since the last write
+    cdef list _secure                    # [(seq, number, generation, offset)] removed securely since the last write
+    cdef list _secure_writing            # their tombstones are in the write that runs
+    cdef list _erasures                  # their tombstones are committed: to be overwritten
+    cdef uint64_t _writing_position, _writing_seq
+    # --- Target, through the writer ---
+    cdef int write(self) except -2
+    cdef int synced(self, int error) except -1
+    cdef int _write(self) except -2
+    cdef int _put_removals(self) except -1
+    cdef int _put_secure(self) except -1
+    cdef int _erase_committed(self) except -1
+    cdef int _append_work(self) except -1
+    cdef int _fail(self, str reason) except -1
+    cdef int _healthy(self) except -1
+    cdef int _moved_on(self, uint64_t n) except -1
+    # --- reading ---
+    cdef Load _read(self, const Entry* entry, Record* out, bint wait) except *
+    cdef Load _damaged(self, uint64_t seq, str reason) except *
+    cdef int _note_gone(self, uint64_t seq) except -1
+    cpdef int arrived(self) except -1
+
+cdef class Writer(Target):               # what the committer knows of a file store
+    cdef FileStore store

@@ -1,0 +1,462 @@
+"""The file store.
+
+    append ──> record in the log's buffer, entry in the index            position moves
+    remove ──> out of the index; gathered                                position moves
+    write()    gathered removals become one FLOOR and one REMOVE record; compaction takes a step; TRIM; one write
+    synced()   committed_position and committed_seq move; emptied segments are used again; the owner hears of it
+
+Removals from the front are one floor per write, whatever their number. A secure removal is logged first, and once
+that is committed the record is overwritten where it lies; recovery does that again if it has to.
+
+After a failed write or sync nothing is written any more: the kernel may call pages clean that never reached the
+disk. `failure` says why, changes are refused, reads go on. A record that does not verify is read once more, then
+lost: logged with its sequence, counted, taken out of the index (not out of the log), never delivered.
+"""
+
+import logging
+import os
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcmp
+
+from millpond.store.api cimport COLD, FOUND, MISSING, Limits, Load, Record, StoreOwner
+from millpond.store.api cimport Filters
+from millpond.store.committer cimport SYNCED, Committer, Target
+from millpond.store.index cimport Entry, Index
+from millpond.store.indexed_store cimport IndexedStore
+from millpond.store.record cimport (
+    CLEAN,
+    FIRST,
+    FLOOR,
+    MESSAGE,
+    REMOVE,
+    SECURE,
+    Head,
+    aligned,
+    body_len_of,
+    content_at,
+    record_valid,
+)
+from millpond.store.segment cimport IN_LOG, NO_SEGMENT, segment_name
+from millpond.wire.message cimport Msg
+
+from millpond.base import limits
+from millpond.base.errors import StoreError
+from millpond.store.directory import mark_released
+from millpond.store.recovery cimport Recovery
+
+log = logging.getLogger("millpond")
+
+cdef uint64_t RECORD_BYTES_MAX = limits.RECORD_BYTES_MAX
+cdef uint32_t SEGMENT_BYTES_SMALL = limits.SEGMENT_BYTES_SMALL
+cdef uint64_t COMPACT_STEP = limits.COMPACT_STEP_BYTES
+
+cdef enum:
+    REMOVAL_BYTES = 8                # what one removal moves `position` by
+    MORE_BYTES = 16                  # a record is at most this much longer than what it is accounted for
+    REMOVALS_MAX = 8192              # in one record
+
+
+cdef class Writer(Target):
+    """Hands the committer's calls on."""
+
+    cdef int write(self) except -2:
+        return -1 if self.store is None else self.store.write()
+
+    cdef int synced(self, int error) except -1:
+        return 0 if self.store is None else self.store.synced(error)
+
+
+cdef class FileStore(IndexedStore):
+    """The stream in the directory `slot`, recovered. Raises StoreError, OSError when it cannot be read at all.
+
+    cache: the server's; None makes one of its own. segment_bytes: of the smallest segments (tests).
+    """
+
+    def __init__(self, str slot, Committer committer, ReadCache cache=None, StoreOwner owner=None,
+                 uint32_t segment_bytes=SEGMENT_BYTES_SMALL):
+        self.owner, self._committer = owner, committer
+        self._own_cache = cache is None
+        self._cache = cache if cache is not None else ReadCache()
+        self._secure, self._secure_writing, self._erasures = [], [], []
+        self._home = NO_SEGMENT
+        self._writer = Writer()
+        self._writer.store = self
+        self.log = SegmentLog(slot, self._cache, self.arrived, committer.tier == SYNCED,
+                              segment_bytes)
+        self._compactor = Compactor(self, self.log)
+        recovery = Recovery(self, self.log)
+        recovery.run()
+        self.damage, self.lost = recovery.damage, recovery.lost
+        self._erasures = recovery.erasures
+        self.state = self.index.state
+        self._start_committed()
+
+    def __dealloc__(self):
+        free(self._gone)
+
+    def _start_committed(self):
+        """What was recovered is committed; the first message's time is exact."""
+        cdef Record record
+        cdef uint64_t seq = self.state.first_seq
+        self.committed_seq = self._writing_seq = self.state.last_seq
+        if self.state.messages and self.load(seq, &record, True) == FOUND:
+            self.state.first_ts_ns = record.ts_ns
+        if self._erasures:
+            self._committer.enlist(self._writer)
+
+    cdef uint64_t message_size(self, uint32_t subject_len, uint32_t hdr_len, uint32_t body_len) noexcept:
+        return 30 + <uint64_t>subject_len + (4 + hdr_len if hdr_len else 0) + body_len
+
+    # --- changes ---
+
+    cdef int _healthy(self) except -1:
+        assert not self.closed
+        if self.failure:
+            raise StoreError(self.failure)
+        return 0
+
+    cdef int _moved_on(self, uint64_t n) except -1:
+        self.position += n
+        return self._committer.enlist(self._writer)
+
+    cdef uint64_t append(self, const Msg* msg, int64_t ts_ns, int64_t expires_ns) except 0:
+        cdef uint64_t seq = self.state.last_seq + 1
+        cdef uint32_t number, offset
+        cdef uint32_t size = <uint32_t>self.message_size(msg.subject_len, msg.hdr_len, msg.body_len)
+        assert <uint64_t>msg.hdr_len + msg.body_len <= RECORD_BYTES_MAX, "refused before it came here"
+        self._healthy()
+        ts_ns = max(ts_ns, self.state.last_ts_ns)
+        self.log.put_message(seq, ts_ns, expires_ns, msg, &number, &offset)
+        try:
+            if number != self._home:
+                self.index.open_run(number, ts_ns)
+                self._home = number
+            self.index.add(seq, msg.subject, msg.subject_len, offset, size, ts_ns)
+        except BaseException:
+            self.log.undo(number, offset)
+            self.log.last_seq, self.log.last_ts_ns = self.state.last_seq, self.state.last_ts_ns
+            raise
+        self.log.added(number, size)
+        self.refresh()
+        self._moved_on(size)
+        if expires_ns:
+            self.note_expiry(seq, expires_ns)
+        assert self.state.last_seq == seq
+        self.enforce(msg.subject, msg.subject_len)
+        return seq
+
+    cdef int erased(self, const Entry* entry, bint secure) except -1:
+        cdef uint32_t number = entry.run_id
+        self.log.gone(number, entry.size)
+        if secure:
+            self._secure.append((entry.seq, number, self.log.at[number].generation, entry.offset))
+        elif entry.seq == self.state.first_seq:    # as it was before this removal
+            self._floor_due = True
+        else:
+            self._note_gone(entry.seq)
+        return self._moved_on(REMOVAL_BYTES)
+
+    cdef int _note_gone(self, uint64_t seq) except -1:
+        cdef uint32_t gone_max
+        cdef void* grown
+        if self._gone_count == self._gone_max:
+            gone_max = self._gone_max * 2 + 64
+            grown = realloc(self._gone, <size_t>gone_max * sizeof(uint64_t))
+            if grown == NULL:
+                raise MemoryError
+            self._gone, self._gone_max = <uint64_t*>grown, gone_max
+        self._gone[self._gone_count] = seq
+        self._gone_count += 1
+        return 0
+
+    cdef int floor_raised(self) except -1:
+        self.log.last_seq = self.state.last_seq
+        self.log.put(FIRST, 0, self.state.first_seq, NULL, 0)
+        return self._moved_on(sizeof(Head))
+
+    cdef bint remove(self, uint64_t stream_seq, bint secure) except *:
+        self._healthy()
+        return self.drop(stream_seq, secure)
+
+    cdef uint64_t purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF:
+        self._healthy()
+        return IndexedStore.purge(self, filters, below_seq, keep)
+
+    cdef int64_t expire(self, int64_t now_ns, uint32_t budget) except? -1:
+        return 0 if self.failure else IndexedStore.expire(self, now_ns, budget)
+
+    cdef int set_limits(self, Limits limits) except -1:
+        if self.failure:
+            self.limits = limits                   # what is over them stays: no removal could be logged
+            return 0
+        return IndexedStore.set_limits(self, limits)
+
+    cdef int set_first_seq(self, uint64_t first_seq) except -1:
+        self._healthy()
+        return IndexedStore.set_first_seq(self, first_seq)
+
+    # --- commit ---
+
+    cdef int write(self) except -2:
+        if self.failure or self.closed:
+            return -1
+        try:
+            return self._write()
+        except (OSError, StoreError, MemoryError) as error:
+            self._fail(f"cannot write {self.log.directory}: {error}")
+            return -1
+
+    cdef int _write(self) except -2:
+        cdef int fd
+        cdef bint more = self.log.reclaim()
+        self._append_work()
+        if self._erasures:
+            self._erase_committed()
+        self._put_removals()
+        if self._secure:
+            self._put_secure()
+        self.log.trim()
+        self._writing_position, self._writing_seq = self.position, self.state.last_seq
+        fd = self.log.write(self._writer)
+        if fd < 0 and more:
+            self._committer.enlist(self._writer)
+        return fd
+
+    cdef int _append_work(self) except -1:
+        """Compaction's share of this commit."""
+        if not self._stopping and not self._committer.draining and self._compactor.due():
+            self.position += self._compactor.step(max(COMPACT_STEP, 4 * (self.position - self.committed_position)))
+        return 0
+
+    cdef int _put_removals(self) except -1:
+        cdef uint32_t i, n, kept = 0
+        cdef uint64_t first = self.index.state.first_seq
+        if self._floor_due:
+            self.log.put(FLOOR, 0, first, NULL, 0)
+            self._floor_due = False
+            for i in range(self._gone_count):      # kept <= i
+                if self._gone[i] >= first:
+                    self._gone[kept] = self._gone[i]
+                    kept += 1
+            self._gone_count = kept
+        i = 0
+        while i < self._gone_count:
+            n = min(self._gone_count - i, <uint32_t>REMOVALS_MAX)
+            self.log.put(REMOVE, 0, 0, self._gone + i, n * <uint32_t>sizeof(uint64_t))
+            i += n
+        self._gone_count = 0
+        if self._gone_max > REMOVALS_MAX:
+            free(self._gone)
+            self._gone, self._gone_max = NULL, 0
+        return 0
+
+    cdef int _put_secure(self) except -1:
+        cdef uint64_t seq
+        for seq, _, _, _ in self._secure:          # few, and asked for one by one
+            self.log.put(REMOVE, SECURE, 0, &seq, sizeof(uint64_t))
+        self._secure_writing, self._secure = self._secure, []
+        return 0
+
+    cdef int _erase_committed(self) except -1:
+        """Overwrites what was removed securely; what has to be read first stays for the next time."""
+        cdef uint32_t number
+        cdef list left = []
+        for item in self._erasures:
+            seq, number, generation, offset = item
+            if self.log.at[number].state != IN_LOG or self.log.at[number].generation != generation:
+                continue                           # its segment is used again or gone
+            if self.log.erase(number, offset, seq) == COLD:
+                left.append(item)
+        self._erasures = left
+        return 0
+
+    cdef int synced(self, int error) except -1:
+        cdef uint32_t number
+        cdef bint more
+        if self.closed:
+            return 0
+        if error:
+            return self._fail(f"cannot sync {self.log.directory}: {os.strerror(error)}")
+        if self._secure_writing:
+            self._erasures += self._secure_writing
+            self._secure_writing = []
+        try:
+            for number in self.log.committed():
+                self.index.drop_run(number)
+                self.log.release(number)
+                if number == self._home:
+                    self._home = NO_SEGMENT
+            more = self.log.reclaim()
+        except (OSError, MemoryError) as failed:
+            return self._fail(f"cannot put segments in {self.log.directory} in order: {failed}")
+        self.committed_position, self.committed_seq = self._writing_position, self._writing_seq
+        if more or self._erasures or (self._compactor.due() and not self._committer.draining):
+            self._committer.enlist(self._writer)
+        if self.owner is not None:
+            self.owner.committed()
+        return 0
+
+    cdef int _fail(self, str reason) except -1:
+        if self.failure:
+            return 0
+        self.failure = reason
+        log.error("%s. Its messages can still be read; nothing more is taken. Check the disk, then restart", reason)
+        if self.owner is not None:
+            self.owner.failed(reason)
+        return 0
+
+    # --- reading ---
+
+    cdef Load load(self, uint64_t stream_seq, Record* out, bint wait=False) except *:
+        cdef Entry entry
+        cdef Load found
+        if not self.index.get(stream_seq, &entry):
+            return MISSING
+        try:
+            found = self._read(&entry, out, wait)
+            if found == MISSING:                   # memory or disk: a second look at the disk decides
+                self._cache.forget(self.log.at[entry.run_id].cache_id)
+                found = self._read(&entry, out, True)
+        except OSError as error:
+            return self._damaged(stream_seq, str(error))
+        return self._damaged(stream_seq, "its bytes do not verify") if found == MISSING else found
+
+    cdef Load _read(self, const Entry* entry, Record* out, bint wait) except *:
+        """FOUND only what verifies and is what the index says."""
+        cdef char* at
+        cdef uint32_t have
+        cdef const Head* head
+        cdef Load found = self.log.view(entry.run_id, entry.offset, entry.size + MORE_BYTES, wait, &at, &have)
+        if found != FOUND:
+            return found
+        head = <const Head*>at
+        if not record_valid(at, have, self.log.at[entry.run_id].seed) or head.kind != MESSAGE \
+                or head.seq != entry.seq or head.subject_len != entry.subject_len:
+            return MISSING
+        out.seq, out.ts_ns = head.seq, head.ts_ns
+        at += content_at(head)
+        out.subject, out.subject_len = at, head.subject_len
+        out.hdr, out.hdr_len = at + head.subject_len, head.hdr_len
+        out.body, out.body_len = out.hdr + head.hdr_len, body_len_of(head)
+        if memcmp(out.subject, entry.subject, entry.subject_len) != 0:
+            return MISSING
+        return FOUND
+
+    cdef Load _damaged(self, uint64_t seq, str reason) except *:
+        """Takes a message that cannot be read out of the index. Its bytes stay as they are."""
+        cdef Entry entry
+        if not self.index.remove(seq, &entry):
+            return MISSING
+        self.lost += 1
+        log.error("message %d in %s/%s at %d is lost: %s", seq, self.log.directory, segment_name(entry.run_id),
+                  entry.offset, reason)
+        self.log.gone(entry.run_id, entry.size)
+        self.refresh()
+        if self.owner is not None:
+            self.owner.removed(seq, entry.subject, entry.subject_len, entry.size)
+        return MISSING
+
+    cdef bint exact_ts(self, const Entry* entry, int64_t* ts_ns) noexcept:
+        cdef const Head* head = <const Head*>self.log.peek(entry.run_id, entry.offset, sizeof(Head))
+        if head == NULL or head.kind != MESSAGE or head.seq != entry.seq:
+            return False
+        ts_ns[0] = head.ts_ns
+        return True
+
+    cdef uint64_t seq_at_time(self, int64_t ts_ns) noexcept:
+        """Exact: where the index's milliseconds do not decide, the record is read, waiting for the disk if need be."""
+        cdef uint64_t found = self.index.seq_at_time(ts_ns)
+        cdef Entry entry
+        cdef Record record
+        while self.index.get(found, &entry) and entry.ts_ns < ts_ns:
+            try:
+                if self.load(found, &record, True) == FOUND and record.ts_ns >= ts_ns:
+                    break
+            except Exception:
+                log.exception("time of message %d", found)
+            found = self.index.next_live(found + 1) or self.state.last_seq + 1
+        return found
+
+    cpdef int arrived(self) except -1:
+        """A cold read is there, for whoever asked."""
+        if self.closed:
+            return 0
+        if self._erasures or self._compactor.due():
+            self._committer.enlist(self._writer)
+        if self.owner is not None:
+            self.owner.warm()
+        return 0
+
+    # --- life ---
+
+    cpdef int close(self) except -1:
+        return self._end(False)
+
+    cpdef int destroy(self) except -1:
+        return self._end(True)
+
+    def _end(self, bint discard):
+        cdef bint touched
+        if self.closed:
+            return 0
+        self._stopping = True
+        if discard:
+            self.failure = self.failure or "the stream is deleted"
+        if self._writer.enlisted or self._writer.syncing:
+            self._committer.drain()
+        touched = self.position > 0 and not self.failure
+        self.closed = True
+        try:
+            if touched:
+                self.log.put(CLEAN, 0, self.state.last_seq, NULL, 0)
+                self.log.write(None)
+            elif discard:
+                mark_released(self.log.directory)
+                self.log.unlink_all()
+        finally:
+            self._writer.store = None
+            self.log.close()
+            if self._own_cache:
+                self._cache.close()
+            self.index = Index()
+            self.state = self.index.state
+            self.committed_seq = 0
+        return 0
+
+    def figures(self):
+        """What the log is made of: counts and bytes, by name."""
+        return {
+            "segments": len(self.log.order), "files": self.log.files(), "log_bytes": self.log.log_bytes,
+            "live_bytes": self.log.live_bytes, "copied_bytes": self._compactor.copied_bytes,
+            "names_made": self.log.names_made, "lost": self.lost,
+        }
+
+    cpdef dict memory(self):
+        return {"index": self.index.memory_bytes(), "subjects": self.index.subject_bytes(),
+                "buffers": self.log.memory_bytes() + self._gone_max * sizeof(uint64_t)}
+
+    cpdef list check(self):
+        cdef list wrong = IndexedStore.check(self) + self.log.check()
+        cdef dict live = {}
+        cdef uint64_t seq = self.index.next_live(0)
+        cdef uint32_t number
+        cdef Entry entry
+        cdef Record record
+        while seq:
+            self.index.get(seq, &entry)
+            count, size = live.get(entry.run_id, (0, 0))
+            live[entry.run_id] = count + 1, size + entry.size
+            if self.load(seq, &record, True) != FOUND:
+                wrong.append(f"message {seq} cannot be read")
+            elif self.message_size(record.subject_len, record.hdr_len, record.body_len) != entry.size:
+                wrong.append(f"message {seq} is not as big as the index says")
+            seq = self.index.next_live(seq + 1)
+        for number in range(self.log.count):
+            if self.log.at[number].state == IN_LOG and number in self.log.order and \
+                    (self.log.at[number].live, self.log.at[number].live_bytes) != live.pop(number, (0, 0)):
+                wrong.append(f"{segment_name(number)}: {self.log.at[number].live} messages live, counted otherwise")
+        if live:
+            wrong.append(f"live messages outside the log: {live}")
+        return wrong

@@ -1,0 +1,63 @@
+# What was read from segments, or written to them a moment ago: windows of files in one bounded memory, shared by
+# all stores of a server, least recently used first out. Cold parts are read by a worker thread.
+from libc.stdint cimport uint32_t, uint64_t
+from millpond.store.api cimport Load
+from millpond.store.disk cimport Disk
+
+cdef struct Window:
+    uint64_t id                      # life of a segment file
+    uint32_t key                     # cell << 1, or offset << 1 | 1 for a record with a window of its own
+    uint32_t begin                   # offset of data[0]
+    uint32_t end
+    uint32_t capacity
+    char* data
+    Window* newer
+    Window* older
+    Window* next                     # in the hash chain
+
+cdef class ColdRead:
+    cdef uint64_t id
+    cdef uint32_t key, begin, size
+    cdef char* data
+    cdef int fd                      # our own
+    cdef list arrived                # callables, told when it is there
+
+cdef class ReadCache:
+    cdef readonly Disk disk
+    cdef readonly int event_fd       # readable when cold reads have arrived; register it with the reactor
+    cdef readonly uint64_t bytes, bytes_max
+    cdef readonly uint64_t hits, hot_reads, cold_reads, waited_reads
+    cdef Window** _chains
+    cdef Window* _newest
+    cdef Window* _oldest
+    cdef void* _worker
+    cdef uint64_t _ids, _tickets
+    cdef dict _jobs                  # {ticket: ColdRead}
+    cdef dict _flying                # {(id, key): ColdRead}
+    cdef dict _failed                # {(id, key): reason}; asked for once
+    cdef list _starved               # callables that found too many cold reads in flight
+
+    cdef uint64_t new_id(self) noexcept
+    # The bytes [offset, offset + n) of a file, when they are here; else NULL. Valid until the next call on this cache.
+    cdef char* find(self, uint64_t id, uint32_t offset, uint32_t n) noexcept
+    # The same, read from `fd` when they are not here. COLD: a worker reads them, then calls `arrived()`. MISSING: the
+    # file does not have them. `end`: nothing from there on is of use. `wait`: block instead. `drop`: the kernel's
+    # pages of what was read are not needed any more. Raises OSError when the disk does.
+    cdef Load fetch(self, uint64_t id, int fd, uint32_t offset, uint32_t n, uint32_t end, bint wait, bint drop,
+                    object arrived, char** out) except *
+    # Bytes that were just written at `begin`: kept as if they had been read.
+    cdef int put(self, uint64_t id, uint32_t begin, const char* data, uint32_t n) except -1
+    cdef int forget(self, uint64_t id) noexcept                  # that life has ended
+    cpdef int collect(self) except -1                            # called when event_fd is readable
+    cpdef int drain(self) except -1                              # blocks until every cold read has arrived (tests)
+    cpdef int close(self) except -1
+
+    cdef Window* _lookup(self, uint64_t id, uint32_t key) noexcept
+    cdef void _use(self, Window* window) noexcept
+    cdef void _unlink(self, Window* window) noexcept
+    cdef void _drop(self, Window* window) noexcept
+    cdef Window* _insert(self, uint64_t id, uint32_t key, uint32_t begin, uint32_t end, uint32_t capacity,
+                         char* data) except NULL
+    cdef int _put_cell(self, uint64_t id, uint32_t cell, uint32_t begin, const char* data, uint32_t n) except -1
+    cdef int _submit(self, uint64_t id, uint32_t key, uint32_t begin, uint32_t size, int fd, object arrived) except -1
+    cdef int _arrive(self, ColdRead job, size_t got, int error) except -1

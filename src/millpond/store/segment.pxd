@@ -1,0 +1,58 @@
+# One file of the log: its head on disk, and what the log keeps about it in memory.
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef enum:
+    HEAD_COPIES = 2
+    RECORDS_AT = 128                 # the head twice, then records
+    NO_SEGMENT = 0xFFFFFFFF
+    BEFORE_HAS_COPIES = 1            # flag of a head: the segment before holds records that compaction moved
+
+cdef packed struct SegmentHead:      # little-endian, 64 bytes, at 0 and at 64
+    uint32_t magic                   # "MPSG"
+    uint16_t version
+    uint16_t flags
+    uint64_t generation              # place in the log: strictly increasing, never used again
+    uint64_t before                  # generation of the segment before, 0 = none
+    uint64_t oldest                  # when this one began, the log began with that generation
+    uint64_t last_seq                # highest sequence issued before this segment
+    int64_t last_ts_ns               # time of that sequence
+    uint32_t before_end              # where the records of the segment before end
+    uint32_t bytes                   # length of the file
+    uint32_t salt                    # random: part of the records' seed
+    uint32_t crc                     # crc32c of the 60 bytes before
+
+cdef enum SegmentState:
+    ABSENT = 0                       # no file of this number
+    SPARE = 1                        # a file to be used again
+    IN_LOG = 2
+    LEFT = 3                         # has left the log, waits to become a spare or to be removed
+    DAMAGED = 4                      # its head cannot be read, and a segment is missing: not to be touched
+
+cdef struct Segment:
+    uint64_t generation
+    uint64_t cache_id                # of this life of the file
+    uint64_t live_bytes              # accounted bytes of live messages in it
+    uint32_t live                    # live messages in it
+    uint32_t bytes                   # length of the file
+    uint32_t used                    # end of the records, written or not
+    uint32_t written                 # the kernel has everything below
+    uint32_t asked                   # the sync that runs covers everything below
+    uint32_t synced                  # committed: everything below
+    uint32_t dropped                 # pages below were given back to the kernel
+    uint32_t seed                    # of the records' checksums
+    uint32_t buffer_from             # offset of buffer[0], a multiple of PAGE
+    uint32_t buffer_bytes            # allocated
+    char* buffer                     # records that are not committed yet; NULL: none
+    int fd                           # -1: not open
+    SegmentState state
+    bint copies                      # holds records that compaction moved
+    bint scrub                       # holds content that was erased elsewhere: not to be used again but removed
+    bint dirty                       # to be written
+    bint syncing                     # its descriptor is with the sync worker
+
+cdef uint32_t segment_seed(const SegmentHead* head) noexcept
+# Fills both copies at `out` (RECORDS_AT bytes).
+cdef void segment_head_write(SegmentHead* head, char* out) noexcept
+# From the first RECORDS_AT bytes of a file. False: neither copy is whole. Raises StoreError for another version.
+cdef bint segment_head_read(const char* data, size_t n, SegmentHead* out) except *
+cdef str segment_name(uint32_t number)

@@ -1,0 +1,62 @@
+"""Segments: names, heads and how their records' checksums are seeded.
+
+The head is there twice, so that one damaged sector half does not take a segment. It says where the segment before
+ends and where the log began: a segment that is missing, or one that should be gone, is told from its neighbours.
+"""
+
+import re
+
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy
+
+from millpond.store.checksum cimport crc32c
+
+from millpond.base.errors import StoreError
+
+cdef enum:
+    MAGIC = 0x4753504D               # "MPSG"
+    VERSION = 1
+
+assert sizeof(SegmentHead) * HEAD_COPIES == RECORDS_AT
+
+NAME = re.compile(r"log\.(\d{4,9})")
+
+
+cdef str segment_name(uint32_t number):
+    return f"log.{number:04d}"
+
+
+def segment_number(str name):
+    """The number of a segment's file name; None for another file."""
+    found = NAME.fullmatch(name)
+    return int(found[1]) if found and segment_name(int(found[1])) == name else None
+
+
+cdef uint32_t segment_seed(const SegmentHead* head) noexcept:
+    return crc32c(head.salt, &head.generation, sizeof(head.generation))
+
+
+cdef void segment_head_write(SegmentHead* head, char* out) noexcept:
+    cdef int i
+    head.magic, head.version = MAGIC, VERSION
+    head.crc = crc32c(0, head, sizeof(SegmentHead) - 4)
+    for i in range(HEAD_COPIES):
+        memcpy(out + i * sizeof(SegmentHead), head, sizeof(SegmentHead))
+
+
+cdef bint segment_head_read(const char* data, size_t n, SegmentHead* out) except *:
+    cdef size_t at = 0
+    while at + sizeof(SegmentHead) <= n and at < RECORDS_AT:
+        memcpy(out, data + at, sizeof(SegmentHead))
+        at += sizeof(SegmentHead)
+        if out.magic == MAGIC and crc32c(0, out, sizeof(SegmentHead) - 4) == out.crc:
+            if out.version != VERSION:
+                raise StoreError(f"segment has version {out.version}; this server reads version {VERSION}")
+            return True
+    return False
+
+
+def describe_head(bytes data):
+    """The head of a segment from its first bytes, as a dict; None when no copy is whole."""
+    cdef SegmentHead head
+    return head if segment_head_read(data, len(data), &head) else None

@@ -1,0 +1,85 @@
+# The log of one stream: segments in order, the records that are not committed yet in memory, and the few files that
+# all of it lives in. It knows bytes and lengths; what they mean is the file store's.
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from millpond.store.api cimport Load
+from millpond.store.committer cimport Target
+from millpond.store.disk cimport Disk
+from millpond.store.read_cache cimport ReadCache
+from millpond.store.record cimport Head
+from millpond.store.segment cimport Segment
+from millpond.wire.message cimport Msg
+
+cdef class SegmentLog:
+    cdef Segment* at                     # by number, below `count`
+    cdef uint32_t count, _count_max
+    cdef readonly uint32_t bytes_small, bytes_large      # of segments, at least and at most
+    cdef readonly str directory
+    cdef int directory_fd
+    cdef Disk disk
+    cdef ReadCache cache
+    cdef object arrived                  # callable: a cold read is there
+    cdef bint drops_pages                # what is committed is on disk (tier SYNCED): the kernel may forget it
+    cdef object order                    # deque of the numbers in the log, oldest first
+    cdef uint32_t tail                   # takes records; NO_SEGMENT: the next record begins one
+    cdef readonly uint64_t generation    # highest ever used
+    cdef readonly uint64_t live_bytes    # accounted, of live messages
+    cdef readonly uint64_t log_bytes     # of the files in the log
+    cdef readonly uint64_t names_made    # files created since the log was opened
+    cdef uint64_t last_seq               # of the records so far
+    cdef int64_t last_ts_ns
+    cdef list _dirty, _syncing, _patched # numbers
+    cdef object _released                # deque of numbers that wait for reclaim()
+    cdef list _open_sealed
+    cdef uint32_t _trimming              # so many of the oldest leave with the write that runs
+    cdef uint32_t _batch_bytes           # of the last write: how large the next buffer begins
+    cdef bint _batch_begins, _names_synced
+
+    # --- records; each returns its number and offset. Raises OSError, MemoryError; then nothing was appended ---
+    cdef int put_message(self, uint64_t seq, int64_t ts_ns, int64_t expires_ns, const Msg* msg,
+                         uint32_t* number, uint32_t* offset) except -1
+    cdef int put_copy(self, const Head* record, uint32_t* number, uint32_t* offset) except -1
+    cdef int put(self, uint8_t kind, uint8_t flags, uint64_t seq, const void* body, uint32_t n) except -1
+    # Takes the record back that was appended last.
+    cdef int undo(self, uint32_t number, uint32_t offset) except -1
+    # --- what lives ---
+    cdef void added(self, uint32_t number, uint32_t size) noexcept       # one live message more / less
+    cdef void gone(self, uint32_t number, uint32_t size) noexcept
+    # Logs that the oldest segments, where nothing lives, leave the log with the next write. False: there are none.
+    cdef bint trim(self) except *
+    # --- commit ---
+    # Hands what is buffered to the kernel; returns the descriptor to sync, -1 when there is nothing. `target` is told
+    # of descriptors to be synced before; None: nobody will sync (the records only say what is known anyway).
+    cdef int write(self, Target target) except -2
+    # What the last write() wrote is committed. Returns the numbers of segments that left the log.
+    cdef list committed(self)
+    cdef int release(self, uint32_t number) except -1                    # nothing refers to it any more
+    cdef bint reclaim(self) except *                                     # True: more is waiting
+    # --- reading ---
+    # At least min(n, what is left of the records) bytes at an offset; *have says how many. Raises OSError.
+    cdef Load view(self, uint32_t number, uint32_t offset, uint32_t n, bint wait, char** out, uint32_t* have) except *
+    cdef char* peek(self, uint32_t number, uint32_t offset, uint32_t n) noexcept   # NULL: not in memory
+    # Overwrites what the message `seq` at this place says, in the file and in memory. COLD: not now.
+    cdef Load erase(self, uint32_t number, uint32_t offset, uint64_t seq) except *
+    # --- recovery ---
+    cdef int reserve_number(self, uint32_t number) except -1             # the table reaches so far
+    cdef int fd(self, uint32_t number) except -1
+    # --- life ---
+    cdef int close(self) except -1
+    cdef int close_files(self) except -1
+    cdef int unlink_all(self) except -1
+    cdef uint64_t memory_bytes(self) noexcept
+    cpdef list check(self)
+
+    cdef char* _take(self, uint32_t length, uint32_t* number, uint32_t* offset) except NULL
+    cdef uint8_t _flags(self) noexcept
+    cdef int _resume(self) except -1
+    cdef int _begin_segment(self, uint32_t n) except -1
+    cdef uint32_t _bytes_for(self, uint32_t n) noexcept
+    cdef uint32_t _pick(self, uint32_t bytes) except? 0xFFFFFFFF
+    cdef int _open_file(self, uint32_t number, uint32_t bytes) except -1
+    cdef int _room(self, Segment* segment, uint64_t n) except -1
+    cdef int _flush(self, Segment* segment) except -1
+    cdef int _settle(self, uint32_t number) except -1
+    cdef int _settle_buffer(self, Segment* segment, uint32_t from_offset) except -1
+    cdef void _close_file(self, Segment* segment) noexcept
+    cdef void _free_buffer(self, Segment* segment) noexcept

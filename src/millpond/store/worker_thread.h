@@ -1,0 +1,188 @@
+/* One worker thread for what may block on the disk. It owns nothing: jobs come in with a descriptor and a number,
+ * and go out with the number and an errno. No Python state is touched here.
+ *
+ *   loop thread:  worker_submit -> [ring] -> worker: act(job) -> [ring] -> wake-up descriptor -> worker_take
+ *
+ * What `act` does is in sync_thread.h (make a file durable) and read_thread.h (read a cold part of a file).
+ */
+#ifndef MILLPOND_WORKER_THREAD_H
+#define MILLPOND_WORKER_THREAD_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sys/eventfd.h>
+#endif
+
+typedef struct {
+    uint64_t ticket;
+    int64_t took_ns;
+    uint64_t offset; /* reads only, as the next three */
+    char *data;
+    size_t size;
+    size_t got;
+    int fd;
+    int error;
+} worker_job;
+
+typedef void (*worker_act)(worker_job *job);
+
+typedef struct {
+    worker_job *jobs;
+    size_t capacity, head, count;
+} worker_ring;
+
+typedef struct {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    worker_ring waiting, done;
+    worker_act act;
+    int wake_read, wake_write, stopping, running;
+} worker;
+
+static int worker_ring_push(worker_ring *ring, worker_job job) {
+    if (ring->count == ring->capacity) {
+        size_t i, capacity = ring->capacity ? ring->capacity * 2 : 64;
+        worker_job *jobs = (worker_job *)malloc(capacity * sizeof(worker_job));
+        if (!jobs) return -1;
+        for (i = 0; i < ring->count; i++) jobs[i] = ring->jobs[(ring->head + i) % ring->capacity];
+        free(ring->jobs);
+        ring->jobs = jobs;
+        ring->capacity = capacity;
+        ring->head = 0;
+    }
+    ring->jobs[(ring->head + ring->count++) % ring->capacity] = job;
+    return 0;
+}
+
+static worker_job worker_ring_pop(worker_ring *ring) {
+    worker_job job = ring->jobs[ring->head];
+    ring->head = (ring->head + 1) % ring->capacity;
+    ring->count--;
+    return job;
+}
+
+static int64_t worker_now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void worker_wake(worker *self) {
+    uint64_t one = 1;
+    ssize_t ignored = write(self->wake_write, &one, self->wake_read == self->wake_write ? 8 : 1);
+    (void)ignored;
+}
+
+static void *worker_main(void *argument) {
+    worker *self = (worker *)argument;
+    pthread_mutex_lock(&self->lock);
+    for (;;) {
+        worker_job job;
+        int64_t begin;
+        while (!self->waiting.count && !self->stopping) pthread_cond_wait(&self->changed, &self->lock);
+        if (!self->waiting.count) break;
+        job = worker_ring_pop(&self->waiting);
+        pthread_mutex_unlock(&self->lock);
+        begin = worker_now_ns();
+        self->act(&job);
+        job.took_ns = worker_now_ns() - begin;
+        pthread_mutex_lock(&self->lock);
+        worker_ring_push(&self->done, job); /* room was reserved by worker_submit */
+        worker_wake(self);
+        pthread_cond_broadcast(&self->changed);
+    }
+    pthread_mutex_unlock(&self->lock);
+    return NULL;
+}
+
+static int worker_start(worker *self, worker_act act) {
+    sigset_t all, before;
+    int error;
+#if defined(__linux__)
+    self->wake_read = self->wake_write = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (self->wake_read < 0) return errno;
+#else
+    int ends[2];
+    if (pipe(ends)) return errno;
+    self->wake_read = ends[0];
+    self->wake_write = ends[1];
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    fcntl(ends[1], F_SETFL, O_NONBLOCK);
+    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+    fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+#endif
+    self->act = act;
+    pthread_mutex_init(&self->lock, NULL);
+    pthread_cond_init(&self->changed, NULL);
+    sigfillset(&all); /* signals belong to the main thread */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    error = pthread_create(&self->thread, NULL, worker_main, self);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error) return error;
+    self->running = 1;
+    return 0;
+}
+
+static int worker_submit(worker *self, worker_job job) {
+    int failed;
+    pthread_mutex_lock(&self->lock);
+    failed = worker_ring_push(&self->waiting, job);
+    /* Make room for every answer that can still come, so that the worker never has to fail. */
+    while (!failed && self->done.capacity < self->done.count + self->waiting.capacity + 1) {
+        size_t before = self->done.count;
+        worker_job none = {0};
+        while (self->done.count < self->done.capacity) worker_ring_push(&self->done, none);
+        failed = worker_ring_push(&self->done, none);
+        self->done.count = before;
+    }
+    pthread_cond_broadcast(&self->changed);
+    pthread_mutex_unlock(&self->lock);
+    return failed;
+}
+
+static int worker_take(worker *self, worker_job *out) {
+    int found = 0;
+    pthread_mutex_lock(&self->lock);
+    if (self->done.count) {
+        *out = worker_ring_pop(&self->done);
+        found = 1;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return found;
+}
+
+static void worker_clear_wake(worker *self) {
+    char drained[64];
+    while (read(self->wake_read, drained, sizeof drained) > 0) {}
+}
+
+static void worker_wait_for_answer(worker *self) {
+    pthread_mutex_lock(&self->lock);
+    while (!self->done.count) pthread_cond_wait(&self->changed, &self->lock);
+    pthread_mutex_unlock(&self->lock);
+}
+
+static void worker_stop(worker *self) {
+    if (!self->running) return;
+    pthread_mutex_lock(&self->lock);
+    self->stopping = 1;
+    pthread_cond_broadcast(&self->changed);
+    pthread_mutex_unlock(&self->lock);
+    pthread_join(self->thread, NULL);
+    self->running = 0;
+    close(self->wake_read);
+    if (self->wake_write != self->wake_read) close(self->wake_write);
+    free(self->waiting.jobs);
+    free(self->done.jobs);
+    pthread_mutex_destroy(&self->lock);
+    pthread_cond_destroy(&self->changed);
+}
+#endif

@@ -1,0 +1,310 @@
+"""The file store: what is committed when, names, compaction, erasing, cold reads, failures."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+
+import pytest
+from file_rig import SMALL, START_NS, bodies, rig
+
+from millpond.base.errors import StoreError
+
+
+def test_counts_a_message_as_nats_server_does(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open()
+        store.append_message(b"foo.bar", b"hello", b"NATS/1.0\r\nA: b\r\n\r\n")
+        assert store.state_dict()["bytes"] == 22 + 7 + 4 + 18 + 5 + 8
+        store.append_message(b"foo.bar", b"hello")
+        assert store.size_of(7, 0, 5) == 22 + 7 + 5 + 8
+
+
+@pytest.mark.parametrize("sync", ["always", "interval", "never"])
+def test_a_commit_moves_position_and_sequence(tmp_path, sync):
+    with rig(tmp_path, sync=sync) as r:
+        store = r.open()
+        store.append_message(b"a", b"1")
+        first = store.position
+        assert (store.committed_position, store.committed_seq) == (0, 0)
+        assert store.load_message(1)["body"] == b"1"
+        r.committer.run_now()
+        store.append_message(b"a", b"2")
+        assert store.load_message(2, False)["body"] == b"2"
+        if sync == "always":
+            assert store.committed_seq == 0, "nothing is said before the sync is"
+            r.settle()
+        assert (store.committed_position, store.committed_seq) == (first, 1)
+        assert store.owner.told == [("committed",)]
+        r.commit()
+        assert (store.committed_position, store.committed_seq) == (store.position, 2)
+
+
+def test_a_commit_is_one_sync(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open(segment_bytes=1 << 17)
+        store.append_message(b"a", b"1")
+        r.commit()
+        before = r.committer.syncs
+        for batch in range(10):
+            for number in range(5):
+                store.append_message(b"a", b"%d" % number)
+            store.remove_message(batch + 2)
+            r.commit()
+        assert r.committer.syncs - before == 10
+
+
+def test_removals_of_one_commit_are_two_records(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open(segment_bytes=1 << 17)
+        for number in range(100):
+            store.append_message(b"a.%d" % (number % 2), b"x")
+        r.commit()
+        store.purge_messages([b"a.1"], 0, 0)
+        store.purge_messages([], 40, 0)
+        r.commit()
+        (scan,) = r.scans()
+        kinds = [record.kind for record in scan.records if record.kind != "message"]
+        assert kinds == ["floor", "remove"]
+        floor, remove = [record for record in scan.records if record.kind != "message"]
+        assert floor.seq == 41
+        assert remove.removed == tuple(range(42, 101, 2))
+
+
+def test_locks_circle_through_a_few_files(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open(segment_bytes=1 << 17)
+        store.configure(per_subject_max=1)
+        seen = set()
+        made = None
+        for cycle in range(200_000):
+            seq = store.append_message(b"locks.%d" % (cycle % 50), b"holder")
+            if cycle % 3:
+                store.remove_message(seq)
+            else:
+                store.purge_messages([b"locks.%d" % (cycle % 50)], 0, 0)
+            if cycle % 20 == 0:
+                r.turn()
+            if cycle % 1000 == 0:
+                seen.update(path.name for path in r.segments())
+            if cycle == 20_000:
+                made = store.log.names_made
+        assert len(seen) <= 6
+        assert store.log.names_made == made, "no name is made while locks come and go"
+        assert store.figures()["copied_bytes"] == 0
+        r.commit()
+        assert sum(store.memory().values()) < 64 * 1024
+
+
+def test_compaction_keeps_the_log_near_twice_what_lives(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open(segment_bytes=1 << 14)
+        store.configure(per_subject_max=1)
+        for round in range(60):
+            for key in range(0, 400, 1 + round % 7):
+                store.append_message(b"kv.%d" % key, b"%d of round %d" % (key, round) * 8)
+            r.turn()
+        expected = bodies(store)
+        for _ in range(40):
+            r.turn()
+        figures = store.figures()
+        assert figures["copied_bytes"] > 0
+        assert figures["log_bytes"] <= 2.5 * figures["live_bytes"] + 4 * (1 << 14)
+        assert bodies(store) == expected and len(expected) == 400
+        assert bodies(r.reopen(1 << 14)) == expected
+        assert r.store.damage == []
+
+
+def test_a_large_message_has_room(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open(segment_bytes=1 << 17)
+        body = bytes(range(256)) * (32 * 1024 * 1024 // 256)
+        store.append_message(b"small", b"1")
+        store.append_message(b"big", body)
+        store.append_message(b"small", b"3")
+        r.commit()
+        assert store.load_message(2)["body"] == body
+        store = r.reopen(1 << 17)
+        assert store.load_message(2)["body"] == body
+        assert store.load_message(3)["body"] == b"3"
+        store.remove_message(2)
+        for _ in range(5):
+            store.append_message(b"small")
+            r.turn()
+        assert sum(path.stat().st_size for path in r.segments()) < len(body)
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_secure_removal_leaves_nothing_readable(tmp_path, committed):
+    with rig(tmp_path) as r:
+        store = r.open()
+        store.append_message(b"keep", b"before")
+        store.append_message(b"secret.subject", b"SECRETSECRET", b"NATS/1.0\r\nSECRET: x\r\n\r\n")
+        store.append_message(b"keep", b"after")
+        if committed:
+            r.commit()
+            assert b"SECRET" in b"".join(path.read_bytes() for path in r.segments())
+        store.remove_message(2, True)
+        r.commit()
+        assert b"SECRET" not in b"".join(path.read_bytes() for path in r.segments())
+        assert b"secret.subject" not in b"".join(path.read_bytes() for path in r.segments())
+        assert bodies(store) == bodies(r.reopen()) == {1: b"before", 3: b"after"}
+        assert r.store.damage == []
+
+
+def test_a_secure_removal_is_finished_after_a_crash(tmp_path):
+    (tmp_path / "a").mkdir()
+    with rig(tmp_path / "a") as r:
+        store = r.open()
+        store.append_message(b"a", b"SECRETSECRET")
+        r.commit()
+        store.remove_message(1, True)
+        r.committer.run_now()                      # the tombstone is written, nothing is overwritten yet
+        assert b"SECRET" in r.segments()[0].read_bytes()
+        store = r.crash(tmp_path / "b")
+        assert bodies(store) == {}
+        r.commit()
+        assert b"SECRET" not in b"".join(path.read_bytes() for path in r.segments())
+
+
+def test_a_cold_read_comes_later(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open(segment_bytes=1 << 17)
+        for number in range(4000):
+            store.append_message(b"a", b"%d" % number * 50)
+        store = r.reopen(1 << 17)
+        os.sync()
+        for path in r.segments():
+            with open(path, "rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        found = store.load_message(2000, False)
+        if found == "cold":                        # some file systems keep their pages
+            assert store.load_message(2000, False) == "cold"
+            assert store.owner.told == []
+            select.select([r.cache.event_fd], [], [])
+            r.cache.collect()
+            assert ("warm",) in store.owner.told
+            found = store.load_message(2000, False)
+        assert found["body"] == b"1999" * 50
+        assert store.load_message(2001, False)["seq"] == 2001
+
+
+def test_the_read_cache_is_bounded(tmp_path):
+    with rig(tmp_path, cache_bytes=1 << 19) as r:
+        store = r.open(segment_bytes=1 << 17)
+        for number in range(3000):
+            store.append_message(b"a", b"%4d" % number * 100)
+        r.commit()
+        assert r.cache.bytes <= 1 << 19
+        for seq in (1, 3000, 1500, 2, 2999, 700):
+            assert store.load_message(seq)["body"] == b"%4d" % (seq - 1) * 100
+            assert r.cache.bytes <= 1 << 19
+
+
+def test_an_idle_store_holds_no_buffer(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open()
+        for number in range(2000):
+            store.append_message(b"a", b"x" * 200)
+            if number % 7 == 0:
+                r.commit()
+        r.commit()
+        table = store.memory()["buffers"]
+        assert table < 300 * 200, "the table of segments, no records"
+        store.append_message(b"a", b"x")
+        assert 4096 <= store.memory()["buffers"] - table + 4096
+        r.commit()
+        assert store.memory()["buffers"] <= table + 200
+
+
+def test_a_commit_goes_on_in_the_page_that_was_not_full(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open(segment_bytes=1 << 17)
+        for number in range(100):
+            store.append_message(b"a", b"%d" % number)
+            r.commit()
+        (scan,) = r.scans()
+        assert scan.end < 3 * 4096
+        assert [record.seq for record in scan.records if "batch" in record.flags] == list(range(1, 101))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks its descriptors up in /proc")
+@pytest.mark.parametrize(("device", "reason"), [("/dev/null", "cannot sync"), ("/dev/full", "cannot write")])
+def test_a_failed_write_or_sync_is_the_end_of_writing(tmp_path, device, reason):
+    (tmp_path / "a").mkdir()
+    with rig(tmp_path / "a") as r:
+        store = r.open()
+        store.append_message(b"a", b"kept")
+        r.commit()
+        store.append_message(b"a", b"never promised")
+        r.replace_descriptor(r.segments()[0], device)
+        r.commit()
+        assert store.failure.startswith(reason)
+        assert store.owner.told[-1] == ("failed", store.failure)
+        assert store.committed_seq == 1 and store.committed_position < store.position
+        with pytest.raises(StoreError, match=reason):
+            store.append_message(b"a", b"refused")
+        for refused in (lambda: store.remove_message(1), lambda: store.purge_messages()):
+            with pytest.raises(StoreError, match=reason):
+                refused()
+        assert store.expire_messages(START_NS) == 0
+        assert bodies(store) == {1: b"kept", 2: b"never promised"}
+        syncs = r.committer.syncs
+        r.commit()
+        assert r.committer.syncs == syncs, "the same pages are never synced again"
+        assert bodies(r.crash(tmp_path / "b")) == {1: b"kept"}
+
+
+def test_a_disk_without_room_refuses_and_changes_nothing(tmp_path, monkeypatch):
+    with rig(tmp_path) as r:
+        store = r.open(segment_bytes=SMALL)
+        store.append_message(b"a", b"1")
+        r.commit()
+        taken = tmp_path / "log.0001"
+        taken.mkdir()                              # the next segment cannot be made
+        with pytest.raises(OSError):
+            store.append_message(b"a", bytes(SMALL))
+        assert store.state_dict()["last_seq"] == 1 and store.failure == ""
+        taken.rmdir()
+        assert store.append_message(b"a", bytes(SMALL)) == 2
+        r.commit()
+        assert store.committed_seq == 2
+
+
+def test_destroying_leaves_no_segment(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open()
+        for _ in range(200):
+            store.append_message(b"a", b"x" * 100)
+        r.commit()
+        store.append_message(b"a", b"never written")
+        store.destroy()
+        r.store = None
+        assert [path.name for path in tmp_path.iterdir()] == ["released"]
+
+
+def test_an_empty_store_keeps_its_place(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open()
+        store.start_at(1000)
+        assert r.reopen().append_message(b"a", ts_ns=START_NS) == 1000
+        r.store.remove_message(1000)
+        state = r.reopen().state_dict()
+        assert (state["first_seq"], state["last_seq"], state["last_ts_ns"]) == (1001, 1000, START_NS)
+        for _ in range(3):                         # also when the segments that knew are gone
+            for _ in range(60):
+                r.store.append_message(b"a", b"x" * 100, ts_ns=START_NS)
+            r.store.purge_messages()
+            r.turn()
+            r.turn()
+        assert r.reopen().append_message(b"a") == 1181
+
+
+def test_a_closed_store_takes_nothing(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open()
+        store.append_message(b"a")
+        r.close()
+        with pytest.raises(AssertionError):
+            store.append_message(b"a")

@@ -1,0 +1,275 @@
+"""Recovery: torn ends, damage at every byte, missing files, and what must not come back."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+from file_rig import SMALL, START_NS, Rig, bodies, rig
+
+
+def written(root: Path, messages: int, per_commit: int, body: bytes = b"x" * 40) -> dict[int, bytes]:
+    """A stopped store with messages in several commits, and what is in it."""
+    root.mkdir()
+    with rig(root) as r:
+        store = r.open()
+        for number in range(messages):
+            store.append_message(b"s.%d" % (number % 3), b"%03d" % number + body, ts_ns=START_NS + number)
+            if number % per_commit == per_commit - 1:
+                r.commit()
+        r.commit()
+        return bodies(store)
+
+
+def opened(r: Rig, damaged: Path) -> dict[int, bytes]:
+    """What a store makes of a damaged directory: always sound, never more than was there."""
+    store = r.open(damaged)
+    assert store.check() == []
+    found = bodies(store)
+    assert store.append_message(b"new") > max(found, default=0)
+    r.commit()
+    assert bodies(store) | found == bodies(store)
+    r.close()
+    return found
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    logging.getLogger("millpond").setLevel(logging.CRITICAL)
+    yield
+    logging.getLogger("millpond").setLevel(logging.NOTSET)
+
+
+def test_a_log_torn_at_every_byte_keeps_its_prefix(tmp_path):
+    expected = written(tmp_path / "whole", 24, 6)
+    with rig(tmp_path) as r:
+        r.open(tmp_path / "whole")
+        ends = {record.offset + record.length: record for record in r.scans()[0].records}
+        r.close()
+        image = (tmp_path / "whole" / "log.0000").read_bytes()
+        for cut in range(0, max(ends) + 1, 3):
+            torn = tmp_path / "torn"
+            torn.mkdir()
+            (torn / "log.0000").write_bytes(image[:cut].ljust(len(image), b"\0"))
+            whole = [record.seq for end, record in ends.items() if end <= cut and record.kind == "message"]
+            if cut < 64:                           # no head, nothing else: an unused file
+                whole = []
+            found = opened(r, torn)
+            assert found == {seq: expected[seq] for seq in whole}
+            shutil.rmtree(torn)
+
+
+def test_no_flipped_bit_is_ever_delivered(tmp_path):
+    """Of one record at most: everything else comes back, and a stopped log says what it lost."""
+    expected = written(tmp_path / "whole", 12, 4, b"yy")
+    with rig(tmp_path) as r:
+        r.open(tmp_path / "whole")
+        end = r.scans()[0].end
+        r.close()
+        image = (tmp_path / "whole" / "log.0000").read_bytes()
+        damaged = tmp_path / "damaged"
+        damaged.mkdir()
+        for at in range(end):
+            flipped = bytearray(image)
+            flipped[at] ^= 1 << at % 8
+            (damaged / "log.0000").write_bytes(flipped)
+            store = r.open(damaged)
+            found = bodies(store)
+            assert found.items() <= expected.items()
+            assert len(found) >= len(expected) - 1
+            lost = set(expected) - set(found)
+            if lost:
+                assert store.lost == 1 and store.damage
+            assert store.check() == []
+            r.close()
+            for path in r.segments():
+                path.unlink()
+
+
+def patch(path: Path, at: int, data: bytes) -> None:
+    with open(path, "r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+def test_a_flip_while_it_runs_is_found_by_the_reader(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open(segment_bytes=1 << 17)
+        for number in range(1000):
+            store.append_message(b"a", b"body %d." % number * 10)
+        store = r.reopen(1 << 17)
+        (path,) = r.segments()
+        patch(path, path.read_bytes().index(b"body 900."), b"B")
+        assert store.load_message(901) is None
+        assert store.lost == 1
+        assert [event[:2] for event in store.owner.told] == [("removed", 901)]
+        assert not store.has(901) and store.next_message(901) == 902
+        assert store.load_message(902)["body"] == b"body 901." * 10
+        assert len(bodies(store)) == 999
+        store = r.reopen(1 << 17)
+        assert store.damage and store.lost == 1 and len(bodies(store)) == 999
+
+
+def last_batch(root: Path, and_another: bool) -> Path:
+    """Message 1 committed; then message 2 and the removal of message 1 in one write. Damages message 2."""
+    root.mkdir()
+    with rig(root) as r:
+        store = r.open()
+        store.append_message(b"k", b"old value")
+        store.append_message(b"other", b"something")
+        r.commit()
+        store.append_message(b"k", b"new value")
+        store.remove_message(1)
+        r.commit()
+        if and_another:
+            store.append_message(b"other", b"later")
+            r.commit()
+        copied = root.with_name(root.name + ".crashed")
+        shutil.copytree(root, copied)
+        (scan,) = r.scans()
+        (record,) = [record for record in scan.records if record.seq == 3]
+        patch(copied / "log.0000", record.offset + 40, b"\xff\xff")
+    return copied
+
+
+def test_a_removal_in_a_torn_write_is_not_believed(tmp_path):
+    """Its write was never answered; what it removed may have been replaced by what is torn."""
+    crashed = last_batch(tmp_path / "a", False)
+    with rig(tmp_path) as r:
+        store = r.open(crashed)
+        assert bodies(store) == {1: b"old value", 2: b"something"}
+        assert store.lost == 0
+        seq = store.append_message(b"other", b"later")
+        for _ in range(2):                         # nor later, when more was written behind it
+            store = r.reopen()
+            assert bodies(store) == {1: b"old value", 2: b"something", seq: b"later"}
+
+
+def test_damage_before_a_later_write_is_damage(tmp_path):
+    crashed = last_batch(tmp_path / "a", True)
+    with rig(tmp_path) as r:
+        store = r.open(crashed)
+        assert bodies(store) == {2: b"something", 4: b"later"}
+        assert store.lost == 1
+        assert "messages 3 to 3 are lost" in store.damage[0]
+
+
+def by_generation(r: Rig) -> list[Path]:
+    from millpond.store.scan import scan_segment
+
+    return sorted(r.segments(), key=lambda path: scan_segment(path).head["generation"])
+
+
+def test_a_missing_segment_is_reported_with_its_messages(tmp_path):
+    expected = written(tmp_path / "whole", 200, 10)
+    with rig(tmp_path) as r:
+        r.open(tmp_path / "whole")
+        files = by_generation(r)
+        r.close()
+        assert len(files) >= 4
+        for number, path in enumerate(files[:-1]):
+            copied = tmp_path / f"without{number}"
+            shutil.copytree(tmp_path / "whole", copied)
+            (copied / path.name).unlink()
+            store = r.open(copied)
+            found = bodies(store)
+            assert any("is missing" in text for text in store.damage)
+            assert found.items() <= expected.items() and len(found) > 100
+            lost = sorted(set(expected) - set(found))
+            assert lost == list(range(lost[0], lost[-1] + 1))
+            if number:
+                assert f"messages {lost[0]} to {lost[-1]} are lost" in store.damage[0]
+            assert store.append_message(b"new") == 201
+            r.close()
+
+
+@pytest.mark.parametrize("copy", [0, 64])
+def test_one_damaged_head_does_not_matter(tmp_path, copy):
+    expected = written(tmp_path / "whole", 60, 10)
+    with rig(tmp_path) as r:
+        for path in (tmp_path / "whole").glob("log.*"):
+            patch(path, copy, bytes(64))
+        assert bodies(r.open(tmp_path / "whole")) == expected
+        assert r.store.damage == []
+
+
+def test_a_file_whose_head_is_gone_is_left_alone(tmp_path):
+    written(tmp_path / "whole", 200, 10)
+    with rig(tmp_path) as r:
+        r.open(tmp_path / "whole")
+        path = by_generation(r)[1]
+        r.close()
+        patch(path, 0, b"garbage!" * 16)
+        kept = path.read_bytes()
+        store = r.open(tmp_path / "whole")
+        assert any(f"{path.name}: its head cannot be read" in text for text in store.damage)
+        for _ in range(300):
+            store.append_message(b"a", b"x" * 100)
+            r.turn()
+        store.purge_messages()
+        for _ in range(100):
+            store.append_message(b"a", b"x" * 100)
+            r.turn()
+        assert path.read_bytes() == kept
+
+
+def test_a_file_cut_short_loses_its_end_only(tmp_path):
+    expected = written(tmp_path / "whole", 200, 10)
+    with rig(tmp_path) as r:
+        r.open(tmp_path / "whole")
+        path = by_generation(r)[1]
+        r.close()
+        with open(path, "r+b") as file:
+            file.truncate(2000)
+        store = r.open(tmp_path / "whole")
+        found = bodies(store)
+        lost = sorted(set(expected) - set(found))
+        assert 0 < len(lost) < 40 and lost == list(range(lost[0], lost[-1] + 1))
+        assert any(f"messages {lost[0]} to {lost[-1]} are lost" in text for text in store.damage)
+
+
+def test_a_page_of_zeros_is_damage_not_padding(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open(segment_bytes=1 << 16)
+        for number in range(300):
+            store.append_message(b"a", b"%04d" % number * 14)
+            r.commit()
+        expected = bodies(store)
+        (scan,) = r.scans()
+        assert scan.end > 5 * SMALL
+        r.close()
+        patch(tmp_path / "log.0000", 2 * SMALL, bytes(SMALL))
+        store = r.open(segment_bytes=1 << 16)
+        found = bodies(store)
+        lost = sorted(set(expected) - set(found))
+        assert SMALL // 96 - 1 <= len(lost) <= SMALL // 96 + 3
+        assert store.lost == len(lost) and store.damage
+
+
+def test_a_deleted_stream_leaves_nothing_that_comes_back(tmp_path):
+    """Segments that have left the log may still be there as files; a store never takes them for its own."""
+    with rig(tmp_path) as r:
+        store = r.open()
+        for number in range(300):
+            store.append_message(b"a", b"first %d" % number)
+            r.turn()
+        store.purge_messages()
+        r.turn()
+        for number in range(20):
+            store.append_message(b"a", b"second %d" % number)
+            r.turn()
+        assert len(r.segments()) > len(store.log.order_list())
+        expected = bodies(store)
+        assert bodies(r.reopen()) == expected
+
+
+def test_expiry_of_its_own_comes_back(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open()
+        for number in range(10):
+            store.append_message(b"a", b"%d" % number, ts_ns=START_NS, expires_ns=START_NS + 1000 * (number + 1))
+        store = r.reopen()
+        assert store.expire_messages(START_NS + 3000) == START_NS + 4000
+        assert len(bodies(store)) == 7
