@@ -8,9 +8,6 @@ Sizes are bytes. On systems without /proc only the own process' peak resident si
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import errno
-import mmap
 import os
 import sys
 from collections.abc import Iterator
@@ -19,10 +16,10 @@ from typing import Final
 
 import msgspec
 
+from millpond.base import kernel
+
 PROC: Final = Path("/proc")
-PAGE_BYTES: Final = mmap.PAGESIZE
-CACHESTAT_SYSCALL: Final = 451
-"""The same number on every architecture (Linux 6.5)."""
+PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 NEGATIVE_DENTRY_BYTES: Final = 200
 """Kernel memory that one unlinked or missing name keeps: a 192-byte dentry and its share of the slab."""
 
@@ -123,20 +120,6 @@ def command_of(pid: int, proc: Path = PROC) -> list[str]:
     return [os.fsdecode(word) for word in raw.split(b"\0") if word]
 
 
-class _CachestatRange(ctypes.Structure):
-    _fields_ = [("offset", ctypes.c_uint64), ("length", ctypes.c_uint64)]
-
-
-class _Cachestat(ctypes.Structure):
-    _fields_ = [
-        ("cached", ctypes.c_uint64),
-        ("dirty", ctypes.c_uint64),
-        ("writeback", ctypes.c_uint64),
-        ("evicted", ctypes.c_uint64),
-        ("recently_evicted", ctypes.c_uint64),
-    ]
-
-
 def file_cache(directory: str, files_max: int) -> FileCache:
     """Pages in the page cache of the files below `directory`, of `files_max` files at most."""
     cached = dirty = files = 0
@@ -152,54 +135,12 @@ def file_cache(directory: str, files_max: int) -> FileCache:
             files -= 1  # removed since it was listed
             continue
         try:
-            pages, pages_dirty = cached_pages(descriptor)
+            pages, pages_dirty = kernel.cached_pages(descriptor)
         finally:
             os.close(descriptor)
         cached += pages * PAGE_BYTES
         dirty += pages_dirty * PAGE_BYTES
     return FileCache(cached=cached, dirty=dirty, files=files, complete=True)
-
-
-def cached_pages(descriptor: int) -> tuple[int, int]:
-    """(pages in the cache, dirty ones) of an open file; the second is 0 before Linux 6.5."""
-    if sys.platform != "linux":
-        return 0, 0
-    answer = _cachestat(descriptor)
-    return answer if answer is not None else (_mincore(descriptor), 0)
-
-
-def _cachestat(descriptor: int) -> tuple[int, int] | None:
-    """None where the kernel does not have the call or forbids it (seccomp)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    span, answer = _CachestatRange(0, 0), _Cachestat()
-    number = ctypes.c_long(CACHESTAT_SYSCALL)
-    failed = libc.syscall(number, ctypes.c_int(descriptor), ctypes.byref(span), ctypes.byref(answer), 0)
-    if failed:
-        assert ctypes.get_errno() not in (errno.EBADF, errno.EFAULT, errno.EINVAL), ctypes.get_errno()
-        return None
-    return int(answer.cached), int(answer.dirty)
-
-
-def _mincore(descriptor: int) -> int:
-    """The same count through a mapping, which touches no page."""
-    size = os.fstat(descriptor).st_size
-    if size == 0:
-        return 0
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    number = ctypes.c_int
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, number, number, number, ctypes.c_long]
-    address = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
-    if address in (None, ctypes.c_void_p(-1).value):
-        return 0
-    pages = -(-size // PAGE_BYTES)
-    vector = (ctypes.c_ubyte * pages)()
-    try:
-        if libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), vector):
-            return 0
-    finally:
-        libc.munmap(ctypes.c_void_p(address), ctypes.c_size_t(size))
-    return sum(flag & 1 for flag in bytes(vector))
 
 
 def _files(directory: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
+from os.path import basename
 
 import millpond
 
@@ -24,16 +24,18 @@ Try:   millpond serve
        millpond serve -a 127.0.0.1 -p 4333
 """
 
-COMMANDS = ("serve", "doctor", "bench")
+COMMANDS = ("doctor", "bench")
 """Each one is a module beside this one with a `main(argv) -> exit code`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 good, 1 failed, 2 wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if argv is None and Path(sys.argv[0]).stem == "nats-server":
-        return int(import_module("millpond.cli.serve").main(words, "nats-server"))
+    if argv is None and basename(sys.argv[0]).partition(".")[0] == "nats-server":
+        return _serve(words, "nats-server")
     command = words.pop(0) if words else "help"
+    if command == "serve":
+        return _serve(words)
     if command in COMMANDS:
         return int(import_module(f"millpond.cli.{command}").main(words))
     if command in ("version", "--version", "-v"):
@@ -43,9 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(USAGE, end="")
         return 0
     if command.startswith("-"):
-        return int(import_module("millpond.cli.serve").main([command, *words]))
+        return _serve([command, *words])
     print(f"millpond: unknown command {command!r}\n\n{USAGE}", end="", file=sys.stderr)
     return 2
+
+
+def _serve(words: Sequence[str], program: str = "millpond") -> int:
+    from millpond.cli import lean
+
+    lean.load()
+    return int(import_module("millpond.cli.serve").main(words, program))
 
 
 if __name__ == "__main__":

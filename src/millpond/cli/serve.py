@@ -113,7 +113,8 @@ class Start:
 
 
 def _run(start: Start) -> int:
-    asyncio = lean_asyncio()
+    import asyncio
+
     from millpond.server.lifecycle import serve_forever
 
     try:
@@ -138,19 +139,3 @@ def explained(error: OSError, port: int) -> str:
         who = holder(port)
         text += f"; it is held by {who}" if who else ""
     return text
-
-
-def lean_asyncio() -> Any:
-    """asyncio without OpenSSL, which would cost 4 MiB in a process that serves no TLS (docs/decisions/0001).
-
-    A later `import ssl` works as ever; only asyncio's own TLS stays off in this process.
-    """
-    if "asyncio" not in sys.modules and "ssl" not in sys.modules:
-        sys.modules["ssl"] = None  # type: ignore[assignment]
-        try:
-            import asyncio
-        finally:
-            del sys.modules["ssl"]
-    import asyncio
-
-    return asyncio

@@ -19,13 +19,11 @@ Outboxes full of what receivers do not take are no reason to refuse: they stop t
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import sys
 from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
-from millpond.base import cgroup, limits, machine, process_memory
+from millpond.base import cgroup, kernel, limits, machine, process_memory
 from millpond.base.budget import Budget, Budgets
 from millpond.config.options import Options
 from millpond.monitor.memory_report import slope_per_hour
@@ -104,6 +102,7 @@ class MemoryWatch:
 
     def ready(self) -> None:
         """The server has started: what the process holds beyond the budgets is its runtime."""
+        kernel.trim()
         self.measure()
         self._runtime.settle(max(0, process_memory.read().anon - self._named()))
         self._trimmed_at = process_memory.read().anon - self._named()
@@ -131,7 +130,7 @@ class MemoryWatch:
         self._act(self._pressure(group))
         unnamed = process.anon - self._named()
         if unnamed - self._trimmed_at > TRIM_ABOVE_BYTES:
-            trim()
+            kernel.trim()
             self._trimmed_at = process_memory.read().anon - self._named()
         self._trimmed_at = min(self._trimmed_at, unnamed)
 
@@ -153,7 +152,7 @@ class MemoryWatch:
         if level != self._level:
             self._say(level)
             if level > 0:
-                trim()
+                kernel.trim()
             if self.watched is not None:
                 self.watched.refuse(level == 2)
             self._level = level
@@ -213,11 +212,3 @@ def own_group() -> cgroup.GroupMemory | None:
         return cgroup.read(cgroup.group_of())
     except (cgroup.CgroupError, OSError):
         return None
-
-
-def trim() -> None:
-    """Give free heap back to the kernel (glibc only keeps it for later)."""
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "malloc_trim"):
-            libc.malloc_trim(0)

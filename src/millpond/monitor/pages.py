@@ -6,13 +6,12 @@ not counted, as on nats-server.
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import quote
 
-from millpond.monitor import prometheus, standalone
+from millpond.monitor import standalone
 from millpond.monitor.accounts import AccountStatzOptions, AccountzOptions, accountz, accstatz
 from millpond.monitor.connz import STATES, ConnzOptions, connz
 from millpond.monitor.healthz import HealthzOptions, healthz
@@ -29,6 +28,13 @@ ANYBODY: Final = (("Access-Control-Allow-Origin", "*"),)
 NOT_FOUND: Final = Answer(b"404 page not found\n", 404, headers=(("X-Content-Type-Options", "nosniff"),))
 
 Page = Callable[[Query], Awaitable[Answer]]
+
+
+def escaped(text: str) -> str:
+    """Text as it may stand in HTML, between tags and in quoted attributes."""
+    for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+        text = text.replace(char, entity)
+    return text
 
 
 def json_answer(page: Any, status: int = 200, indent: int = 2) -> Answer:
@@ -81,11 +87,11 @@ class Pages:
     async def _root(self, query: Query) -> Answer:
         self._view.count("/")
         links = "\n".join(
-            f'<li><a href="{html.escape(self._base + path)}">{html.escape(path)}</a></li>'
+            f'<li><a href="{escaped(self._base + path)}">{escaped(path)}</a></li>'
             for path in self._pages
             if path not in ("/", "/subscriptionsz")
         )
-        name = html.escape(self._view.broker.server_name)
+        name = escaped(self._view.broker.server_name)
         return Answer(ROOT.format(name=name, links=links).encode(), content_type="text/html; charset=utf-8")
 
     async def _varz(self, query: Query) -> Answer:
@@ -173,6 +179,8 @@ class Pages:
         return json_answer(await memz(self._view))
 
     async def _metrics(self, query: Query) -> Answer:
+        from millpond.monitor import prometheus  # most servers are asked for pages only
+
         self._view.count("/metrics")
         body = await prometheus.metrics(self._view, query.text("prefix"))
         return Answer(body, content_type=prometheus.CONTENT_TYPE, headers=ANYBODY)
@@ -196,5 +204,5 @@ li {{ font-family: monospace; line-height: 1.6 }}
 def _elsewhere(path: str, query: str) -> Answer:
     """A path with empty segments is sent to the one without."""
     target = quote(re.sub("/+", "/", path)) + (f"?{query}" if query else "")
-    body = f'<a href="{html.escape(target)}">Temporary Redirect</a>.\n\n'.encode()
+    body = f'<a href="{escaped(target)}">Temporary Redirect</a>.\n\n'.encode()
     return Answer(body, 307, "text/html; charset=utf-8", (("Location", target),))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from pathlib import Path
 
 from millpond.base.errors import StoreError
@@ -21,7 +19,7 @@ class JetStream:
     """Owns the store directory while it is open; a private one is removed at the end."""
 
     def __init__(self, options: JetStreamOptions, broker: Broker, reactor: Reactor) -> None:
-        self._private = None if options.store_dir else tempfile.mkdtemp(prefix="millpond-")
+        self._private = None if options.store_dir else _private_directory()
         self.directory = Path(options.store_dir or self._private or "")
         self._reactor = reactor
         try:
@@ -76,4 +74,13 @@ class JetStream:
 
     def _remove_private(self) -> None:
         if self._private:
+            import shutil
+
             shutil.rmtree(self._private, ignore_errors=True)
+
+
+def _private_directory() -> str:
+    """A fresh one. The module that makes it costs a megabyte, and a server with a store directory has no need of it."""
+    import tempfile
+
+    return tempfile.mkdtemp(prefix="millpond-")

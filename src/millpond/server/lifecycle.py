@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -69,6 +70,8 @@ class Process:
         if options.pid_file:
             self._write_pid_file(options.pid_file)
         await self.server.start()
+        gc.freeze()  # what is there now stays: the collector need not look at it again
+        gc.enable()
         for notice in notices:
             log.warning("%s", notice)
         if options.config_file:

@@ -9,7 +9,6 @@ Nothing is global: several servers may live in one process, in one loop. A `Serv
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -49,7 +48,7 @@ def with_machine_limits(options: Options) -> Options:
     if jetstream.max_memory < 0:
         given["max_memory"] = machine.memory_bytes() // SHARE_DENOMINATOR * SHARE_NUMERATOR
     if jetstream.max_file < 0:
-        place = jetstream.store_dir or tempfile.gettempdir()
+        place = jetstream.store_dir or "/tmp"
         given["max_file"] = machine.disk_free_bytes(place) // SHARE_DENOMINATOR * SHARE_NUMERATOR
     return msgspec.structs.replace(options, jetstream=msgspec.structs.replace(jetstream, **given))
 

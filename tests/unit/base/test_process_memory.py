@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from millpond.base import kernel
 from millpond.base import process_memory as pm
 
 STATUS = """\
@@ -95,12 +96,12 @@ def test_both_ways_to_count_pages_agree(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"z" * (7 * pm.PAGE_BYTES))
     with path.open("rb") as file:
-        assert pm._mincore(file.fileno()) == 7
-        assert pm.cached_pages(file.fileno())[0] == 7
+        assert kernel.pages_by_mapping(file.fileno()) == 7
+        assert kernel.cached_pages(file.fileno())[0] == 7
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        assert pm._mincore(file.fileno()) == pm.cached_pages(file.fileno())[0]
+        assert kernel.pages_by_mapping(file.fileno()) == kernel.cached_pages(file.fileno())[0]
     empty = tmp_path / "empty"
     empty.touch()
     with empty.open("rb") as file:
-        assert pm._mincore(file.fileno()) == 0
+        assert kernel.pages_by_mapping(file.fileno()) == 0

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -145,6 +146,18 @@ def test_requests_are_counted_and_unknown_paths_are_not() -> None:
         assert status == 307 and b'href="/a%0D%0AX%3A%20y/?b=1"' in body
 
     run(scenario, jetstream=False)
+
+
+def test_a_reload_shows() -> None:
+    async def scenario(server: millpond.Server) -> None:
+        before = await page(server, "/varz")
+        server.reload(msgspec.structs.replace(server.options, ping_max=7, config_digest="sha256:1"))
+        after = await page(server, "/varz")
+        assert (after["ping_max"], after["config_digest"]) == (7, "sha256:1")
+        assert after["config_load_time"] > before["config_load_time"] == before["start"]
+        assert after["jetstream"]["config"] == before["jetstream"]["config"]
+
+    run(scenario)
 
 
 def test_base_path() -> None:
