@@ -77,13 +77,15 @@ cdef class Broker:
         """The listener's real address, known once it is bound."""
         self.info["host"], self.info["port"] = host, port
 
-    def info_for(self, uint64_t cid, str ip, bint second=False):
+    def info_for(self, uint64_t cid, str ip, bint second=False, bint lame_duck=False):
         """INFO for one client; the second one carries its account (reference 01.2)."""
         info = dict(self.info)
         info["client_id"] = cid
         info["client_ip"] = ip
         if self.options.jetstream is not None and self.options.jetstream.domain:
             info["domain"] = self.options.jetstream.domain
+        if lame_duck:
+            info["ldm"] = True
         if second:
             info["connect_info"] = True
             info["remote_account"] = "$G"

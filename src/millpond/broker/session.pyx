@@ -164,6 +164,11 @@ cdef class Session(Sink):
         log.error("%s:%d - cid:%d - authentication error", self.ip, self.port, self.cid)
         return self.close("Authentication Failure", "Authorization Violation")
 
+    def tell_lame_duck(self):
+        """INFO that this server is about to leave, for clients that take an INFO at any time."""
+        if self.info_sent_twice:
+            self._send(encode_info(self.broker.info_for(self.cid, self.ip, lame_duck=True)))
+
     def authorize_again(self):
         """After a reload: close the session unless its CONNECT still lets it in."""
         if self.connect is not None:

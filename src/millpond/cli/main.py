@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command in COMMANDS:
         return int(import_module(f"millpond.cli.{command}").main(words))
     if command in ("version", "--version", "-v"):
-        print(f"millpond: v{millpond.__version__}")
+        # The second line is what starters look for: the release whose behaviour this server has.
+        print(f"millpond: v{millpond.__version__}\n{import_module('millpond.cli.serve').VERSION}")
         return 0
     if command in ("help", "--help", "-h"):
         print(USAGE, end="")

@@ -25,7 +25,7 @@ Server:
     -m, --http_port <port>          monitoring over HTTP (default off; -1: any free port)
     -c, --config <file>             configuration file; flags override it
     -t                              check the configuration file and exit
-    -sl, --signal <name>[=<pid>]    send a signal to a running server: stop, quit, term, reopen, reload
+    -sl, --signal <name>[=<pid>]    send a signal to a running server: ldm, stop, quit, term, reopen, reload
                                     (<pid>: a number, the path of a PID file, or a prefix ending in *)
     --client_advertise <host:port>  the address that clients are told
     --ports_file_dir <dir>          write <program>_<pid>.ports here

@@ -16,8 +16,8 @@ COMMANDS: Final = {
     "term": signal.SIGTERM,
     "reopen": signal.SIGUSR1,
     "reload": signal.SIGHUP,
+    "ldm": signal.SIGUSR2,
 }
-NOT_YET: Final = {"ldm": "lame duck mode"}
 PROGRAMS: Final = ("millpond", "nats-server")
 PID_FILE_BYTES_MAX: Final = 64
 
@@ -27,8 +27,6 @@ def send(text: str) -> None:
     name, _, target = text.partition("=")
     if "=" in target:
         raise OptionError(f"invalid signal parameters: {target.split('=')[1:]}")
-    if name in NOT_YET:
-        raise OptionError(f"signal {name}: {NOT_YET[name]} is not supported by millpond yet; use term")
     if name not in COMMANDS:
         raise OptionError(f'unknown signal "{name}"; there are {", ".join(COMMANDS)}')
     failures = []

@@ -1,7 +1,7 @@
 """A server as a process: signals, PID and ports files, reload, the banner for people.
 
     TERM, INT   stop, exit code 0          HUP    read the configuration file again
-    USR1        open the log file again    USR2   lame duck: not served yet
+    USR1        open the log file again    USR2   lame duck mode, then exit code 0
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Process:
         self._reread = reread
         self._pid_file: Path | None = None
         self._ports_file: Path | None = None
+        self._leaving: asyncio.Task[None] | None = None
 
     async def start(self, notices: Sequence[str]) -> None:
         options = self.server.options
@@ -83,6 +84,8 @@ class Process:
         self._write_ports_file()
 
     async def stop(self) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
         await self.server.stop()
         for path in (self._ports_file, self._pid_file):
             if path is not None:
@@ -92,7 +95,7 @@ class Process:
 
     def _take_signals(self) -> None:
         actions: dict[signal.Signals, Callable[[], None]] = {
-            signal.SIGTERM: self.stopped.set,
+            signal.SIGTERM: self._terminate,
             signal.SIGINT: self.stopped.set,
             signal.SIGHUP: self._reload,
             signal.SIGUSR1: self._reopen_log,
@@ -112,8 +115,14 @@ class Process:
         except OSError as error:
             log.error("Failed to re-open the log file, going on in the old one: %s", error)
 
+    def _terminate(self) -> None:
+        if self._leaving is None:  # lame duck mode is not cut short by TERM, only by INT
+            self.stopped.set()
+
     def _lame_duck(self) -> None:
-        log.error("lame duck mode is not supported by millpond yet; the signal is ignored, stop with TERM")
+        if self._leaving is None:
+            self._leaving = asyncio.get_running_loop().create_task(self.server.lame_duck_mode())
+            self._leaving.add_done_callback(lambda task: self.stopped.set())
 
     # --- reload ---
 

@@ -25,6 +25,7 @@ from millpond.jetstream.memory import JetStreamMemory
 from millpond.monitor.memory_watch import MemoryWatch, make_budgets
 from millpond.monitor.view import JetStreamView, View
 from millpond.server.jetstream import JetStream
+from millpond.server.lame_duck import leave
 from millpond.server.logs import log
 from millpond.transport.reactor import Reactor
 from millpond.transport.tcp import TcpListener
@@ -169,6 +170,8 @@ class Server:
 
     def _tell_where(self) -> None:
         """INFO names the address that clients shall use."""
+        if self._listener is None:
+            return
         host, port = self.options.host, self.port
         if self.options.client_advertise:
             host, port = advertised(self.options.client_advertise, port)
@@ -182,9 +185,7 @@ class Server:
         if self._memory_timer is not None:
             self._memory_timer.cancel()
             self._memory_timer = None
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        self.stop_accepting()
         for session in list(self.broker.sessions.values()):
             session.close("Server Shutdown")
         if self._jetstream is not None:
@@ -197,6 +198,16 @@ class Server:
             self._monitor = None
         self._reactor.close()
         self._reactor = None
+
+    def stop_accepting(self) -> None:
+        """No new connections from here; those that are there stay."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    async def lame_duck_mode(self) -> None:
+        """Leave slowly: tell the clients, wait, close them one by one, stop (server/lame_duck)."""
+        await leave(self)
 
     async def shutdown(self, timeout: float = 5.0) -> None:
         """The same as `stop`, by the name that nats-io's test server has. `timeout` is not needed: it never waits."""

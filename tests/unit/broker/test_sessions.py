@@ -266,7 +266,7 @@ def test_a_receiver_that_does_not_read_is_a_slow_consumer() -> None:
         assert server.broker.closed[-1].reason == "Slow Consumer (Pending Bytes)"
         assert await fast.say(b"") == b""
 
-    run(scenario, max_pending=100_000)
+    run(scenario, max_pending=100_000, max_payload=100_000)
 
 
 def test_without_stalls_a_full_receiver_misses_messages_and_stays() -> None:

@@ -174,3 +174,34 @@ def test_settings_are_checked_where_they_are_given() -> None:
     with pytest.raises(TypeError):
         millpond.Server(nonsense=1)
     assert millpond.Server.from_options(Options(port=-1)).options.port == -1
+
+
+def test_lame_duck_mode_tells_everybody_and_then_closes_them_one_by_one(run: Callable[[Scenario], None]) -> None:
+    async def scenario() -> None:
+        second = 1_000_000_000
+        server = millpond.Server(lame_duck_grace_period_ns=second // 10, lame_duck_duration_ns=second // 5)
+        async with server:
+            port = server.port
+            clients = []
+            for protocol in (1, 0):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                await reader.readline()
+                writer.write(b'CONNECT {"verbose":false,"protocol":%d}\r\nPING\r\n' % protocol)
+                await reader.readuntil(b"PONG\r\n")
+                clients.append((reader, writer))
+            assert b'"connect_info":true' in await clients[0][0].readline()
+            leaving = asyncio.create_task(server.lame_duck_mode())
+            info = await clients[0][0].readline()
+            assert info.startswith(b"INFO ")
+            assert b'"ldm":true' in info
+            with pytest.raises(OSError, match=r"refused|Connect call failed"):
+                await asyncio.open_connection("127.0.0.1", port)
+            clients[0][1].write(b"PING\r\n")
+            assert await clients[0][0].readline() == b"PONG\r\n"
+            assert [await reader.read() for reader, _ in clients] == [b"", b""]
+            await leaving
+            assert not server.is_running
+            for _, writer in clients:
+                writer.close()
+
+    run(scenario)

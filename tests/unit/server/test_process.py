@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import urllib.request
 from pathlib import Path
 
 from tests.conformance.wire_client import Client
@@ -78,6 +79,28 @@ def test_interrupt_ends_well() -> None:
     assert (code, 'Trapped "interrupt" signal' in log) == (0, True)
 
 
+def test_lame_duck_mode_ends_at_once_without_clients() -> None:
+    with Running("-a", "127.0.0.1", "-p", "-1") as server:
+        server.ready()
+        assert run("serve", "-sl", f"ldm={server.pid}") == (0, "", "")
+        code, log = server.end()
+    assert code == 0
+    for words in ('Trapped "user defined signal 2" signal', "Entering lame duck mode", "Server Exiting.."):
+        assert words in log
+
+
+def test_lame_duck_mode_outlives_term_but_not_int(tmp_path: Path) -> None:
+    path = config(tmp_path, lame_duck_grace_period='"1h"', lame_duck_duration='"2h"')
+    with Running("-c", str(path)) as server, Client(server.ready(), protocol=1) as client:
+        server.signal(signal.SIGUSR2)
+        server.line("Entering lame duck mode")
+        server.signal(signal.SIGTERM)
+        server.line('Trapped "terminated" signal')
+        client.flush()
+        server.signal(signal.SIGINT)
+        assert server.end()[0] == 0
+
+
 def test_signals_by_command(tmp_path: Path) -> None:
     path = config(tmp_path, pid_file=f'"{tmp_path}/pid"', log_file=f'"{tmp_path}/log"')
     with Running("-c", str(path)) as server:
@@ -141,6 +164,7 @@ def test_under_the_name_of_nats_server(tmp_path: Path) -> None:
     program.symlink_to(MILLPOND)
     assert subprocess.check_output([program, "--version"], text=True) == "nats-server: v2.15.1\n"
     assert subprocess.check_output([program, "-v"], text=True) == "nats-server: v2.15.1\n"
+    assert "nats-server: v2.15.1" in run("--version")[1].splitlines(), "pytest-nats follows the link and asks again"
     failed = subprocess.run([program, "-t"], capture_output=True, text=True, check=False)
     assert failed.stderr.startswith("nats-server: must specify")
     words = ["--addr", "127.0.0.1", "--port", "-1", "--debug", "--jetstream", "--store_dir", str(tmp_path / "store"),
@@ -153,3 +177,22 @@ def test_under_the_name_of_nats_server(tmp_path: Path) -> None:
             assert ports["nats"] == [f"nats://127.0.0.1:{port}"]
         server.signal(signal.SIGTERM)
         assert server.end()[0] == 0
+
+
+def test_what_pytest_nats_writes_and_asks(tmp_path: Path) -> None:
+    lines = ['host: "127.0.0.1"', "port: -1", 'http: "127.0.0.1:-1"', "jetstream {", f'  store_dir: "{tmp_path}/js"',
+             f"  max_mem: {1 << 28}", f"  max_file: {1 << 30}", "}"]  # fmt: skip
+    (tmp_path / "nats.conf").write_text("\n".join(lines) + "\n")
+    with Running("-c", str(tmp_path / "nats.conf"), "--ports_file_dir", str(tmp_path)) as server:
+        server.ready()
+        ports_file = next(iter(tmp_path.glob("*.ports")), None)
+        while ports_file is None:  # it is written right after the last line of the log
+            assert server.process.poll() is None
+            ports_file = next(iter(tmp_path.glob("*.ports")), None)
+        url = json.loads(ports_file.read_text())["monitoring"][0]
+        with urllib.request.urlopen(f"{url}/healthz?js-enabled-only=true", timeout=5) as answer:
+            assert json.load(answer)["status"] == "ok"
+        with urllib.request.urlopen(f"{url}/varz", timeout=5) as answer:
+            page = json.load(answer)
+    assert page["config_digest"].startswith("sha256:")
+    assert page["jetstream"]["config"]["max_memory"] == 1 << 28

@@ -113,4 +113,4 @@ def test_a_publisher_that_ends_by_its_own_message_spoils_it_for_nobody() -> None
         assert received > 1
         kept_open.close()
 
-    run(scenario, max_pending=100_000)
+    run(scenario, max_pending=100_000, max_payload=100_000)
