@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import secrets
+import os
 import string
 from typing import Final
 
@@ -14,14 +14,24 @@ CURVE_PREFIX: Final = 23 << 3
 """The nkey prefix byte of x25519 keys: 'X'."""
 
 
+def _random_name(length: int) -> str:
+    """From the system's randomness (`secrets` would bring OpenSSL into the process, 4 MiB)."""
+    number = int.from_bytes(os.urandom(length), "little")
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, len(ALPHABET))
+        digits.append(ALPHABET[digit])
+    return "".join(digits)
+
+
 def nuid() -> str:
     """22 characters, as NATS clients make them."""
-    return "".join(secrets.choice(ALPHABET) for _ in range(22))
+    return _random_name(22)
 
 
 def short_name() -> str:
     """8 characters: the name of an ephemeral consumer."""
-    return "".join(secrets.choice(ALPHABET) for _ in range(8))
+    return _random_name(8)
 
 
 def _crc16(data: bytes) -> int:
@@ -41,7 +51,7 @@ def _encode_key(prefix: int, key: bytes) -> str:
 
 def server_id() -> str:
     """A fresh server id in the form of a public nkey: 56 characters, the first one 'N'."""
-    return _encode_key(SERVER_PREFIX, secrets.token_bytes(32))
+    return _encode_key(SERVER_PREFIX, os.urandom(32))
 
 
 def curve_key(secret: bytes) -> str:

@@ -31,6 +31,11 @@ PREAUTH_BYTES_MAX: Final = 8 * KIB
 
 # --- the turn (design.md 3) ---
 SPIN_NS: Final = 50_000
+TURN_INTAKE_NS_MAX: Final = 2_000_000
+"""Then the turn goes on to its other phases; who was not heard comes first in the next one."""
+FRAMES_PER_CLOCK_LOOK: Final = 16
+STALL_CREDIT_BYTES: Final = 64 * KIB
+"""What a producer may send after a stall before it can be stalled again: nobody who reads slowly stops it."""
 READ_BUFFER_BYTES: Final = 256 * KIB
 TURN_READ_BYTES_PER_CONNECTION: Final = 256 * KIB
 PUMP_MESSAGES_PER_CONSUMER: Final = 256

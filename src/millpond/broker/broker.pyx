@@ -1,6 +1,6 @@
 """What all connections of one server share."""
 
-import secrets
+import os
 
 from libc.stdint cimport uint64_t
 
@@ -26,7 +26,7 @@ cdef class Broker:
         self.sessions = {}
         self.closed = ClosedRing(options.max_closed_clients, budget=self.connections)
         self.server_id = server_id()
-        self.xkey = curve_key(secrets.token_bytes(32))
+        self.xkey = curve_key(os.urandom(32))
         self.server_name = options.server_name or self.server_id
         self.started_ns = clock.wall_ns
         self._take(options)

@@ -32,11 +32,13 @@ cdef class Session(Sink):
     cdef int pings_out
     cdef bint heard                  # since the last ping timer: messages, subscriptions, PING (but no PONG)
     cdef readonly bint stalled       # reading is paused for a moment
+    cdef readonly bint yielded       # the last feed stopped because the turn's time for intake was over
+    cdef int64_t stall_credit        # bytes to go before it can be stalled again
     cdef Timer ping_timer, auth_timer, stall_timer
 
     cdef int open(self) except -1                                      # sends INFO, arms timers
     # Frames in data take effect; returns how many bytes were used, *need = length of the frame that is
-    # incomplete (0 = not known). Stops early when the session closes or stalls.
+    # incomplete (0 = not known). Stops early when the session closes, stalls or yields.
     cdef size_t feed(self, const char* data, size_t n, size_t* need) except? 0
     cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1
     cpdef int close(self, str reason, str error=*) except -1
@@ -52,6 +54,8 @@ cdef class Session(Sink):
     cdef int _pong(self) except -1
     cdef int _drop(self, Subscription sub) except -1
     cdef int _write(self, const char* data, size_t n) except -1
+    cdef int _queued(self) except -1
+    cdef int _slow_down(self) except -1
     cdef int _error(self, str text) except -1
     cdef int _violation(self, int op) except -1
     cdef int _stall(self) except -1

@@ -34,6 +34,9 @@ cdef enum:
 NO_MORE_OUTPUT = frozenset(("Read Error", "Write Error", "Slow Consumer (Pending Bytes)", "Slow Consumer (Write Deadline)"))
 """Reasons that say the peer takes nothing."""
 
+cdef int64_t INTAKE_NS = limits.TURN_INTAKE_NS_MAX
+cdef int FRAMES_PER_LOOK = limits.FRAMES_PER_CLOCK_LOOK
+cdef int64_t STALL_CREDIT = limits.STALL_CREDIT_BYTES
 cdef int64_t FIRST_PING_NS = limits.FIRST_PING_NS
 cdef int64_t RTT_INTERVAL_NS = limits.RTT_INTERVAL_NS
 
@@ -57,6 +60,7 @@ cdef class StallTimer(Timer):
 
     cdef int fire(self, int64_t now_ns) except -1:
         self.session.stalled = False
+        self.session.stall_credit = STALL_CREDIT
         if self.session.state != CLOSED:
             self.session.channel.pause_reading(False)
         return 0
@@ -109,7 +113,9 @@ cdef class Session(Sink):
         cdef size_t used = 0, took
         cdef parser.Frame frame
         cdef Broker broker = self.broker
+        cdef int look = FRAMES_PER_LOOK
         need[0] = 0
+        self.yielded = False
         while used < n and self.state != CLOSED and not self.stalled:
             if broker.output.is_full():
                 self._stall()
@@ -128,6 +134,13 @@ cdef class Session(Sink):
                 self._violation(frame.op)
                 break
             self._frame(&frame)
+            self.stall_credit -= took
+            look -= 1
+            if look == 0:
+                look = FRAMES_PER_LOOK
+                if broker.clock.read_mono_ns() - broker.clock.mono_ns > INTAKE_NS:
+                    self.yielded = used < n
+                    break
         return used
 
     cdef int _frame(self, parser.Frame* frame) except -1:
@@ -260,7 +273,7 @@ cdef class Session(Sink):
                 # An answer of the server, not a message: an auto-unsubscribe does not count it.
                 encode_msg(self.outbox.buffer, &status, PyBytes_AS_STRING(sub.sid),
                            <uint32_t>PyBytes_GET_SIZE(sub.sid), self.headers)
-                return self.outbox.queue()
+                return self._queued()
         return 0
 
     cdef int _subscribe(self, parser.Frame* frame) except -1:
@@ -348,7 +361,7 @@ cdef class Session(Sink):
         if self.outbox.pending() * 4 > broker.pending_max * 3 and isinstance(source, Session):
             if not broker.stall_producers:
                 return 0
-            (<Session>source)._stall()
+            (<Session>source)._slow_down()
         sub.delivered += 1
         self.active_ns = broker.clock.wall_ns
         self.out_msgs += 1
@@ -357,17 +370,19 @@ cdef class Session(Sink):
         broker.counters.out_bytes += size
         encode_msg(self.outbox.buffer, msg, PyBytes_AS_STRING(sub.sid), <uint32_t>PyBytes_GET_SIZE(sub.sid),
                    self.headers)
-        self.outbox.queue()
-        if self.outbox.pending() > broker.pending_max:
-            self._dead("Slow Consumer (Pending Bytes)")
+        self._queued()
         if self.state == CLOSED:
             return 0
         if sub.messages_max and sub.delivered >= sub.messages_max:
             self._drop(sub)
         return 1
 
+    cdef int _slow_down(self) except -1:
+        """A receiver of ours is nearly full."""
+        return self._stall() if self.stall_credit <= 0 else 0
+
     cdef int _stall(self) except -1:
-        """A receiver of ours is nearly full: stop reading from us for a few milliseconds."""
+        """Stop reading from this one for a few milliseconds."""
         if not self.stalled and self.state != CLOSED:
             self.stalled = True
             self.stalls += 1
@@ -377,8 +392,17 @@ cdef class Session(Sink):
         return 0
 
     cdef int _write(self, const char* data, size_t n) except -1:
-        self.outbox.buffer.append(data, n)
-        return self.outbox.queue()
+        if self.state != CLOSED:
+            self.outbox.buffer.append(data, n)
+            self._queued()
+        return 0
+
+    cdef int _queued(self) except -1:
+        """Something was put into the outbox: nobody may let more than `pending_max` wait there."""
+        self.outbox.queue()
+        if self.outbox.pending() > self.broker.pending_max:
+            self._dead("Slow Consumer (Pending Bytes)")
+        return 0
 
     def _send(self, bytes data):
         self._write(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
@@ -417,6 +441,8 @@ cdef class Session(Sink):
             return 0
         if error:
             self._error(error)
+            if self.state == CLOSED:                 # there was no room for it
+                return 0
         info = self.info(True)
         self.state = CLOSED
         if reason not in NO_MORE_OUTPUT:

@@ -6,18 +6,18 @@ same configuration, whatever their files look like.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 
+from millpond.base.digests import sha256
 from millpond.config.parser import Node, Tree
 
 
 def digest(tree: Node) -> str:
     """`sha256:` and 64 hexadecimal digits."""
-    state = hashlib.sha256()
+    state = sha256()
     for piece in _json(tree.value):
         state.update(piece.encode())
     state.update(b"\n")

@@ -6,8 +6,6 @@
 v1 is what we write; both are read.
 """
 
-import hashlib
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -16,13 +14,14 @@ from libc.string cimport memcmp, memcpy
 from millpond.broker.router cimport Router
 from millpond.wire.message cimport Msg
 
+from millpond.base.digests import sha256
 
 HASH_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def account_hash(str account):
     """What stands for the account in v2 ack subjects."""
-    return "".join(HASH_DIGITS[byte % 62] for byte in hashlib.sha256(account.encode()).digest()[:8])
+    return "".join(HASH_DIGITS[byte % 62] for byte in sha256(account.encode()).digest()[:8])
 
 
 cdef char* put_number(char* at, uint64_t number, char after) noexcept:

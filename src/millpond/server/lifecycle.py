@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -43,6 +45,7 @@ async def serve_forever(
     reread: gives the options anew for a reload, raising OptionError; None: there is no configuration file.
     notices: lines of warning for the log.
     """
+    raise_descriptor_limit()
     process = Process(Server.from_options(options), reread)
     try:
         await process.start(notices)
@@ -52,6 +55,14 @@ async def serve_forever(
         await process.stop()
     log.info("Server Exiting..")
     return 0
+
+
+def raise_descriptor_limit() -> None:
+    """As many open files as this process may have: one for each connection. The usual 1,024 are for `select`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # macOS says unlimited and means less
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Process:

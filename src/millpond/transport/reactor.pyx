@@ -29,6 +29,7 @@ cdef extern from "poller.h" nogil:
 cdef extern from "unistd.h" nogil:
     int close(int fd)
 
+cdef int64_t INTAKE_NS = limits.TURN_INTAKE_NS_MAX
 cdef double RETRY_S = 0.01               # a turn that failed must not spin
 
 cdef enum:
@@ -40,6 +41,9 @@ cdef class Source:
     """Override `ready`."""
 
     cdef int ready(self, int what) except -1:
+        raise NotImplementedError(type(self).__name__)
+
+    cdef int go_on(self) except -1:
         raise NotImplementedError(type(self).__name__)
 
 
@@ -68,6 +72,7 @@ cdef class Reactor:
         if self.read_buffer == NULL:
             raise MemoryError(f"no memory for the read buffer of {limits.READ_BUFFER_BYTES} bytes")
         self.sources = {}
+        self.unfinished = []
         self.spin_ns = broker.options.spin_ns
         self.running = True
         loop.add_reader(self.poller, self._on_ready)
@@ -109,19 +114,51 @@ cdef class Reactor:
 
     # --- the turn ---
 
+    cdef int later(self, Source source) except -1:
+        if not source.unfinished:
+            source.unfinished = True
+            self.unfinished.append(source)
+        return 0
+
+    cdef bint _time_is_up(self) noexcept:
+        return self.broker.clock.read_mono_ns() - self.broker.clock.mono_ns > INTAKE_NS
+
     cdef int _intake(self) except -1:
+        """Input takes effect, for a limited time. Returns 0 when there was none."""
         cdef poller_event[EVENTS_MAX] events
-        cdef int count = poller_wait(self.poller, events, EVENTS_MAX), i
+        cdef int count, i, place
+        cdef list unfinished = self.unfinished
         cdef Source source
+        if unfinished:
+            self.unfinished = []
+            for source in unfinished:
+                source.unfinished = False
+                if self._time_is_up():
+                    self.later(source)
+                else:
+                    self._hear(source, 0)
+        count = poller_wait(self.poller, events, EVENTS_MAX)
         for i in range(count):
-            source = self.sources.get(events[i].tag)
+            place = (self.first + i) % count
+            if i and self._time_is_up():
+                self.first = place
+                break
+            source = self.sources.get(events[place].tag)
             if source is not None:
-                try:
-                    source.ready(events[i].what)
-                except Exception:
-                    log.exception("a connection failed and is closed")
-                    self._give_up(source)
-        return count if count > 0 else 0
+                self._hear(source, events[place].what)
+        return 1 if count > 0 or unfinished else 0
+
+    cdef int _hear(self, Source source, int what) except -1:
+        """Its events, or (0) what it has read already. Its failure is its own."""
+        try:
+            if what:
+                source.ready(what)
+            else:
+                source.go_on()
+        except Exception:
+            log.exception("a connection failed and is closed")
+            self._give_up(source)
+        return 0
 
     def _give_up(self, Source source):
         closer = getattr(source, "give_up", None)
@@ -134,7 +171,7 @@ cdef class Reactor:
         self.broker.clock.tick()
         events = self._intake()
         again = self.broker.turn.finish()
-        return (1 if events else 0) | (2 if again else 0)
+        return (1 if events else 0) | (2 if again or self.unfinished else 0)
 
     cdef int _guarded_turn(self) except -1:
         """A turn that fails is logged and tried again in a moment: no connection hangs on another's fault."""
@@ -203,4 +240,5 @@ cdef class Reactor:
             self.timer_handle.cancel()
         self.loop.remove_reader(self.poller)
         self.sources.clear()
+        self.unfinished.clear()
         close(self.poller)

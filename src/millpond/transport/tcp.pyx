@@ -7,8 +7,9 @@ and puts whatever follows it into the shared buffer, in one call:
     carry          | kept | rest of the frame |           exactly `need` bytes
     shared buffer                              | next frames ...         |
 
-so a stream of messages costs as few reads as it does bytes, wherever the reads happen to cut it. Before
-authentication a connection may hold at most PREAUTH_BYTES_MAX.
+so a stream of messages costs as few reads as it does bytes, wherever the reads happen to cut it. A session that
+stalls, or that has used up the turn's time, leaves whole frames behind; they wait in the carry, and nothing is
+read until they are gone. Before authentication a connection may hold at most PREAUTH_BYTES_MAX.
 
 A frame that takes effect may end its own connection. Its bytes must outlive that: `shut` lets go of the
 carry, it never frees memory that a frame is being read from.
@@ -105,7 +106,8 @@ cdef class TcpConnection(Source):
                 if what & POLLER_HANGUP:
                     self.session.close("Client Closed")
                 return 0
-            self.read()
+            if not self.unfinished:
+                self.read()
         return 0
 
     cdef int read(self) except -1:
@@ -152,6 +154,8 @@ cdef class TcpConnection(Source):
         if self.session.state != CLOSED and used < n:
             self.carry.append(data + used, n - used)
             self.check_carry()
+        if self.session.yielded:
+            self.reactor.later(self)
         return 0
 
     cdef int feed_carry(self) except -1:
@@ -167,6 +171,8 @@ cdef class TcpConnection(Source):
         if carry.size() == 0:
             carry.release()
             self.need = 0
+        if self.session.yielded:
+            self.reactor.later(self)
         return self.check_carry()
 
     cdef int check_carry(self) except -1:
@@ -176,14 +182,15 @@ cdef class TcpConnection(Source):
         return 0
 
     cdef int resume(self) except -1:
-        """After a stall: what was read before it goes first."""
-        if self.carry.size() and not self.session.stalled and self.session.state != CLOSED:
-            try:
-                self.need = 0
-                self.feed_carry()
-            except Exception:
-                log.exception("a connection failed and is closed")
-                self.give_up()
+        """After a stall: what was read before it goes first, in the next turn."""
+        if self.carry.size() and self.session.state != CLOSED:
+            self.reactor.later(self)
+        return 0
+
+    cdef int go_on(self) except -1:
+        if self.session.state != CLOSED and not self.session.stalled:
+            self.need = 0
+            self.feed_carry()
         return 0
 
     cdef int shut(self) except -1:
