@@ -62,9 +62,8 @@ class Target:
             else [sys.executable, "-m", "millpond", "serve"]
         )
         store = ["-js", "-sd", str(self.root / "store")] if self.jetstream else []
-        monitoring = ["-m", "-1"] if self.kind == REFERENCE else []
         return [
-            *head, "-a", "127.0.0.1", "-p", "-1", *monitoring, "-n", "conformance",
+            *head, "-a", "127.0.0.1", "-p", "-1", "-m", "-1", "-n", "conformance",
             "--ports_file_dir", str(self.root), *store, *self.flags,
         ]
 
