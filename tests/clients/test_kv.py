@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from nats.js.api import StorageType
+from nats.js.api import RePublish, StorageType
 from nats.js.client import JetStreamContext
 from nats.js.errors import (
     APIError,
@@ -327,3 +327,21 @@ async def test_the_bucket_can_be_purged_whole(server, storage):
         assert (await kv.status()).values == 0
         await refused(kv, "k1")
         assert await kv.put("k1", b"y") == 11
+
+
+async def test_republished_changes(server, storage):
+    async with server.js() as js:
+        kv = await bucket(js, storage, republish=RePublish(src=">", dest="copy.>"))
+        copies = await js._nc.subscribe("copy.>")
+        await kv.put("a.b", b"1")
+        await kv.put("a.b", b"2")
+        await kv.delete("a.b")
+        seen = [await copies.next_msg(5) for _ in range(3)]
+        assert [(msg.subject, msg.data) for msg in seen] == [
+            ("copy.$KV.B.a.b", b"1"), ("copy.$KV.B.a.b", b"2"), ("copy.$KV.B.a.b", b""),
+        ]  # fmt: skip
+        assert [msg.headers["Nats-Last-Sequence"] for msg in seen] == ["0", "1", "2"]
+        assert seen[2].headers["KV-Operation"] == "DEL"
+        assert seen[2].headers["Nats-Subject"] == "$KV.B.a.b"
+        config = (await kv.status()).stream_info.config
+        assert (config.republish.src, config.republish.dest) == (">", "copy.>")

@@ -12,6 +12,7 @@ from millpond.jetstream.stream_rules import NOT_YET
 
 from .compare import Session
 from .scenarios_streams import update
+from .wire_client import Frame
 
 BODIES = (
     b"", b" ", b"{", b"[]", b"null", b"1", b'"x"', b"{}", b"\xff\xfe", b'{"name":"A","name":"B"}', b"{} x", b"{}{}",
@@ -286,8 +287,20 @@ def audited(s: Session) -> None:
         else:
             s.api(verb, body)
     s.client.publish("$JS.API.STREAM.CREATE.Q", b"{")
-    for _ in range(16):
-        s.frame("audit", s.client.next_message(sid="2"))
+    told(s, "2", 16)
+
+
+def told(s: Session, sid: str, count: int) -> None:
+    """Records advisories in an order of their own: they leave the reference by several queues."""
+    seen = [s.client.next_message(sid=sid) for _ in range(count)]
+    for frame in sorted(seen, key=_advisory_order):
+        s.frame("advisory", frame)
+
+
+def _advisory_order(frame: Frame) -> tuple[str, ...]:
+    document = json.loads(frame.payload)
+    what = (document.get("subject", ""), document.get("request", ""), document.get("response", "")[:100])
+    return (frame.subject, *what, document.get("action", ""))
 
 
 def actions(s: Session) -> None:
@@ -307,7 +320,4 @@ def actions(s: Session) -> None:
     s.consumer("ADV", "D", ack_policy="explicit")
     s.api("STREAM.PURGE.ADV")
     s.api("STREAM.DELETE.ADV")
-    # API audits leave by a queue of their own, so order is only promised within one subject.
-    seen = [s.client.next_message(sid="2") for _ in range(20)]
-    for frame in sorted(seen, key=lambda frame: frame.subject):
-        s.frame("advisory", frame)
+    told(s, "2", 20)

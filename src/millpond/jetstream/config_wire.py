@@ -176,6 +176,8 @@ def stream_to_json(config: StreamConfig, managed: bool = True) -> dict[str, Any]
     }
     if config.placement is not None:
         out["placement"] = {key: value for key, value in values["placement"].items() if value}
+    if config.republish is not None and not config.republish.headers_only:
+        del out["republish"]["headers_only"]
     metadata = {**config.metadata, **(MANAGED_METADATA if managed else {})}
     if metadata:
         out["metadata"] = _sorted_as_go(metadata)

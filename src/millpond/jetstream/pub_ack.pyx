@@ -1,7 +1,7 @@
 """Publish acknowledgements: a ring of owed answers, and the bytes of an acknowledgement.
 
 An answer is owed at a log position. Positions never decrease along the ring, so answers leave in the order
-in which the publishes came, refusals and duplicates among them.
+in which the publishes came, refusals and duplicates among them, and copies on other subjects before them.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -41,11 +41,30 @@ cdef class AnswerRing:
 
     cdef int push(self, uint64_t position, uint64_t stream_seq, bint duplicate, const char* reply,
                   uint32_t reply_len, bytes refusal) except -1:
+        cdef uint32_t body_len = <uint32_t>len(refusal)
+        cdef Answer* slot = self._slot(position, reply_len + body_len)
+        assert reply_len > 0
+        memcpy(slot.reply, reply, reply_len)
+        memcpy(slot.reply + reply_len, <const char*>refusal, body_len)
+        slot.kind = READY if body_len else ACKNOWLEDGED
+        slot.stream_seq, slot.duplicate = stream_seq, duplicate
+        slot.reply_len, slot.hdr_len, slot.body_len = reply_len, 0, body_len
+        return 0
+
+    cdef int push_copy(self, uint64_t position, bytes subject, bytes hdr, bytes body) except -1:
+        cdef bytes whole = subject + hdr + body
+        cdef Answer* slot = self._slot(position, <uint32_t>len(whole))
+        memcpy(slot.reply, <const char*>whole, len(whole))
+        slot.kind = COPY
+        slot.reply_len, slot.hdr_len = <uint32_t>len(subject), <uint32_t>len(hdr)
+        slot.body_len = <uint32_t>len(body)
+        return 0
+
+    cdef Answer* _slot(self, uint64_t position, uint32_t size) except NULL:
+        """The next slot, with `size` bytes behind `reply`."""
         cdef Answer* slot
         cdef Answer* bigger
-        cdef uint32_t body_len = <uint32_t>len(refusal)
         cdef size_t i
-        assert reply_len > 0
         if self._count == self._capacity:
             bigger = <Answer*>calloc(self._capacity * 2, sizeof(Answer))
             if bigger == NULL:
@@ -55,16 +74,12 @@ cdef class AnswerRing:
             free(self._slots)
             self._slots, self._head, self._capacity = bigger, 0, self._capacity * 2
         slot = &self._slots[(self._head + self._count) % self._capacity]
-        slot.reply = <char*>malloc(reply_len + body_len)
+        slot.reply = <char*>malloc(size)
         if slot.reply == NULL:
             raise MemoryError
-        memcpy(slot.reply, reply, reply_len)
-        if body_len:
-            memcpy(slot.reply + reply_len, <const char*>refusal, body_len)
-        slot.position, slot.stream_seq, slot.duplicate = position, stream_seq, duplicate
-        slot.reply_len, slot.body_len = reply_len, body_len
+        slot.position = position
         self._count += 1
-        return 0
+        return slot
 
     cdef Answer* first(self) noexcept:
         return &self._slots[self._head] if self._count else NULL
@@ -89,7 +104,7 @@ cdef class AnswerRing:
         return used + 1
 
     cdef int refuse_all(self, bytes refusal) except -1:
-        """What is still owed will not become durable: every acknowledgement turns into this refusal."""
+        """What is still owed will not become durable: acknowledgements turn into this refusal, copies into nothing."""
         cdef Answer* slot
         cdef char* bigger
         cdef size_t i
@@ -97,7 +112,9 @@ cdef class AnswerRing:
         for i in range(self._count):
             slot = &self._slots[(self._head + i) % self._capacity]
             slot.position = 0
-            if slot.body_len:
+            if slot.kind == COPY:
+                slot.kind = NOTHING
+            if slot.kind != ACKNOWLEDGED:
                 continue
             bigger = <char*>malloc(slot.reply_len + size)
             if bigger == NULL:
@@ -105,5 +122,5 @@ cdef class AnswerRing:
             memcpy(bigger, slot.reply, slot.reply_len)
             memcpy(bigger + slot.reply_len, <const char*>refusal, size)
             free(slot.reply)
-            slot.reply, slot.body_len = bigger, size
+            slot.reply, slot.body_len, slot.kind = bigger, size, READY
         return 0

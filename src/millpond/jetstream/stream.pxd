@@ -16,6 +16,7 @@ from millpond.jetstream.direct_get cimport DirectGets
 from millpond.jetstream.ingest cimport Ingest
 from millpond.jetstream.pub_ack cimport AnswerRing
 from millpond.jetstream.pump cimport CommitPhase, Pump, Settler
+from millpond.jetstream.republish cimport Republisher
 
 cdef class Stream(Settler):
     cdef readonly str name
@@ -62,6 +63,8 @@ cdef class Stream(Settler):
     cdef readonly str failure                # "" = it takes publishes
     cdef readonly bint purging               # what consumers hear of removed messages is due to a purge
     cdef Ingest _ingest
+    cdef object _transform                   # subject_transform; None: subjects are stored as they come
+    cdef Republisher _republisher            # None: nothing is republished
     cdef Dedupe _dedupe
     cdef bytes _last_msg_id
     cdef AnswerRing _answers
@@ -93,6 +96,7 @@ cdef class Stream(Settler):
     cdef int _send(self, const char* reply, uint32_t reply_len, const char* body, uint32_t body_len) except -1
     cdef int _subscribe(self) except -1
     cdef int _unsubscribe(self) except -1
+    cdef int _apply_features(self) except -1
     cdef int _apply_limits(self) except -1
     cdef int _rebuild_dedupe(self) except -1
     cdef int _arm_expiry(self, int64_t due_ns) except -1

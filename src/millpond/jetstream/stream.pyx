@@ -23,8 +23,9 @@ from millpond.jetstream.acks cimport OwedReplies
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.direct_get cimport DirectGets
 from millpond.jetstream.ingest cimport ROLLUP_NONE, ROLLUP_SUBJECT, Ingest, header
-from millpond.jetstream.pub_ack cimport ENCODED_BYTES_MAX, Answer, AnswerRing
+from millpond.jetstream.pub_ack cimport ACKNOWLEDGED, ENCODED_BYTES_MAX, NOTHING, Answer, AnswerRing, Kind
 from millpond.jetstream.pump cimport CommitPhase, Pump, Settler
+from millpond.jetstream.republish cimport Republisher
 from millpond.jetstream.markers cimport expired_block, is_marker
 from millpond.store.api cimport COLD, FOUND, NEVER_EXPIRES, Filters, Limits, Load, Record, Store, StoreOwner
 from millpond.store.consumer_journal cimport ConsumerJournal
@@ -35,6 +36,7 @@ from millpond.base import limits
 from millpond.base.errors import StoreError
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.pub_ack import refusal
+from millpond.subjects.transform import Transform
 from millpond.wire.headers import with_last, without
 
 log = logging.getLogger("millpond")
@@ -89,7 +91,7 @@ cdef class Stream(Settler):
         self.consumers, self._listeners = {}, []
         self._subs, self._after, self._on_warm = [], [], []
         self._last_msg_id, self.failure = b"", ""
-        self._ingest = Ingest(config)
+        self._apply_features()
         self._dedupe = Dedupe(config.duplicate_window)
         self._answers = AnswerRing(name, domain)
         self._owed = OwedReplies()
@@ -136,7 +138,14 @@ cdef class Stream(Settler):
             return self._judged(&changed)
         return self._judged(msg)
 
-    cdef int _judged(self, const Msg* msg) except -1:
+    cdef int _judged(self, const Msg* original) except -1:
+        cdef Msg renamed = original[0]
+        cdef const Msg* msg = &renamed
+        cdef bytes subject
+        if self._transform is not None:
+            subject = self._transform.match(PyBytes_FromStringAndSize(msg.subject, msg.subject_len))
+            if subject is not None:
+                renamed.subject, renamed.subject_len = <const char*>subject, <uint32_t>len(subject)
         error = self._ingest.judge(msg, self.store, self._dedupe, self._last_msg_id, self.clock.wall_ns)
         if error is not None:
             return self._refuse(msg, error)
@@ -175,7 +184,14 @@ cdef class Stream(Settler):
     cdef uint64_t _append(self, const Msg* msg, int64_t expires_ns) except 0:
         """Stores the message and lets the consumers know."""
         cdef Follower consumer
-        cdef uint64_t stream_seq = self.store.append(msg, self.clock.wall_ns, expires_ns)
+        cdef uint64_t last_seq, stream_seq
+        if self._republisher is not None:
+            last_seq = self.store.last_for(msg.subject, msg.subject_len)
+        stream_seq = self.store.append(msg, self.clock.wall_ns, expires_ns)
+        if self._republisher is not None:
+            copy = self._republisher.copy(msg, stream_seq, self.store.state.last_ts_ns, last_seq)
+            if copy is not None:
+                self._answers.push_copy(self.store.position, copy[0], copy[1], copy[2])
         self._told_seq = stream_seq
         if self.store.exists(stream_seq):
             for consumer in self._listeners:
@@ -250,7 +266,9 @@ cdef class Stream(Settler):
     cdef int _release_answers(self) except -1:
         cdef char[ENCODED_BYTES_MAX] text
         cdef Answer* answer
-        cdef bytes reply, body
+        cdef bytes reply, hdr, body
+        cdef const char* at
+        cdef Kind kind
         cdef uint32_t size
         while True:
             answer = self._answers.first()
@@ -258,14 +276,17 @@ cdef class Stream(Settler):
                 return 0
             # The answer leaves the ring first: its receiver may publish to this stream again.
             reply = PyBytes_FromStringAndSize(answer.reply, answer.reply_len)
-            if answer.body_len:
-                body = PyBytes_FromStringAndSize(answer.reply + answer.reply_len, answer.body_len)
-                self._answers.pop()
-                self._send(<const char*>reply, <uint32_t>len(reply), <const char*>body, <uint32_t>len(body))
-            else:
+            if answer.kind == ACKNOWLEDGED:
                 size = self._answers.encode(answer, text)
                 self._answers.pop()
                 self._send(<const char*>reply, <uint32_t>len(reply), text, size)
+                continue
+            kind, at = answer.kind, answer.reply + answer.reply_len
+            hdr = PyBytes_FromStringAndSize(at, answer.hdr_len)
+            body = PyBytes_FromStringAndSize(at + answer.hdr_len, answer.body_len)
+            self._answers.pop()
+            if kind != NOTHING:
+                self.router.publish(reply, body, b"", hdr)
 
     cdef int _send(self, const char* reply, uint32_t reply_len, const char* body, uint32_t body_len) except -1:
         cdef Msg msg
@@ -407,7 +428,7 @@ cdef class Stream(Settler):
 
     cpdef int update(self, object config) except -1:
         old, self.config = self.config, config
-        self._ingest = Ingest(config)
+        self._apply_features()
         self._dedupe.window_ns = config.duplicate_window
         if old.subjects != config.subjects or old.allow_direct != config.allow_direct:
             self._unsubscribe()
@@ -429,6 +450,14 @@ cdef class Stream(Settler):
         for sub in self._subs:
             self.router.unsubscribe(sub)
         self._subs = []
+        return 0
+
+    cdef int _apply_features(self) except -1:
+        config = self.config
+        transform = config.subject_transform
+        self._ingest = Ingest(config)
+        self._transform = Transform(transform.src, transform.dest) if transform is not None else None
+        self._republisher = Republisher(config) if config.republish is not None and config.republish.dest else None
         return 0
 
     cdef int _apply_limits(self) except -1:

@@ -37,7 +37,7 @@ class StreamSource(msgspec.Struct, frozen=True, omit_defaults=True):
     external: ExternalStream | None = None
 
 
-class Republish(msgspec.Struct, frozen=True, omit_defaults=True):
+class Republish(msgspec.Struct, frozen=True):
     src: str = ""
     dest: str = ""
     headers_only: bool = False

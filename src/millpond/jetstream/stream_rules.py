@@ -14,6 +14,7 @@ import msgspec
 
 from millpond.base import limits
 from millpond.base.errors import ApiError
+from millpond.jetstream import stream_features
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_text import quote
 from millpond.jetstream.stream_config import Placement, StreamConfig
@@ -21,7 +22,6 @@ from millpond.subjects import pytokens
 
 FORBIDDEN_IN_NAMES: Final = set(" \t\r\n\f.*>\\/")
 AGE_MIN_NS: Final = 100_000_000
-MARKER_TTL_MIN_NS: Final = 1_000_000_000
 REPLICAS_MAX: Final = 5
 REQUIRED_LEVEL: Final = "_nats.req.level"
 
@@ -129,35 +129,6 @@ def _discards(config: StreamConfig, pedantic: bool) -> StreamConfig:
     return config
 
 
-def _with_rollups(config: StreamConfig) -> StreamConfig:
-    return config if config.allow_rollup_hdrs else _replace(config, allow_rollup_hdrs=True, deny_purge=False)
-
-
-def _markers(config: StreamConfig, pedantic: bool) -> StreamConfig:
-    """Delete markers end by their TTL and roll up what they mark (ADR-43)."""
-    if config.subject_delete_marker_ttl < 0:
-        raise invalid("subject delete marker TTL must not be negative")
-    if config.subject_delete_marker_ttl == 0:
-        return config
-    if config.subject_delete_marker_ttl < MARKER_TTL_MIN_NS:
-        raise invalid("subject delete marker TTL must be at least 1 second")
-    if pedantic and not config.allow_msg_ttl:
-        raise invalid("subject delete marker cannot be set if message TTLs are disabled")
-    if pedantic and not config.allow_rollup_hdrs:
-        raise invalid("subject delete marker cannot be set if roll-ups are disabled")
-    return _replace(_with_rollups(config), allow_msg_ttl=True)
-
-
-def _schedules(config: StreamConfig, pedantic: bool) -> StreamConfig:
-    if not config.allow_msg_schedules:
-        return config
-    if config.discard == "new":
-        raise invalid("message scheduling cannot use discard new")
-    if pedantic and not config.allow_rollup_hdrs:
-        raise invalid("message scheduling cannot be set if roll-ups are disabled")
-    return _with_rollups(config)
-
-
 def _persistence(config: StreamConfig, pedantic: bool) -> StreamConfig:
     if config.persist_mode == "async":
         if config.storage != "file":
@@ -210,8 +181,6 @@ def _placement(config: StreamConfig, pedantic: bool) -> StreamConfig:
 NOT_YET: Final[dict[str, object]] = {
     "mirror": None,
     "sources": [],
-    "subject_transform": None,
-    "republish": None,
     "allow_msg_counter": False,
     "allow_atomic": False,
     "allow_msg_schedules": False,
@@ -235,7 +204,8 @@ def _not_yet(config: StreamConfig, pedantic: bool) -> StreamConfig:
 
 
 _STEPS: Final[tuple[Step, ...]] = (
-    _texts, _replicas, _bounds, _times, _discards, _markers, _schedules, _persistence, _subjects, _placement, _not_yet,
+    _texts, _replicas, _bounds, _times, _discards, stream_features.markers, stream_features.schedules, _persistence,
+    _subjects, stream_features.transform, stream_features.republish, _placement, _not_yet,
 )  # fmt: skip
 
 

@@ -76,7 +76,8 @@ def without(bytes block, bytes key):
 
 def with_last(bytes block, bytes key, bytes value):
     """The block with one more header at its end; b"" is a block without headers."""
-    return (block[:-2] or b"NATS/1.0\r\n") + key + b": " + value + b"\r\n\r\n"
+    cdef bytes head = block[: len(block) - 2] if block else b"NATS/1.0\r\n"
+    return head + key + b": " + value + b"\r\n\r\n"
 
 
 def find_value(bytes block, bytes key):

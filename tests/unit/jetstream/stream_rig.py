@@ -33,12 +33,15 @@ class Rig:
         self.turn.add_pump(self.pump)
         self.replies: list[tuple[bytes, bytes, bytes]] = []
         self.router.subscribe(b"re.>", CallableSink(self._record))
-        settings = {"name": "S", "subjects": ["s.*"], "duplicate_window": 120_000_000_000} | config
+        first = self.config(**config)
         self.stream = Stream(
-            settings["name"], StreamConfig(**settings), 1, self.store, None, self.router, self.turn,
+            first.name, first, 1, self.store, None, self.router, self.turn,
             self.clock, None, self.pump, self.commit, domain,
         )  # fmt: skip
         self.stream.start()
+
+    def config(self, **config: Any) -> StreamConfig:
+        return StreamConfig(**{"name": "S", "subjects": ["s.*"], "duplicate_window": 120_000_000_000} | config)
 
     def _record(self, subject: bytes, reply: bytes, hdr: bytes, body: bytes, source: object) -> None:
         self.replies.append((subject, hdr, body))
