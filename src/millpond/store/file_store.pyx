@@ -265,9 +265,11 @@ cdef class FileStore(IndexedStore):
         cdef list left = []
         for item in self._erasures:
             seq, number, generation, offset = item
-            if self.log.at[number].state != IN_LOG or self.log.at[number].generation != generation:
-                continue                           # its segment is used again or gone
-            if self.log.erase(number, offset, seq) == COLD:
+            if self.log.at[number].generation != generation:
+                continue                           # its file lives another life
+            if self.log.at[number].state != IN_LOG:
+                self.log.discard(number)
+            elif self.log.erase(number, offset, seq) == COLD:
                 left.append(item)
         self._erasures = left
         return 0

@@ -60,6 +60,8 @@ cdef class SegmentLog:
     cdef char* peek(self, uint32_t number, uint32_t offset, uint32_t n) noexcept   # NULL: not in memory
     # Overwrites what the message `seq` at this place says, in the file and in memory. COLD: not now.
     cdef Load erase(self, uint32_t number, uint32_t offset, uint64_t seq) except *
+    # The file is removed when it has left the log, not used again: it holds what was to be erased.
+    cdef int discard(self, uint32_t number) except -1
     # --- recovery ---
     cdef int reserve_number(self, uint32_t number) except -1             # the table reaches so far
     cdef int fd(self, uint32_t number) except -1
@@ -79,6 +81,7 @@ cdef class SegmentLog:
     cdef int _open_file(self, uint32_t number, uint32_t bytes) except -1
     cdef int _room(self, Segment* segment, uint64_t n) except -1
     cdef int _flush(self, Segment* segment) except -1
+    cdef int _scrub(self, uint64_t generation) except -1
     cdef int _settle(self, uint32_t number) except -1
     cdef int _settle_buffer(self, Segment* segment, uint32_t from_offset) except -1
     cdef void _close_file(self, Segment* segment) noexcept

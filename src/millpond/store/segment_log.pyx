@@ -490,6 +490,8 @@ cdef class SegmentLog:
         if found != FOUND:
             return found
         head = <Head*>at
+        if head.flags & COPY:
+            self._scrub(segment.generation)
         record_erase(head, segment.seed)
         end = offset + length
         if segment.buffer != NULL and offset < segment.buffer_from < end:
@@ -499,6 +501,20 @@ cdef class SegmentLog:
             self.disk.write(self.fd(number), at, length, offset)
             self._patched.append(number)
         return FOUND
+
+    cdef int _scrub(self, uint64_t generation) except -1:
+        """Files that held an earlier copy of what is erased are removed, not used again."""
+        cdef uint32_t i
+        for i in range(self.count):
+            if self.at[i].generation < generation:
+                self.discard(i)
+        return 0
+
+    cdef int discard(self, uint32_t number) except -1:
+        if self.at[number].state == SPARE:
+            self.release(number)
+        self.at[number].scrub = True
+        return 0
 
     # --- life ---
 

@@ -153,6 +153,23 @@ def test_secure_removal_leaves_nothing_readable(tmp_path, committed):
         assert r.store.damage == []
 
 
+def test_a_secure_removal_reaches_copies(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open()
+        store.configure(per_subject_max=1)
+        store.append_message(b"secret", b"SECRETSECRET")
+        for number in range(1500):
+            store.append_message(b"a", b"%d" % number * 20)
+            r.turn()
+        records = [record for scan in r.scans() for record in scan.records if record.seq == 1]
+        assert ("message", ("copy",)) in [(record.kind, record.flags) for record in records]
+        store.remove_message(1, True)
+        for number in range(300):                  # until the segments of earlier copies have left the log
+            store.append_message(b"a", b"%d" % number * 20)
+            r.turn()
+        assert not any(b"SECRET" in path.read_bytes() for path in r.segments())
+
+
 def test_a_secure_removal_is_finished_after_a_crash(tmp_path):
     (tmp_path / "a").mkdir()
     with rig(tmp_path / "a") as r:
@@ -213,7 +230,7 @@ def test_an_idle_store_holds_no_buffer(tmp_path):
         table = store.memory()["buffers"]
         assert table < 300 * 200, "the table of segments, no records"
         store.append_message(b"a", b"x")
-        assert 4096 <= store.memory()["buffers"] - table + 4096
+        assert store.memory()["buffers"] >= table + 4096
         r.commit()
         assert store.memory()["buffers"] <= table + 200
 
@@ -245,7 +262,7 @@ def test_a_failed_write_or_sync_is_the_end_of_writing(tmp_path, device, reason):
         assert store.committed_seq == 1 and store.committed_position < store.position
         with pytest.raises(StoreError, match=reason):
             store.append_message(b"a", b"refused")
-        for refused in (lambda: store.remove_message(1), lambda: store.purge_messages()):
+        for refused in (lambda: store.remove_message(1), store.purge_messages):
             with pytest.raises(StoreError, match=reason):
                 refused()
         assert store.expire_messages(START_NS) == 0
