@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from millpond.structures.buffers import ByteBuffer
 
 PIECES = st.lists(st.one_of(st.binary(max_size=3000), st.integers(0, 4000)), max_size=60)
