@@ -23,5 +23,6 @@ cdef class Outbox(Flushable):
         return self.buffer.size()
     cdef int queue(self) except -1                    # something was put into the buffer
     cdef int flush(self) except -1
+    cdef int _send(self) except -1
     cdef int flush_failed(self) except -1
     cdef int release(self) except -1

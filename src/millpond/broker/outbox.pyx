@@ -49,17 +49,26 @@ cdef class Outbox(Flushable):
 
     cdef int queue(self) except -1:
         if not self.blocked:
+            if not self.flush_queued:
+                self.turn.add_flush(self)
             if self.buffer.size() > EAGER_BYTES:
-                return self.flush()
-            self.turn.add_flush(self)
+                return self._send()
         return 0
 
     cdef int flush(self) except -1:
+        self._send()
+        if self.buffer.size() == 0:
+            self.buffer.release()
+        return 0
+
+    cdef int _send(self) except -1:
+        """Hands the kernel what it takes. The buffer stays for what the turn still brings."""
         cdef Py_ssize_t sent
+        cdef bint full = False
         if self.channel is None:
             return 0
         while self.buffer.size():
-            sent = self.channel.send(self.buffer.data + self.buffer.head, self.buffer.size())
+            sent = 0 if full else self.channel.send(self.buffer.data + self.buffer.head, self.buffer.size())
             if sent < 0:
                 self.on_dead("Write Error")
                 return 0
@@ -69,6 +78,7 @@ cdef class Outbox(Flushable):
                     self.channel.want_write(True)
                     self.turn.timers.arm(self.deadline, self.turn.clock.mono_ns + self.write_deadline_ns)
                 return 0
+            full = <size_t>sent < self.buffer.size()
             self.buffer.consume(<size_t>sent)
             if self.blocked:
                 self.turn.timers.arm(self.deadline, self.turn.clock.mono_ns + self.write_deadline_ns)
@@ -76,7 +86,6 @@ cdef class Outbox(Flushable):
             self.blocked = False
             self.channel.want_write(False)
             self.turn.timers.cancel(self.deadline)
-        self.buffer.release()
         return 0
 
     cdef int flush_failed(self) except -1:

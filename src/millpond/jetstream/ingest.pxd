@@ -12,7 +12,7 @@ cdef enum Rollup:
 cdef class Ingest:
     cdef object config
     cdef bytes name
-    cdef bint discard_new, new_per_subject, may_roll_up
+    cdef bint sealed, no_ack, discard_new, new_per_subject, may_roll_up
     cdef bint may_end                                # allow_msg_ttl
     cdef int64_t msg_size_max, messages_max, bytes_max, per_subject_max
     cdef int64_t ttl_min_s                           # messages that end sooner could end before their marker

@@ -46,6 +46,7 @@ cdef class Ingest:
     def __init__(self, object config):
         self.config = config
         self.name = config.name.encode()
+        self.sealed, self.no_ack = config.sealed, config.no_ack
         self.discard_new = config.discard == "new"
         self.new_per_subject = config.discard_new_per_subject
         self.may_roll_up = config.allow_rollup_hdrs and not config.deny_purge
@@ -61,7 +62,7 @@ cdef class Ingest:
         self.ttl_s, self.ttl_raised = 0, False
         if size + msg.subject_len > RECORD_BYTES_MAX:
             return api_error("JSStreamStoreFailedF", err="message too large")
-        if self.config.sealed:
+        if self.sealed:
             return api_error("JSStreamSealedErr")
         if msg.hdr_len and has_nats_key(msg.hdr, msg.hdr_len):
             refused = self._judge_headers(msg, store, dedupe, last_msg_id, now_ns)

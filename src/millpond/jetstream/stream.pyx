@@ -12,6 +12,7 @@ import logging
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from millpond.base.clock cimport Clock
 from millpond.broker.router cimport Router
@@ -40,6 +41,9 @@ from millpond.subjects.transform import Transform
 from millpond.wire.headers import with_last, without
 
 log = logging.getLogger("millpond")
+
+cdef enum:
+    REPLY_BYTES = 256            # a longer reply subject takes the slow way
 
 cdef size_t INFLIGHT_MESSAGES_MAX = limits.INFLIGHT_MESSAGES_PER_STREAM_MAX
 cdef uint64_t INFLIGHT_BYTES_MAX = limits.INFLIGHT_BYTES_PER_STREAM_MAX
@@ -150,7 +154,7 @@ cdef class Stream(Settler):
         if error is not None:
             return self._refuse(msg, error)
         if self._ingest.duplicate_of:
-            if msg.reply_len and not self.config.no_ack:
+            if msg.reply_len and not self._ingest.no_ack:
                 self._answers.push(self.store.position, self._ingest.duplicate_of, True, msg.reply, msg.reply_len, b"")
                 self._answer_later()
             return 0
@@ -177,7 +181,7 @@ cdef class Stream(Settler):
             return self._refuse(msg, api_error("JSStorageResourcesExceededErr"))
         finally:
             self._appending = False
-        if msg.reply_len and not self.config.no_ack:
+        if msg.reply_len and not self._ingest.no_ack:
             self._answers.push(self.store.position, stream_seq, False, msg.reply, msg.reply_len, b"")
         return self._answer_later()
 
@@ -218,7 +222,7 @@ cdef class Stream(Settler):
         return 0
 
     cdef int _refuse(self, const Msg* msg, object error) except -1:
-        if msg.reply_len and not self.config.no_ack:
+        if msg.reply_len and not self._ingest.no_ack:
             self._answers.push(0 if self.failure else self.store.position, 0, False, msg.reply, msg.reply_len,
                                refusal(self.name, error))
             self._answer_later()
@@ -265,25 +269,27 @@ cdef class Stream(Settler):
 
     cdef int _release_answers(self) except -1:
         cdef char[ENCODED_BYTES_MAX] text
+        cdef char[REPLY_BYTES] near
         cdef Answer* answer
         cdef bytes reply, hdr, body
-        cdef const char* at
         cdef Kind kind
-        cdef uint32_t size
+        cdef uint32_t size, reply_len
         while True:
             answer = self._answers.first()
             if answer == NULL or answer.position > self.store.committed_position:
                 return 0
             # The answer leaves the ring first: its receiver may publish to this stream again.
-            reply = PyBytes_FromStringAndSize(answer.reply, answer.reply_len)
-            if answer.kind == ACKNOWLEDGED:
+            kind, reply_len, size = answer.kind, answer.reply_len, 0
+            if kind == ACKNOWLEDGED:
                 size = self._answers.encode(answer, text)
-                self._answers.pop()
-                self._send(<const char*>reply, <uint32_t>len(reply), text, size)
-                continue
-            kind, at = answer.kind, answer.reply + answer.reply_len
-            hdr = PyBytes_FromStringAndSize(at, answer.hdr_len)
-            body = PyBytes_FromStringAndSize(at + answer.hdr_len, answer.body_len)
+                if reply_len <= REPLY_BYTES:
+                    memcpy(near, self._answers.texts(), reply_len)
+                    self._answers.pop()
+                    self._send(near, reply_len, text, size)
+                    continue
+            reply = self._answers.texts()[:reply_len]
+            hdr = self._answers.texts()[reply_len:reply_len + answer.hdr_len]
+            body = text[:size] if size else self._answers.body()
             self._answers.pop()
             if kind != NOTHING:
                 self.router.publish(reply, body, b"", hdr)

@@ -1,4 +1,9 @@
-"""Byte buffers for outboxes and unfinished frames."""
+"""Byte buffers for outboxes and unfinished frames.
+
+A buffer that grows is one that will grow on: it jumps from a few hundred bytes over a page to what a busy
+connection gathers in a turn, so hardly anything is copied on the way. 98,304 bytes stay below the size from
+which malloc would map and unmap pages each time.
+"""
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -8,7 +13,17 @@ from libc.string cimport memcpy
 
 cdef enum:
     FIRST_BYTES = 512
-    KEEP_BYTES = 16384
+    PAGE_BYTES = 4096
+    BUSY_BYTES = 98304
+
+
+cdef inline size_t _capacity(size_t before, size_t needed) noexcept:
+    cdef size_t wanted = FIRST_BYTES
+    if before:
+        wanted = before * 2 if before >= BUSY_BYTES else BUSY_BYTES if before >= PAGE_BYTES else PAGE_BYTES
+    while wanted < needed:
+        wanted *= 2
+    return wanted
 
 
 @cython.no_gc
@@ -26,9 +41,7 @@ cdef class ByteBuffer:
                 memcpy(self.data, self.data + self.head, used)
                 self.head, self.tail = 0, used
             else:
-                wanted = self.capacity if self.capacity else FIRST_BYTES
-                while wanted - used < n:
-                    wanted *= 2
+                wanted = _capacity(self.capacity, used + n)
                 grown = <char*>malloc(wanted)
                 if grown == NULL:
                     raise MemoryError(f"no memory for an output buffer of {wanted} bytes")
@@ -51,8 +64,6 @@ cdef class ByteBuffer:
         self.head += n
         if self.head == self.tail:
             self.head = self.tail = 0
-            if self.capacity > KEEP_BYTES:
-                self.release()
 
     cdef void release(self) noexcept:
         free(self.data)

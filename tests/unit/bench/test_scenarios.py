@@ -16,25 +16,25 @@ from millpond.bench.report import as_json, table
 from millpond.bench.scenarios import KINDS, Bench, Load, run
 from millpond.cli import bench
 
-LOADS = [
-    Load(kind="pub", size=0, messages=5000),
-    Load(kind="pub", size=16_384, messages=50),
-    Load(kind="fan", messages=5000),
-    Load(kind="fan", receivers=4, messages=5000),
-    Load(kind="fan", receivers=4, queue=True, messages=5000),
-    Load(kind="request", messages=200),
-    Load(kind="request", window=64, connections=4, messages=500),
-    Load(kind="js-publish", window=50, connections=7, messages=500),
-    Load(kind="js-publish", window=50, distinct=300, messages=600),
-    Load(kind="fetch", batch=50, messages=500),
-    Load(kind="fetch", batch=50, messages=500, acks=True),
-    Load(kind="consume", messages=500),
-    Load(kind="consume", messages=500, acks=True),
-    Load(kind="kv-put", window=8, messages=500),
-    Load(kind="kv-get", window=8, distinct=20, messages=500),
-    Load(kind="kv-cas", window=8, messages=500),
-    Load(kind="locks", window=8, messages=200),
-    Load(kind="locks", window=8, messages=200, release="purge"),
+LOADS = [  # bounded by messages: on a busy machine any time is too short
+    Load(kind="pub", size=0, messages=5000, seconds=60),
+    Load(kind="pub", size=16_384, messages=50, seconds=60),
+    Load(kind="fan", messages=5000, seconds=60),
+    Load(kind="fan", receivers=4, messages=5000, seconds=60),
+    Load(kind="fan", receivers=4, queue=True, messages=5000, seconds=60),
+    Load(kind="request", messages=200, seconds=60),
+    Load(kind="request", window=64, connections=4, messages=500, seconds=60),
+    Load(kind="js-publish", window=50, connections=7, messages=500, seconds=60),
+    Load(kind="js-publish", window=50, distinct=300, messages=600, seconds=60),
+    Load(kind="fetch", batch=50, messages=500, seconds=60),
+    Load(kind="fetch", batch=50, messages=500, seconds=60, acks=True),
+    Load(kind="consume", messages=500, seconds=60),
+    Load(kind="consume", messages=500, seconds=60, acks=True),
+    Load(kind="kv-put", window=8, messages=500, seconds=60),
+    Load(kind="kv-get", window=8, distinct=20, messages=500, seconds=60),
+    Load(kind="kv-cas", window=8, messages=500, seconds=60),
+    Load(kind="locks", window=8, messages=200, seconds=60),
+    Load(kind="locks", window=8, messages=200, seconds=60, release="purge"),
 ]
 
 

@@ -230,7 +230,7 @@ def test_an_idle_store_holds_no_buffer(tmp_path):
         table = store.memory()["buffers"]
         assert table < 300 * 200, "the table of segments, no records"
         store.append_message(b"a", b"x")
-        assert store.memory()["buffers"] >= table + 4096
+        assert store.memory()["buffers"] > table, "the page that is being filled"
         r.commit()
         assert store.memory()["buffers"] <= table + 200
 
