@@ -25,6 +25,8 @@ PINGS_OUTSTANDING_MAX: Final = 2
 WRITE_DEADLINE_NS: Final = 10_000_000_000
 LAME_DUCK_DURATION_NS: Final = 120_000_000_000
 LAME_DUCK_GRACE_PERIOD_NS: Final = 10_000_000_000
+MATCH_CACHE_REFS_MAX: Final = 500_000
+"""Receivers in all cached matches of one account together: 4 MB."""
 CLOSED_CLIENTS_KEPT: Final = 10_000
 PREAUTH_BYTES_MAX: Final = 8 * KIB
 """What one connection may make us hold before it is authenticated (reliability.md 5)."""
@@ -33,6 +35,7 @@ PREAUTH_BYTES_MAX: Final = 8 * KIB
 SPIN_NS: Final = 50_000
 TURN_INTAKE_NS_MAX: Final = 2_000_000
 """Then the turn goes on to its other phases; who was not heard comes first in the next one."""
+SUBSCRIPTIONS_REMOVED_PER_TURN: Final = 1000
 FRAMES_PER_CLOCK_LOOK: Final = 16
 STALL_CREDIT_BYTES: Final = 64 * KIB
 """What a producer may send after a stall before it can be stalled again: nobody who reads slowly stops it."""

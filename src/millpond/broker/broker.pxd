@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from millpond.base.budget cimport Budget
 from millpond.base.clock cimport Clock
+from millpond.broker.leavers cimport Leavers
 from millpond.broker.router cimport Router
 from millpond.broker.turn cimport Turn
 
@@ -21,6 +22,7 @@ cdef class Broker:
     cdef readonly Clock clock
     cdef readonly Turn turn
     cdef readonly Router router              # of account $G
+    cdef Leavers leavers
     cdef readonly dict sessions              # {cid: Session}
     cdef readonly object closed              # ClosedRing of ConnectionInfo, newest last
     cdef readonly dict info                  # what every INFO says

@@ -21,6 +21,7 @@ cdef class Broker:
         self.clock = clock
         self.turn = Turn(clock)
         self.router = Router()
+        self.leavers = Leavers(self.router.sublist, self.turn)
         budgets = budgets if budgets is not None else Budgets()
         self.connections, self.output = budgets.named("connections"), budgets.named("output")
         self.sessions = {}

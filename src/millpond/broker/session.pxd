@@ -53,6 +53,7 @@ cdef class Session(Sink):
     cdef int _ping(self) except -1
     cdef int _pong(self) except -1
     cdef int _drop(self, Subscription sub) except -1
+    cdef int _drop_all(self) except -1
     cdef int _write(self, const char* data, size_t n) except -1
     cdef int _queued(self) except -1
     cdef int _slow_down(self) except -1

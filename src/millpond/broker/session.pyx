@@ -7,6 +7,7 @@ whose channel belongs to a transport.
 """
 
 import logging
+from itertools import islice
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItem
@@ -196,8 +197,7 @@ cdef class Session(Sink):
         except ValueError:
             return self.close("Protocol Violation")
         if self.connected:
-            for sub in list(self.subs.values()):
-                self._drop(sub)
+            self._drop_all()
         user = self.broker.authenticator.check(connect)
         if user is None:
             return self._refuse()
@@ -325,6 +325,15 @@ cdef class Session(Sink):
         self.broker.turn.wake()
         return 0
 
+    cdef int _drop_all(self) except -1:
+        cdef Subscription sub
+        if self.subs:
+            for sub in self.subs.values():
+                sub.closed = True
+            self.broker.leavers.add(self.subs)
+            self.subs = {}
+        return 0
+
     cdef int _info(self, parser.Frame* frame) except -1:
         self.heard = True
         try:
@@ -443,16 +452,13 @@ cdef class Session(Sink):
             self._error(error)
             if self.state == CLOSED:                 # there was no room for it
                 return 0
-        info = self.info(True)
+        info = self.info(True, limits.CLOSED_CLIENT_SUBSCRIPTIONS_MAX)
         self.state = CLOSED
         if reason not in NO_MORE_OUTPUT:
             self.outbox.flush()
         for timer in (self.ping_timer, self.auth_timer, self.stall_timer):
             broker.turn.timers.cancel(timer)
-        for sub in self.subs.values():
-            (<Subscription>sub).closed = True
-            broker.router.sublist.remove(sub)
-        self.subs.clear()
+        self._drop_all()
         broker.sessions.pop(self.cid, None)
         broker.connections.release(SESSION_BYTES)
         broker.closed.append(_closed(info, reason, broker.clock.wall_ns))
@@ -469,15 +475,15 @@ cdef class Session(Sink):
         """Bytes that the outbox holds from the allocator."""
         return self.outbox.buffer.capacity
 
-    def info(self, bint subscriptions):
-        """A ConnectionInfo of this moment."""
+    def info(self, bint subscriptions, most=None):
+        """A ConnectionInfo of this moment, with its subscriptions (the first `most` of them)."""
         connect = self.connect
         rows = ()
         if subscriptions:
             rows = tuple(
                 (sub.subject.decode("utf-8", "replace"), sub.queue.decode("utf-8", "replace"),
                  sub.sid.decode("utf-8", "replace"), sub.delivered, sub.messages_max)
-                for sub in self.subs.values()
+                for sub in islice(self.subs.values(), most)
             )
         return ConnectionInfo(
             cid=self.cid, ip=self.ip, port=self.port, start_ns=self.started_ns,

@@ -1,5 +1,6 @@
 # Short texts (subjects, tokens) as keys of tables in memory: hash and equality, eight bytes at a time, without
-# a call. The hash is never stored outside this process.
+# a call. The hash is never stored outside this process. With a random key, those who choose the texts cannot
+# make them collide.
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -10,8 +11,8 @@ cdef inline uint64_t hash_step(uint64_t h, uint64_t word) noexcept nogil:
     h = (h ^ word) * <uint64_t>0xFF51AFD7ED558CCD
     return h ^ (h >> 32)
 
-cdef inline uint32_t hash_text(const char* s, uint32_t n) noexcept nogil:
-    cdef uint64_t h = n * <uint64_t>0x9E3779B97F4A7C15, word
+cdef inline uint32_t hash_text(const char* s, uint32_t n, uint64_t key) noexcept nogil:
+    cdef uint64_t h = key ^ (n * <uint64_t>0x9E3779B97F4A7C15), word
     cdef uint32_t low, high, i = 0
     if n > HASH_WORD:
         while i + HASH_WORD < n:                   # whole words before the last one

@@ -16,6 +16,7 @@ import pytest
 from session_rig import CONNECT, Wire, run
 
 import millpond
+from millpond.base import limits
 
 SECRETS = {"username": "CANARY-user", "password": "CANARY-password"}
 GOOD = b'CONNECT {"user":"CANARY-user","pass":"CANARY-password","verbose":false}\r\n'
@@ -115,6 +116,25 @@ def test_many_busy_connections_are_all_heard() -> None:
         await asyncio.gather(*(wire.say(b"") for wire in wires))
         assert server.broker.statistics()["in_msgs"] == 200 * len(wires)
         drain.cancel()
+
+    run(scenario)
+
+
+def test_one_with_many_subscriptions_leaves_in_portions() -> None:
+    async def scenario(server: millpond.Server) -> None:
+        count = 3 * limits.SUBSCRIPTIONS_REMOVED_PER_TURN + 1
+        crowd, other = await Wire.open(server), await Wire.open(server)
+        await crowd.say(b"".join(b"SUB a 1%d\r\n" % n for n in range(count)))
+        await other.say(b"SUB a 1\r\n")
+        session = min(server.broker.sessions.items())[1]
+        session.close("Kicked")
+        sublist = server.broker.router.sublist
+        left = []
+        while not left or left[-1] > 1:
+            left.append(sublist.statistics()["subscriptions"])
+            server.broker.turn.finish_now()
+        assert left[:2] == [count + 1, count + 1 - limits.SUBSCRIPTIONS_REMOVED_PER_TURN]
+        assert await other.say(b"PUB a 0\r\n\r\n") == b"MSG a 1 0\r\n\r\n"
 
     run(scenario)
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from millpond.subjects.sublist import Interest, Sublist
+
+from millpond.base import limits
 
 TOKEN = st.sampled_from(["a", "b", "c", "*"])
 FILTER = st.builds(
@@ -94,3 +99,77 @@ def test_the_quick_way_finds_what_a_match_holds(text: str) -> None:
     quick = sublist.plain(subject)
     assert quick is not None
     assert [i.subject for i in quick] == [i.subject for i in sublist.find(subject).plain]
+
+
+# --- worst cases ---
+
+
+@pytest.mark.parametrize("filter", [b"a." * 300_000 + b"a", b"*." * 300_000 + b">"])
+def test_half_a_million_tokens_need_no_deep_stack(filter: bytes) -> None:
+    sublist, interest, other = Sublist(), Interest(filter), Interest(filter[:-1] + b"b")
+    for each in (interest, other):
+        sublist.add(each)
+    subject = filter.replace(b"*", b"x").replace(b">", b"x.y")
+    assert [i.subject for i in sublist.find(subject).plain] == [filter]
+    assert sublist.has_overlap(filter)
+    assert sublist.plain(subject + b".z") is not None
+    assert len(sublist.interests()) == 2
+    assert sublist.discard(interest)
+    assert not sublist.find(subject).plain
+    assert [i.subject for i in sublist.interests()] == [other.subject]
+    del sublist  # with all its nodes
+
+
+def test_alternatives_at_every_token() -> None:
+    filters = [b".".join(tokens) + b".z" for tokens in itertools.product((b"a", b"*"), repeat=10)]
+    sublist = Sublist()
+    for filter in filters:
+        sublist.add(Interest(filter))
+    assert len(sublist.find(b"a." * 10 + b"z").plain) == len(filters)
+    assert not sublist.find(b"a." * 10 + b"y").plain
+    assert [i.subject for i in sublist.find(b"b." * 10 + b"z").plain] == [b"*." * 10 + b"z"]
+
+
+def test_an_interest_is_in_one_sublist_once() -> None:
+    sublist, interest = Sublist(), Interest(b"a")
+    assert not sublist.discard(interest)
+    sublist.add(interest)
+    assert not Sublist().discard(interest)
+    with pytest.raises(AssertionError):
+        sublist.add(interest)
+    assert sublist.discard(interest)
+    sublist.add(interest)
+
+
+def test_the_cache_holds_a_bounded_number_of_interests() -> None:
+    sublist = Sublist()
+    for _ in range(1000):
+        sublist.add(Interest(b">"))
+    for number in range(900):
+        sublist.find(b"s%d" % number)
+        assert sublist.refs <= limits.MATCH_CACHE_REFS_MAX
+    assert sublist.refs > 0
+    assert sublist.refs == sublist.fanout()[1]
+
+
+def test_the_cache_lets_go_of_what_was_removed() -> None:
+    sublist, interest, stays = Sublist(), Interest(b"a"), Interest(b"b")
+    for each in (interest, stays):
+        sublist.add(each)
+    sublist.find(b"a")
+    before = sys.getrefcount(interest)
+    assert sublist.discard(interest)
+    sublist.find(b"b")
+    assert sys.getrefcount(interest) == before - 2, "the trie's and the cache's"
+    assert sublist.statistics()["cached"] == 1
+
+
+def test_an_emptied_crowd_gives_its_table_back() -> None:
+    sublist = Sublist()
+    crowd = [Interest(b"t%d" % number) for number in range(2000)]
+    for each in crowd:
+        sublist.add(each)
+    for each in crowd[:-1]:
+        assert sublist.discard(each)
+    assert sublist.find(crowd[-1].subject).plain == [crowd[-1]]
+    assert not sublist.find(b"t0").plain
