@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check package clean
+.PHONY: run test check package crash clean
 
 run: build
 	$(BIN)/millpond serve --jetstream --addr 127.0.0.1
@@ -20,6 +20,9 @@ check: build
 
 package: build
 	$(BIN)/python -m pytest -m slow tests/package
+
+crash: build
+	$(BIN)/python -m pytest -s -m slow tests/crash
 
 build: $(STAMP) build/.compiled
 

@@ -1,0 +1,89 @@
+"""What a restarted server holds, compared with the oracle."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from .load import CONSUMER, STREAMS, Worker, Writer
+from .model import Model, Recovered, Violation, settle
+from .wire import Message, Wire
+
+READ_BATCH: Final = 1000
+
+
+async def create(port: int) -> list[Model]:
+    """The streams and the consumer, new and empty."""
+    wire = await Wire.open(port, "create")
+    for configuration in STREAMS:
+        await _asked(wire, f"STREAM.CREATE.{configuration['name']}", configuration)
+    await _asked(wire, "CONSUMER.CREATE.WORK.C", CONSUMER)
+    wire.close()
+    return [Model(configuration) for configuration in STREAMS]
+
+
+async def verify(port: int, writers: list[Writer], worker: Worker) -> list[Model]:
+    """Every stream is explained by a prefix of its operations, and nothing that was delivered is lost.
+
+    Returns the models in the state that was found. Raises Violation.
+    """
+    wire = await Wire.open(port, "verify")
+    models = []
+    for writer in writers:
+        name = writer.before.name
+        configuration = (await _asked(wire, f"STREAM.INFO.{name}"))["config"]
+        asked = {key: configuration.get(key) for key in writer.before.configuration}
+        if asked != writer.before.configuration:
+            raise Violation(f"{name}: its configuration is {asked}, it was created with {writer.before.configuration}")
+        models.append(settle(writer.before, writer.operations, writer.answered_upto, await read(port, wire, name)))
+    work = next(model for model in models if model.name == "WORK")
+    for seq, body in worker.delivered.items():
+        if work.messages.get(seq, ("", b""))[1] != body:
+            raise Violation(f"WORK: message {seq} was delivered before the crash and is lost or changed after it")
+    await _asked(wire, "CONSUMER.INFO.WORK.C")
+    wire.close()
+    return models
+
+
+async def read(port: int, wire: Wire, name: str) -> Recovered:
+    """Every message of a stream, by direct gets."""
+    state = (await _asked(wire, f"STREAM.INFO.{name}"))["state"]
+    messages: dict[int, tuple[str, bytes]] = {}
+    arrived: list[Message] = []
+    reader = await Wire.open(port, f"read-{name}", arrived.append)
+    next_seq = 1
+    while state["messages"]:
+        body = json.dumps({"seq": next_seq, "batch": READ_BATCH}).encode()
+        reader.publish(f"$JS.API.DIRECT.GET.{name}", body, reader.inbox("m"))
+        while not arrived or arrived[-1].status.split(" ")[0] not in ("204", "404"):
+            await reader.flush()
+        for message in arrived[:-1]:
+            headers = dict(line.split(": ", 1) for line in message.headers.decode().split("\r\n")[1:] if line)
+            next_seq = int(headers["Nats-Sequence"])
+            if next_seq in messages:
+                raise Violation(f"{name}: sequence {next_seq} is there twice")
+            messages[next_seq] = (headers["Nats-Subject"], message.payload)
+        done = len(arrived) == 1 or len(messages) >= state["messages"]
+        arrived.clear()
+        if done:
+            break
+        next_seq += 1
+    reader.close()
+    if len(messages) != state["messages"]:
+        raise Violation(f"{name}: says it holds {state['messages']} messages, {len(messages)} can be read")
+    return Recovered(messages, state["first_seq"], state["last_seq"])
+
+
+async def _asked(wire: Wire, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    answer = await wire.request(f"$JS.API.{subject}", b"" if body is None else json.dumps(body).encode())
+    found: dict[str, Any] = json.loads(answer.payload)
+    if "error" in found:
+        raise Violation(f"{subject}: {found['error']}")
+    return found
+
+
+async def consumer_info(port: int) -> dict[str, Any]:
+    wire = await Wire.open(port, "info")
+    info = await _asked(wire, "CONSUMER.INFO.WORK.C")
+    wire.close()
+    return info

@@ -1,0 +1,168 @@
+"""The oracle: what a stream holds after a list of operations, and what each of them is answered.
+
+A connection's operations take effect in the order they were sent. So after a crash a stream must be in the
+state that some prefix of the operations makes, and that prefix must hold everything that was answered:
+
+    sent     |----------------------------------------|
+    answered |-------------------------|
+    state after the crash:             ^^^^^^^^^^^^^^^^ one of these
+
+`settle` finds that prefix, or says what is wrong. Everything slow and obvious here; nothing is shared with the
+server's code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Publish:
+    subject: str
+    payload: bytes
+    msg_id: str = ""
+    expected_seq: int | None = None
+    """Nats-Expected-Last-Subject-Sequence."""
+
+
+@dataclass(frozen=True)
+class Delete:
+    seq: int
+
+
+@dataclass(frozen=True)
+class Purge:
+    """Of one subject, or of everything; the newest `keep` stay, or everything from `seq` on."""
+
+    subject: str = ""
+    keep: int = 0
+    seq: int = 0
+
+
+Operation = Publish | Delete | Purge
+Answer = tuple[str, int]
+"""("ack", seq), ("duplicate", seq), ("error", err_code), ("deleted", 0), ("purged", count)."""
+
+WRONG_LAST_SEQUENCE = 10071
+SUBJECT_FULL = 10077
+NO_SUCH_MESSAGE = 10043
+
+
+@dataclass
+class Model:
+    """One stream. `configuration` is the STREAM.CREATE request; only what is used here is understood."""
+
+    configuration: dict[str, Any]
+    messages: dict[int, tuple[str, bytes]] = field(default_factory=dict)
+    last_seq: int = 0
+    ids: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return str(self.configuration["name"])
+
+    @property
+    def first_seq(self) -> int:
+        """Sequences are added in order, so the first one is the oldest."""
+        return next(iter(self.messages), self.last_seq + 1)
+
+    def clone(self) -> Model:
+        return Model(self.configuration, dict(self.messages), self.last_seq, dict(self.ids))
+
+    def restarted(self) -> Model:
+        """The ids of messages that are gone are forgotten."""
+        self.ids = {msg_id: seq for msg_id, seq in self.ids.items() if seq in self.messages}
+        return self
+
+    def of_subject(self, subject: str) -> list[int]:
+        """Sequences with that subject, oldest first."""
+        return [seq for seq, (name, _) in self.messages.items() if name == subject]
+
+    def apply(self, operation: Operation) -> Answer:
+        if isinstance(operation, Publish):
+            return self._publish(operation)
+        if isinstance(operation, Delete):
+            gone = self.messages.pop(operation.seq, None)
+            return ("deleted", 0) if gone is not None else ("error", NO_SUCH_MESSAGE)
+        return self._purge(operation)
+
+    def _publish(self, operation: Publish) -> Answer:
+        limit = self.configuration.get("max_msgs_per_subject", -1)
+        there = self.of_subject(operation.subject) if limit > 0 or operation.expected_seq is not None else []
+        if operation.msg_id in self.ids:
+            return ("duplicate", self.ids[operation.msg_id])
+        if operation.expected_seq is not None and operation.expected_seq != max(there, default=0):
+            return ("error", WRONG_LAST_SEQUENCE)
+        if limit > 0 and len(there) >= limit and self.configuration.get("discard_new_per_subject"):
+            return ("error", SUBJECT_FULL)
+        self.last_seq += 1
+        self.messages[self.last_seq] = (operation.subject, operation.payload)
+        if operation.msg_id:
+            self.ids[operation.msg_id] = self.last_seq
+        if limit > 0 and len(there) >= limit:
+            del self.messages[there[0]]
+        most = self.configuration.get("max_msgs", -1)
+        if most > 0 and len(self.messages) > most:
+            del self.messages[self.first_seq]
+        return ("ack", self.last_seq)
+
+    def _purge(self, operation: Purge) -> Answer:
+        found = [seq for seq, (name, _) in self.messages.items() if operation.subject in ("", name)]
+        if operation.keep:
+            found = found[: max(0, len(found) - operation.keep)]
+        elif operation.seq:
+            found = [seq for seq in found if seq < operation.seq]
+        for seq in found:
+            del self.messages[seq]
+        return ("purged", len(found))
+
+
+@dataclass
+class Recovered:
+    """What a restarted server says that a stream holds."""
+
+    messages: dict[int, tuple[str, bytes]]
+    first_seq: int
+    last_seq: int
+
+
+class Violation(AssertionError):
+    """A promise was broken; the text names the stream and the messages."""
+
+
+def settle(before: Model, operations: list[Operation], answered: int, after: Recovered) -> Model:
+    """The model in the state of the recovered stream. `answered`: how many operations must be in it.
+
+    A message id outlives a crash as long as its message does: it is found again in the messages.
+    Raises Violation with the difference to the state that everything answered makes.
+    """
+    state = before.clone()
+    for operation in operations[:answered]:
+        state.apply(operation)
+    least = state.clone()
+    if _same(state, after):
+        return state.restarted()
+    for operation in operations[answered:]:
+        state.apply(operation)
+        if _same(state, after):
+            return state.restarted()
+    raise Violation(_difference(least, operations[answered:], after))
+
+
+def _same(state: Model, after: Recovered) -> bool:
+    ends = (state.first_seq, state.last_seq)
+    return ends == (after.first_seq, after.last_seq) and state.messages == after.messages
+
+
+def _difference(least: Model, in_flight: list[Operation], after: Recovered) -> str:
+    missing = [seq for seq in least.messages if seq not in after.messages]
+    strange = [seq for seq in after.messages if seq not in least.messages and seq <= least.last_seq]
+    changed = [seq for seq in least.messages if after.messages.get(seq, least.messages[seq]) != least.messages[seq]]
+    waiting = [str(operation)[:80] for operation in in_flight[:5]]
+    return (
+        f"{least.name}: no prefix of the operations explains the recovered stream. Everything answered makes "
+        f"{least.first_seq}..{least.last_seq} with {len(least.messages)} messages; found {after.first_seq}.."
+        f"{after.last_seq} with {len(after.messages)}.\n  missing {missing[:20]}\n  came back {strange[:20]}\n"
+        f"  changed {changed[:20]}\n  {len(in_flight)} operations were in flight: {waiting}"
+    )
