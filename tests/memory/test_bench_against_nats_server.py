@@ -79,10 +79,30 @@ def test_interrupted_it_cleans_up_and_reports(disk_dir: Path) -> None:
     assert groups_of(child.pid) == []
 
 
+def test_a_server_that_ends_takes_no_other_with_it(disk_dir: Path) -> None:
+    arguments = ["--without-millpond", "--minutes", "0.15", "--rate", "200", "--mode", "all", "--parallel-modes"]
+    child = subprocess.Popen(
+        [*BENCH, *arguments, "--out", str(disk_dir)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        os.kill(wait_for_server(child, disk_dir / "nats-server-delete"), signal.SIGKILL)
+        out, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert child.returncode == 1, out + err
+    assert "nats-server, delete: nats-server ended during the run (signal SIGKILL" in err
+    with (disk_dir / "memory.csv").open() as file:
+        seconds = {row["mode"]: float(row["t_s"]) for row in csv.DictReader(file)}
+    assert seconds["purge"] > 8 < seconds["expiry"]
+    assert seconds.get("delete", 0) < seconds["purge"]
+    assert "| purge | nats-server | RSS |" in out
+    assert groups_of(child.pid) == []
+
+
 def wait_for_server(bench: subprocess.Popen[str], out: Path) -> int:
     """The process id of the server that the bench loads, once it has streams."""
     while bench.poll() is None:
-        for place in out.glob("*/store/jetstream/*/streams/LOCKS_5"):
+        for place in out.glob("**/store/jetstream/*/streams/LOCKS_5"):
             for name in os.listdir("/proc"):
                 if name.isdigit():
                     try:

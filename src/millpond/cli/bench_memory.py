@@ -5,7 +5,8 @@
                       └ memory.csv, memory.md, memory.png in the output directory
 
 The servers of one mode run at the same time, so that both see the same machine; the modes follow one
-another, or all run at once with --parallel-modes. A measurement whose operations fail is a failed one.
+another, or all run at once with --parallel-modes. A measurement whose operations fail is a failed one. A
+server that ends takes no other with it, and samples are in the file as soon as they are taken.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Final
 
 import msgspec
 
+from millpond.base.errors import MillpondError
 from millpond.cli import bench_memory_result as results
 from millpond.cli.bench_memory_load import MODES, LoadError, LockLoad, Mode
 from millpond.cli.bench_memory_target import Fence, Running, Target, TargetError, is_memory_backed, millpond, other
@@ -115,11 +117,12 @@ def _plan(given: argparse.Namespace) -> Plan:
 
 
 class Lane(msgspec.Struct, kw_only=True):
-    """One server in one mode while it runs."""
+    """One server in one mode while it runs. `over`: it failed, the others go on without it."""
 
     series: results.Series
     server: Running
     load: LockLoad
+    over: bool = False
 
 
 class Bench:
@@ -141,21 +144,22 @@ class Bench:
         done: list[results.Series] = []
         rounds = [self._plan.modes] if self._plan.parallel_modes else [[mode] for mode in self._plan.modes]
         code = 0
-        for modes in rounds:
-            if self._interrupted:
-                break
-            try:
-                await self._round(modes)
-            except (LoadError, TargetError, TimeoutError, OSError) as error:
-                self._progress.clear()
-                print(f"millpond bench memory: {error}", file=sys.stderr)
-                code = 1
-            finally:
-                for server in self._servers:
-                    server.stop()
-                self._servers.clear()
-                done += [lane.series for lane in self._lanes]
-                self._lanes.clear()
+        with results.CsvFile(self._plan.out / "memory.csv") as file:
+            for modes in rounds:
+                if self._interrupted:
+                    break
+                try:
+                    await self._round(modes, file)
+                except (LoadError, TargetError, TimeoutError, OSError) as error:
+                    self._say(str(error))
+                    code = 1
+                finally:
+                    for server in self._servers:
+                        server.stop()
+                    self._servers.clear()
+                    code = max(code, *(int(lane.over) for lane in self._lanes), 0)
+                    done += [lane.series for lane in self._lanes]
+                    self._lanes.clear()
         self._progress.clear()
         return done, INTERRUPTED if self._interrupted else code
 
@@ -163,9 +167,15 @@ class Bench:
         self._interrupted = True
         self._stop.set()
 
-    async def _round(self, modes: list[Mode]) -> None:
+    def _say(self, text: str) -> None:
+        self._progress.clear()
+        print(f"millpond bench memory: {text}", file=sys.stderr)
+
+    async def _round(self, modes: list[Mode], file: results.CsvFile) -> None:
         """Start all, load all, sample all, check all."""
         self._stop.clear()
+        for target in self._plan.targets:
+            await self._rehearse(target)
         for mode in modes:
             for target in self._plan.targets:
                 self._lanes.append(await self._open(target, mode))
@@ -174,12 +184,20 @@ class Bench:
             async with asyncio.TaskGroup() as group:
                 for lane in self._lanes:
                     group.create_task(self._drive(lane))
-                group.create_task(self._sample())
-        except* (LoadError, OSError) as many:
-            died = [why for lane in self._lanes if (why := lane.server.died())]
-            raise LoadError("; ".join(died) or str(many.exceptions[0])) from many
+                group.create_task(self._sample(file))
         finally:
             timer.cancel()
+
+    async def _rehearse(self, target: Target) -> None:
+        """Start it once outside of any group: who reads a program first is charged with the pages of its file."""
+        directory = self._plan.out / f"{target.name}-rehearsal"
+        shutil.rmtree(directory, ignore_errors=True)
+        server = Running(target, directory, None)
+        try:
+            await server.wait_until_ready()
+        finally:
+            server.stop()
+            shutil.rmtree(directory, ignore_errors=True)
 
     async def _open(self, target: Target, mode: Mode) -> Lane:
         directory = self._plan.out / f"{target.name}-{mode}"
@@ -194,24 +212,31 @@ class Bench:
         return Lane(series=series, server=server, load=load)
 
     async def _drive(self, lane: Lane) -> None:
-        await lane.load.run(self._stop)
-        lane.series.load = await lane.load.finish()
+        try:
+            await lane.load.run(self._stop)
+            lane.series.load = await lane.load.finish()
+        except (LoadError, OSError) as error:
+            self._end(lane, lane.server.died() or str(error))
 
-    async def _sample(self) -> None:
+    def _end(self, lane: Lane, why: str) -> None:
+        """This lane has failed. When it was the last one the round is over."""
+        if not lane.over:
+            lane.over = True
+            lane.series.load.failed += 1
+            lane.series.load.errors.append(why)
+            self._say(f"{lane.series.server}, {lane.series.mode}: {why}")
+        if all(each.over for each in self._lanes):
+            self._stop.set()
+
+    async def _sample(self, file: results.CsvFile) -> None:
         """Once a second, on the second, until the load ends; one last time then."""
         began = time.monotonic()
         tick = 0
         while True:
             now = time.monotonic() - began
             for lane in self._lanes:
-                if why := lane.server.died():
-                    raise LoadError(why)
-                data_dir = None if lane.series.fenced else str(lane.server.store_dir)
-                try:
-                    seen = memory_report.report(pid=lane.server.pid, data_dir=data_dir)
-                except ProcessLookupError:
-                    raise LoadError(f"{lane.server.target.name} is gone") from None
-                lane.series.samples.append(results.sample_of(seen, lane.series.fenced, now, lane.series.load))
+                if not lane.over:
+                    self._look(lane, now, file)
             self._progress.show(now, self._lanes)
             if self._stop.is_set():
                 return
@@ -222,6 +247,19 @@ class Bench:
                     await self._stop.wait()
             except TimeoutError:
                 continue
+
+    def _look(self, lane: Lane, now: float, file: results.CsvFile) -> None:
+        data_dir = None if lane.series.fenced else str(lane.server.store_dir)
+        try:
+            if why := lane.server.died():
+                raise LoadError(why)
+            seen = memory_report.report(pid=lane.server.pid, data_dir=data_dir)
+        except (LoadError, ProcessLookupError, MillpondError) as error:
+            self._end(lane, str(error))
+            return
+        sample = results.sample_of(seen, lane.series.fenced, now, lane.series.load)
+        lane.series.samples.append(sample)
+        file.add(lane.series, sample)
 
 
 class Progress:
@@ -238,6 +276,9 @@ class Progress:
         bar = ("#" * int(share * 20)).ljust(20, ".")
         parts = []
         for lane in lanes:
+            if lane.over or not lane.series.samples:
+                parts.append(f"{lane.series.server}/{lane.series.mode} OVER")
+                continue
             last = lane.series.samples[-1]
             size = last.working_set if lane.series.fenced else last.rss
             failed = f" {last.failed} FAILED" if last.failed else ""
@@ -257,8 +298,7 @@ def _write(plan: Plan, runs: list[results.Series], as_json: bool) -> int:
     """Files and the table; 1 when an operation failed or nothing was measured."""
     measured = [series for series in runs if series.samples]
     if measured:
-        results.write_csv(plan.out / "memory.csv", measured)
-        text = results.table(measured)
+        text = results.table(measured) + results.verdict(measured)
         (plan.out / "memory.md").write_text(text)
         written = ["memory.csv", "memory.md"]
         if importlib.util.find_spec("matplotlib") is not None:

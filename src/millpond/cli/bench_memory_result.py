@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -106,14 +106,41 @@ def trend(series: Series, measure: str) -> Trend | None:
     )
 
 
-def write_csv(path: Path, runs: list[Series]) -> None:
-    fields = Sample.__struct_fields__
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["server", "mode", *fields])
-        for series in runs:
-            for sample in series.samples:
-                writer.writerow([series.server, series.mode, *(getattr(sample, name) for name in fields)])
+class CsvFile:
+    """Every sample, as soon as it is taken: a measurement that is cut short leaves what it has."""
+
+    FIELDS: Final = Sample.__struct_fields__
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", newline="")
+        self._writer = csv.writer(self._file)
+        self._writer.writerow(["server", "mode", *self.FIELDS])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self._file.close()
+
+    def add(self, series: Series, sample: Sample) -> None:
+        self._writer.writerow([series.server, series.mode, *(getattr(sample, name) for name in self.FIELDS)])
+        self._file.flush()
+
+
+def verdict(runs: list[Series]) -> str:
+    """For each series the most that was counted, and the growth, in words."""
+    lines = [""]
+    for series in runs:
+        if not series.fenced or not series.samples:
+            continue
+        total, kernel = trend(series, "working_set"), trend(series, "kernel")
+        assert total is not None and kernel is not None
+        most = max(sample.working_set for sample in series.samples)
+        lines.append(
+            f"{series.server}, {series.mode}: working set {most / MIB:.1f} MiB at most; after {total.settled_s:.0f} s "
+            f"it moved by {total.growth / MIB:+.1f} MiB, kernel memory by {kernel.growth / MIB:+.1f} MiB."
+        )
+    return "\n".join(lines) + "\n" if len(lines) > 1 else ""
 
 
 def table(runs: list[Series]) -> str:

@@ -48,6 +48,7 @@ cdef enum:
 cdef size_t INFLIGHT_MESSAGES_MAX = limits.INFLIGHT_MESSAGES_PER_STREAM_MAX
 cdef uint64_t INFLIGHT_BYTES_MAX = limits.INFLIGHT_BYTES_PER_STREAM_MAX
 cdef uint32_t EXPIRE_BUDGET = 1024
+cdef uint32_t DEDUPE_EXPIRE_BUDGET = 20_000
 cdef int64_t EXPIRE_AGAIN_NS = 1_000_000
 cdef int64_t NS_PER_S = 1_000_000_000
 cdef int64_t TIME_MAX_NS = 0x7FFFFFFFFFFFFFFF
@@ -532,7 +533,8 @@ cdef class Stream(Settler):
         }
 
     def dedupe_bytes(self):
-        """What the window of message ids holds in memory."""
+        """What the window of message ids holds in memory, after it has forgotten what is due."""
+        self._dedupe.expire(self.clock.wall_ns, DEDUPE_EXPIRE_BUDGET)
         return self._dedupe.memory_bytes()
 
     def dedupe_count(self):

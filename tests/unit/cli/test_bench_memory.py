@@ -14,7 +14,7 @@ import pytest
 from millpond.base import cgroup
 from millpond.cli import bench, bench_memory_result
 from millpond.cli.bench_memory_load import LoadError, LoadResult, LockLoad, Mode
-from millpond.cli.bench_memory_result import Sample, Series, sample_of, table, trend, write_csv
+from millpond.cli.bench_memory_result import CsvFile, Sample, Series, sample_of, table, trend, verdict
 from millpond.cli.bench_memory_target import Fence, Running, Target, TargetError, is_memory_backed, other
 from millpond.monitor.memory_report import MemoryReport
 
@@ -233,11 +233,17 @@ def test_table_and_csv(tmp_path: Path) -> None:
     text = table(runs)
     assert "| purge | nats-server | Kernel memory | 0.0 | 0.1 | 0.3 | +0.2 | +3.4 MiB/h |" in text
     assert text.index("| purge |") < text.index("| expiry |")
-    write_csv(tmp_path / "m.csv", runs)
-    with (tmp_path / "m.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 903
+    with CsvFile(tmp_path / "m.csv") as written:
+        for series in runs:
+            for one in series.samples:
+                written.add(series, one)
+        with (tmp_path / "m.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 903, "nothing waits for the end"
     assert rows[300]["kernel"] == "300000"
+    said = verdict([*runs, climbing("other", fenced=False)])
+    assert "nats-server, purge: working set 10.3 MiB at most; after 120 s it moved by +0.2 MiB" in said
+    assert "other" not in said
 
 
 def test_picture(tmp_path: Path) -> None:
