@@ -23,7 +23,7 @@ from millpond.jetstream.acks cimport AckSubject
 from millpond.jetstream.consumer_cursor cimport Cursor
 from millpond.jetstream.headers_only cimport HeaderWriter
 from millpond.jetstream.notices cimport CLIENTS, Audience
-from millpond.store.api cimport COLD, Record, Store
+from millpond.store.api cimport COLD, FOUND, Load, Record, Store
 from millpond.store.consumer_state cimport ConsumerState, Pending
 from millpond.structures.buffers cimport ByteBuffer
 from millpond.wire.message cimport Msg
@@ -43,6 +43,7 @@ cdef class Delivery:
 
     cdef int64_t step(self, int64_t now_ns) except -1:
         cdef Record record
+        cdef Load found
         cdef Pick pick
         cdef Msg msg
         cdef Moment at
@@ -53,8 +54,9 @@ cdef class Delivery:
         cdef int outcome = self._pick(&pick)
         if outcome <= 0:
             return outcome
-        if self._store.load(pick.stream_seq, &record) == COLD:
-            return HELD
+        found = self._store.load(pick.stream_seq, &record)
+        if found != FOUND:
+            return HELD if found == COLD else RETRY      # a damaged record has left the store with this load
         assert record.seq == pick.stream_seq <= self._store.committed_seq
         self._write(&record, &pick, &msg)
         cdef int64_t size = msg.subject_len + msg.reply_len + msg.hdr_len + msg.body_len
