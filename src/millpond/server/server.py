@@ -119,9 +119,12 @@ class Server:
             if options.jetstream is not None:
                 self._jetstream = JetStream(options.jetstream, self.broker, self._reactor)
                 store_dir = str(self._jetstream.directory / "jetstream")
-                self.view.jetstream = JetStreamView(self._jetstream.engine, self._jetstream.api, store_dir)
+                self.view.jetstream = JetStreamView(
+                    self._jetstream.engine, self._jetstream.api, store_dir, self._jetstream.unrecovered
+                )
                 self._jetstream.engine.pump.output = self.broker.output
-                self.memory.watch(JetStreamMemory(self._jetstream.engine))
+                cache, bound = self._jetstream.read_cache, self.budgets.named("read_cache").bytes_max
+                self.memory.watch(JetStreamMemory(self._jetstream.engine, cache, bound))
             self._listener = TcpListener(self._reactor, options.host, options.port)
         except BaseException:
             await self.stop()
