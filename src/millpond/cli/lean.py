@@ -1,11 +1,10 @@
 """Imports of a server process without what it does not use (docs/decisions/0001).
 
-Three modules of others are imported by what we need, cost megabytes, and are optional for it: each has a
+Two modules of others are imported by what we need, cost megabytes, and are optional for it: each has a
 path without them. They are hidden while that is imported, and only then: a later import of theirs works.
 
-    ssl                 asyncio would load OpenSSL                          4.5 MiB
-    _hashlib            hashlib and hmac would load libcrypto; they have their own SHA-2 and BLAKE2   4 MiB
-    typing_extensions   msgspec would read it, and needs it below Python 3.11 only                    1 MiB
+    ssl                 asyncio would load OpenSSL                                          4.5 MiB
+    typing_extensions   msgspec would read it, and needs it below Python 3.11 only          1.0 MiB
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from typing import Final
 
 HIDDEN: Final = (
     ("typing_extensions", ("msgspec",)),
-    ("_hashlib", ("hashlib", "hmac")),
     ("ssl", ("asyncio",)),
 )
 """(what is hidden, who is imported meanwhile)."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from millpond.jetstream.engine import Engine
     from millpond.jetstream.stream import Stream
+    from millpond.store.read_cache import ReadCache
 
 STREAM_BYTES: Final = 7_000
 """One stream without messages: its objects, configuration and subscriptions, measured with 1,000 of them."""
@@ -20,12 +21,15 @@ PENDING_ACK_BYTES: Final = 48
 class JetStreamMemory:
     """The engine, as the memory watch sees it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, read_cache: ReadCache, read_cache_bytes_max: int) -> None:
         self._engine = engine
+        self._read_cache = read_cache
+        self._read_cache_bytes_max = read_cache_bytes_max
+        read_cache.resize(read_cache_bytes_max)
 
     def memory(self) -> dict[str, int]:
         """Bytes by budget."""
-        found: dict[str, int] = {}
+        found = {"read_cache": int(self._read_cache.bytes)}
         for stream in self._engine.streams.values():
             for name, size in _parts(stream):
                 found[name] = found.get(name, 0) + size
@@ -51,8 +55,8 @@ class JetStreamMemory:
 
     def shed(self) -> None:
         """Drop what can be read again."""
-        for stream in self._engine.streams.values():
-            stream.store.shed()
+        self._read_cache.resize(0)
+        self._read_cache.resize(self._read_cache_bytes_max)
 
     def refuse(self, on: bool) -> None:
         """Streams take no messages (10023), or take them again."""
@@ -63,9 +67,7 @@ def _parts(stream: Stream) -> Iterator[tuple[str, int]]:
     """(budget, bytes) of one stream."""
     yield "subjects", STREAM_BYTES
     for name, size in stream.store.memory().items():
-        if name == "read_cache":
-            yield "read_cache", size
-        elif name == "buffers":
+        if name == "buffers":
             yield ("messages" if stream.config.storage == "memory" else "buffers"), size
         else:
             yield "subjects", size

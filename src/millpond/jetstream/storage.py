@@ -6,6 +6,7 @@ log and its consumer journal. A memory stream's shelf is gone when the server st
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +101,8 @@ class Storage:
         self.read_cache = ReadCache()
         self._directory = StoreDirectory(directory)
         self._shelves: list[FileShelf] = []
+        self.unrecovered: list[str] = []
+        """What is on disk and could not be brought back: stream names where they could be read, else directories."""
 
     def create(self, config: StreamConfig) -> Shelf:
         """A new, empty place for a stream. Raises the API's error when the disk refuses."""
@@ -117,15 +120,18 @@ class Storage:
     def recover(self) -> Iterator[tuple[bytes, Shelf]]:
         """What is on disk: (configuration as saved, its shelf). A slot that cannot be read is named and left alone."""
         for slot in self._directory.slots():
+            payload = None
             try:
                 shelf = FileShelf(self, slot)
                 payload = shelf.load()
                 if payload is None:
                     log.error("stream in %s has no readable configuration; its files are left as they are", slot)
+                    self.unrecovered.append(slot.name)
                     continue
                 shelf.open()
             except (StoreError, OSError) as error:
                 log.error("stream in %s cannot be opened; its files are left as they are: %s", slot, error)
+                self.unrecovered.append(_stream_name(payload) or slot.name)
                 continue
             self._shelves.append(shelf)
             yield payload, shelf
@@ -143,3 +149,11 @@ class Storage:
         self.read_cache.close()
         self.committer.close()
         self._directory.close()
+
+
+def _stream_name(payload: bytes | None) -> str:
+    """The name in a saved configuration; empty when there is none that can be read."""
+    try:
+        return str(json.loads(payload or b"{}")["config"]["name"])
+    except (ValueError, LookupError, TypeError):
+        return ""

@@ -110,7 +110,11 @@ def _assets(jetstream: JetStreamView, options: HealthzOptions) -> Iterator[Troub
 
 
 def _broken(jetstream: JetStreamView, only: str) -> Iterator[Trouble]:
-    """Streams that cannot write."""
+    """Streams that are on disk and not here, and those that cannot write."""
+    for name in jetstream.unrecovered:
+        if only in ("", name):
+            text = f"JetStream stream '{GLOBAL_ACCOUNT} > {name}' could not be recovered"
+            yield Trouble("STREAM", text, account=GLOBAL_ACCOUNT, stream=name)
     for stream in jetstream.engine.streams.values():
         if stream.failure and only in ("", stream.name):
             text = f"JetStream stream '{GLOBAL_ACCOUNT} > {stream.name}' write error: {stream.failure}"

@@ -40,6 +40,8 @@ class JetStreamView(msgspec.Struct, frozen=True):
     engine: Engine
     api: Api
     store_dir: str
+    unrecovered: list[str]
+    """Streams on disk that could not be brought back."""
 
 
 class View:

@@ -31,6 +31,7 @@ class JetStream:
                 raise StoreError(f"could not create storage directory - {reason}") from None
             raise
         committer, cache = self._storage.committer, self._storage.read_cache
+        self.read_cache, self.unrecovered = cache, self._storage.unrecovered
         self._watches = [
             reactor.watch(committer.event_fd, committer.collect),
             reactor.watch(cache.event_fd, cache.collect),

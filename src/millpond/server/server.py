@@ -23,6 +23,7 @@ from millpond.config.build import advertised, check
 from millpond.config.options import JetStreamOptions, Options
 from millpond.jetstream.memory import JetStreamMemory
 from millpond.monitor.memory_watch import MemoryWatch, make_budgets
+from millpond.monitor.system_requests import SystemRequests
 from millpond.monitor.view import JetStreamView, View
 from millpond.server.jetstream import JetStream
 from millpond.server.lame_duck import leave
@@ -100,6 +101,7 @@ class Server:
         self.view = View(options, self.broker, self.budgets, self.memory)
         self._memory_timer: asyncio.TimerHandle | None = None
         self._monitor: Monitor | None = None
+        self._system: SystemRequests | None = None
 
     # --- life ---
 
@@ -119,14 +121,18 @@ class Server:
             if options.jetstream is not None:
                 self._jetstream = JetStream(options.jetstream, self.broker, self._reactor)
                 store_dir = str(self._jetstream.directory / "jetstream")
-                self.view.jetstream = JetStreamView(self._jetstream.engine, self._jetstream.api, store_dir)
+                self.view.jetstream = JetStreamView(
+                    self._jetstream.engine, self._jetstream.api, store_dir, self._jetstream.unrecovered
+                )
                 self._jetstream.engine.pump.output = self.broker.output
-                self.memory.watch(JetStreamMemory(self._jetstream.engine))
+                cache, bound = self._jetstream.read_cache, self.budgets.named("read_cache").bytes_max
+                self.memory.watch(JetStreamMemory(self._jetstream.engine, cache, bound))
             self._listener = TcpListener(self._reactor, options.host, options.port)
         except BaseException:
             await self.stop()
             raise
         self._tell_where()
+        self._system = SystemRequests(self.view)
         self.view.ready = True
         self.memory.ready()
         self._watch_memory()
@@ -182,6 +188,9 @@ class Server:
         if self._reactor is None:
             return
         self.view.ready = False
+        if self._system is not None:
+            self._system.close()
+            self._system = None
         if self._memory_timer is not None:
             self._memory_timer.cancel()
             self._memory_timer = None

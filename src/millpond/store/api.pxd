@@ -117,7 +117,6 @@ cdef class Store:
     cpdef int close(self) except -1             # writes, syncs (file), releases everything
     cpdef int destroy(self) except -1           # close and give back its disk space
     cpdef list check(self)                      # fsck of the live store against its own invariants; [] = sound
-    cpdef int shed(self) except -1              # memory is short: drop what can be read again
     cpdef dict memory(self)                     # {"index": bytes, "subjects": bytes, "buffers": bytes, ...}
     # The turn's commit phase. A memory store tells its owner here what has become committed since the last
     # call; a file store is committed by the Committer and does nothing here.

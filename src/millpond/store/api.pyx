@@ -187,9 +187,6 @@ cdef class Store:
     cpdef list check(self):
         raise NotImplementedError
 
-    cpdef int shed(self) except -1:
-        return 0
-
     cpdef dict memory(self):
         raise NotImplementedError
 

@@ -51,6 +51,7 @@ cdef class ReadCache:
     cpdef int collect(self) except -1                            # called when event_fd is readable
     cpdef int drain(self) except -1                              # blocks until every cold read has arrived (tests)
     cpdef int close(self) except -1
+    cpdef int resize(self, uint64_t bytes_max) except -1         # the new bound holds at once; 0: nothing is kept
 
     cdef Window* _lookup(self, uint64_t id, uint32_t key) noexcept
     cdef void _use(self, Window* window) noexcept

@@ -93,6 +93,12 @@ cdef class ReadCache:
         self._ids += 1
         return self._ids
 
+    cpdef int resize(self, uint64_t bytes_max) except -1:
+        self.bytes_max = bytes_max
+        while self.bytes > bytes_max:
+            self._drop(self._oldest)
+        return 0
+
     # --- windows ---
 
     cdef Window* _lookup(self, uint64_t id, uint32_t key) noexcept:

@@ -142,7 +142,8 @@ def test_streams_refuse_while_memory_is_out() -> None:
             writer.write(b'CONNECT {"verbose":false}\r\nSUB r 1\r\n')
             writer.write(b"PUB $JS.API.STREAM.CREATE.S r %d\r\n%s\r\n" % (len(config), config))
             await reader.readuntil(b'"did_create":true}')
-            held = JetStreamMemory(server.view.jetstream.engine)
+            held = server.memory.watched
+            assert isinstance(held, JetStreamMemory)
             for refusing, answer in ((True, b'"err_code":10023'), (False, b'"seq":1'), (False, b'"seq":2')):
                 held.refuse(refusing)
                 writer.write(b"PUB s r 5\r\nhello\r\n")

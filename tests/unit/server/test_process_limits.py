@@ -10,8 +10,8 @@ from millpond.server.lifecycle import raise_descriptor_limit
 
 IMPORTS = """
 import sys
-from millpond.cli.serve import lean_asyncio
-lean_asyncio()
+from millpond.cli import lean
+lean.load()
 import millpond.server.lifecycle
 print(sorted({"_ssl", "_hashlib", "ssl", "hashlib"} & set(sys.modules)))
 """
