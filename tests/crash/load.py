@@ -53,7 +53,7 @@ def payload(rng: random.Random) -> bytes:
 class Writer:
     """Pipelines operations of one stream. `stop()` lets what is in flight come back and sends nothing more."""
 
-    def __init__(self, model: Model, rng: random.Random, window: int = WINDOW) -> None:
+    def __init__(self, model: Model, rng: random.Random, window: int = WINDOW, deletes: bool = True) -> None:
         self.before = model
         self.operations: list[Operation] = []
         self.answered: set[int] = set()
@@ -63,6 +63,7 @@ class Writer:
         self._expected: list[Answer] = []
         self._rng = rng
         self._window = window
+        self._deletes = deletes
         self._room = asyncio.Event()
         self._stopping = False
         self._wire: Wire | None = None
@@ -95,6 +96,8 @@ class Writer:
 
     def _send(self, wire: Wire) -> None:
         operation = self._choose()
+        while isinstance(operation, Delete) and not self._deletes:
+            operation = self._choose()
         number = len(self.operations)
         self.operations.append(operation)
         self._expected.append(self._ahead.apply(operation))
@@ -220,6 +223,10 @@ class Worker:
     def acknowledged(self) -> set[int]:
         """Everything it ever acknowledged; what was not confirmed may count or not."""
         return set(self._acks)
+
+    def sequence_of(self, number: int) -> int:
+        """The message that the acknowledgement `number` was about."""
+        return self._acks[number]
 
     async def run(self, port: int, until: Callable[[], bool] = lambda: False) -> None:
         """Pull and acknowledge until the server is gone, or `until()` holds after a pull."""

@@ -150,9 +150,43 @@ def settle(before: Model, operations: list[Operation], answered: int, after: Rec
     raise Violation(_difference(least, operations[answered:], after))
 
 
+def settle_torn(before: Model, operations: list[Operation], answered: int, after: Recovered) -> None:
+    """For a cut that tore the last write: of what was in flight any part may be there.
+
+    Everything answered is there unless something in flight removed it, nothing that an answer removed is back, what
+    is more was in flight exactly as it is, and the stream keeps its limits. Raises Violation.
+    """
+    state = before.clone()
+    for operation in operations[:answered]:
+        state.apply(operation)
+    certain, removable, new = dict(state.messages), set[int](), dict[int, tuple[str, bytes]]()
+    least = state.last_seq
+    for operation in operations[answered:]:
+        there = set(state.messages)
+        state.apply(operation)
+        removable |= there - set(state.messages)
+        new.update({seq: state.messages[seq] for seq in set(state.messages) - there})
+    name, found = before.name, after.messages
+    missing = [seq for seq in certain if seq not in found and seq not in removable]
+    changed = [seq for seq, message in found.items() if message != certain.get(seq, new.get(seq, message))]
+    strange = [seq for seq in found if seq not in certain and seq not in new]
+    if missing or changed or strange or not least <= after.last_seq <= state.last_seq:
+        raise Violation(
+            f"{name}: torn write. Answered up to {least}, in flight up to {state.last_seq}, found up to "
+            f"{after.last_seq}.\n  missing {missing[:20]}\n  changed {changed[:20]}\n  came back {strange[:20]}"
+        )
+    limit = before.configuration.get("max_msgs_per_subject", -1)
+    subjects = [subject for subject, _ in found.values()]
+    crowded = sorted({subject for subject in subjects if limit > 0 and subjects.count(subject) > limit})
+    if crowded:
+        raise Violation(f"{name}: max_msgs_per_subject {limit} is exceeded after a torn write by {crowded[:10]}")
+
+
 def _same(state: Model, after: Recovered) -> bool:
-    ends = (state.first_seq, state.last_seq)
-    return ends == (after.first_seq, after.last_seq) and state.messages == after.messages
+    if state.last_seq != after.last_seq or state.messages != after.messages:
+        return False
+    # A stream that never held a message begins at 0.
+    return after.first_seq in ((0, 1) if after.last_seq == 0 else (state.first_seq,))
 
 
 def _difference(least: Model, in_flight: list[Operation], after: Recovered) -> str:

@@ -40,6 +40,7 @@ class Wire(asyncio.Protocol):
         self._waiting: dict[str, asyncio.Future[Message]] = {}
         self._pong: asyncio.Future[None] | None = None
         self._requests = 0
+        self._held: list[bytes] | None = None
         self._transport: asyncio.Transport | None = None
 
     @classmethod
@@ -56,8 +57,18 @@ class Wire(asyncio.Protocol):
 
     # --- out ---
 
+    def hold(self) -> None:
+        """Keep what is sent from here, so that it arrives in one piece."""
+        self._held = []
+
+    def release(self) -> None:
+        held, self._held = self._held or [], None
+        self.send(b"".join(held))
+
     def send(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._held is not None:
+            self._held.append(data)
+        elif self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def publish(self, subject: str, payload: bytes, reply: str = "", headers: bytes = b"") -> None:

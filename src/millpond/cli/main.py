@@ -18,13 +18,14 @@ Usage: millpond serve [flags of nats-server]     start the server
        millpond doctor memory [options]          where the memory of a server, process or container is
        millpond bench memory [options]           the lock workload, and what a container is charged for it
        millpond bench <kind> [options]           rate, latency and CPU time, also beside nats-server
+       millpond store verify|dump <dir>          what lies in a store directory, without writing to it
        millpond version
 
 Try:   millpond serve
        millpond serve -a 127.0.0.1 -p 4333
 """
 
-COMMANDS = ("doctor", "bench")
+COMMANDS = ("doctor", "bench", "store")
 """Each one is a module beside this one with a `main(argv) -> exit code`."""
 
 

@@ -1,0 +1,172 @@
+"""`millpond store verify|dump DIR`: what lies in a store directory. Never writes, also when the store is in use.
+
+Exit codes: 0 everything is sound, 1 something is damaged, 2 wrong usage or not a store directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from millpond.base.errors import MillpondError
+from millpond.cli.store_survey import (
+    LOG,
+    Finding,
+    StoreReport,
+    StreamReport,
+    in_use_by,
+    parts,
+    slots,
+    survey,
+    survey_slot,
+)
+
+EXAMPLES: Final = """examples:
+  millpond store verify ./millpond-data
+  millpond store dump ./millpond-data --stream ORDERS --json
+"""
+SHOWN_BYTES: Final = 60
+
+
+def main(argv: Sequence[str]) -> int:
+    """Returns the exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        if options.command == "verify":
+            return _verify(options.directory, options.json)
+        return _dump(options.directory, options.stream, options.json)
+    except BrokenPipeError:
+        return 0
+    except (MillpondError, OSError) as error:
+        print(f"millpond: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("millpond store", description=__doc__, epilog=EXAMPLES, formatter_class=raw)
+    commands = parser.add_subparsers(dest="command", required=True)
+    verify = commands.add_parser("verify", help="say what is sound, torn or damaged, with sequences and offsets")
+    dump = commands.add_parser("dump", help="print every record")
+    for command in (verify, dump):
+        command.add_argument("directory", type=Path, help="the store directory, as -sd names it")
+        command.add_argument("--json", action="store_true", help="JSON instead of text")
+    dump.add_argument("--stream", help="only this stream")
+    return parser
+
+
+# --- verify ---
+
+
+def _verify(directory: Path, as_json: bool) -> int:
+    report = survey(directory)
+    if as_json:
+        print(msgspec.json.encode({"sound": report.sound, **msgspec.structs.asdict(report)}).decode())
+    else:
+        print("\n".join(_lines(report)))
+    return 0 if report.sound else 1
+
+
+def _lines(report: StoreReport) -> Iterator[str]:
+    if report.in_use_by:
+        yield f"{report.directory} is in use by process {report.in_use_by}: what is written meanwhile may look torn"
+    for stream in report.streams:
+        verdict = "damaged" if stream.damage else "sound"
+        name = stream.name or "(no readable name)"
+        size = sum(segment.bytes for segment in stream.segments)
+        yield (
+            f"{stream.account} {name}: {verdict}, {stream.messages} messages, {stream.first_seq}..{stream.last_seq}, "
+            f"{len(stream.segments)} segments of {size} bytes, slot {stream.slot}"
+            f"{'' if stream.orderly or not stream.segments else ', not stopped in order'}"
+        )
+        yield from (f"  damaged  {_finding(finding)}" for finding in stream.damage)
+        yield from (f"  note     {_finding(finding)}" for finding in stream.notes)
+    bad = sum(bool(stream.damage) for stream in report.streams)
+    yield f"{bad} of {len(report.streams)} streams damaged" if bad else f"{len(report.streams)} streams, all sound"
+
+
+def _finding(finding: Finding) -> str:
+    where = f" at {finding.offset}, {finding.bytes} bytes" if finding.offset >= 0 else ""
+    lost = f"; sequences {finding.lost[0]}..{finding.lost[1]} may be lost" if finding.lost else ""
+    return f"{finding.file}{where}: {finding.what}{lost}"
+
+
+# --- dump ---
+
+
+def _dump(directory: Path, only: str | None, as_json: bool) -> int:
+    holder, seen, sound = in_use_by(directory), False, True
+    if holder:
+        print(f"{directory} is in use by process {holder}: what is written meanwhile may look torn", file=sys.stderr)
+    for account, slot in slots(directory):
+        report = survey_slot(account, slot)
+        if only is not None and report.name != only:
+            continue
+        seen, sound = True, sound and not report.damage
+        for finding in report.damage:
+            print(f"{report.name or slot.name}: {_finding(finding)}", file=sys.stderr)
+        for row in _records(slot, report):
+            print(json.dumps(row) if as_json else _text(row))
+    if only is not None and not seen:
+        print(f"millpond: there is no stream {only!r} in {directory}", file=sys.stderr)
+        return 2
+    return 0 if sound else 1
+
+
+def _records(slot: Path, report: StreamReport) -> Iterator[dict[str, Any]]:
+    """Every record of a log in its order; a damaged place is a row of its own."""
+    names = sorted(path.name for path in slot.iterdir() if path.name.startswith(LOG))
+    for name, scan, end in parts(slot, names, StreamReport(report.account, report.slot)):
+        data = (slot / name).read_bytes()
+        for record in scan.records:
+            if record.offset >= end:
+                break
+            row = {"stream": report.name, "file": name, "offset": record.offset, "length": record.length}
+            row |= {"kind": record.kind, "seq": record.seq}
+            if record.flags:
+                row["flags"] = list(record.flags)
+            if record.kind == "message":
+                row |= _message(record, data)
+            elif record.removed:
+                row["removed"] = list(record.removed)
+            yield row
+
+
+def _message(record: Any, data: bytes) -> dict[str, Any]:
+    stop = record.offset + record.length
+    body = data[stop - record.body_bytes : stop]
+    headers = data[stop - record.body_bytes - record.header_bytes : stop - record.body_bytes]
+    row = {"time": _time(record.ts_ns), "subject": record.subject.decode("utf-8", "backslashreplace")}
+    if record.expires_ns:
+        row["expires"] = _time(record.expires_ns) if record.expires_ns > 0 else "never"
+    if headers:
+        row["headers"] = base64.b64encode(headers).decode()
+    return {**row, "data": base64.b64encode(body).decode()}
+
+
+def _time(ts_ns: int) -> str:
+    moment = datetime.fromtimestamp(ts_ns // 10**9, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ts_ns % 10**9:09d}Z"
+
+
+def _text(row: dict[str, Any]) -> str:
+    words = [f"{row['stream']} {row['file']}:{row['offset']}", row["kind"], str(row["seq"])]
+    words += [str(row[name]) for name in ("time", "subject") if name in row]
+    if "expires" in row:
+        words.append(f"expires {row['expires']}")
+    for name in ("headers", "data"):
+        if name in row:
+            content = base64.b64decode(row[name])
+            more = f" of {len(content)} bytes" if len(content) > SHOWN_BYTES else ""
+            words.append(f"{content[:SHOWN_BYTES]!r}{more}")
+    if "removed" in row:
+        words.append(str(row["removed"]))
+    return " ".join([*words, *row.get("flags", [])])

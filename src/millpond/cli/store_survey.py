@@ -1,0 +1,247 @@
+"""What is in a store directory, read without writing a byte (store/FORMAT.md).
+
+A survey walks the slots of a directory. Of each log it takes the segments that belong to it, in order of their
+generation, and what lies before each one's end; whatever does not verify there is damage, and the sequences of
+the whole messages around it say which may be lost. Nothing is locked: a store that is in use can be surveyed,
+but its newest segment may then be in the middle of a write.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
+
+import msgspec
+
+from millpond.base.errors import StoreError
+from millpond.store import consumer_file
+from millpond.store.catalog import read_copies
+from millpond.store.checksum import checksum
+from millpond.store.directory import CATALOG, LOCK, RELEASED
+from millpond.store.scan import SegmentScan, scan_segment
+
+LOG: Final = "log."
+FIXED_NAMES: Final = (f"{CATALOG}.0", f"{CATALOG}.1", *consumer_file.NAMES, RELEASED)
+
+
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that is not as it should be. `lost`: sequences that it may have taken, both ends included."""
+
+    file: str
+    what: str
+    offset: int = -1
+    bytes: int = 0
+    lost: tuple[int, int] | None = None
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """One file of a log. `end`: where its records end."""
+
+    file: str
+    generation: int
+    records: int
+    end: int
+    bytes: int
+
+
+class StreamReport(msgspec.Struct):
+    """One slot. `damage` is what was lost or may be; `notes` is harmless."""
+
+    account: str
+    slot: str
+    name: str = ""
+    messages: int = 0
+    first_seq: int = 0
+    last_seq: int = 0
+    orderly: bool = False
+    """The log ends with the record of an orderly stop."""
+    segments: list[Segment] = msgspec.field(default_factory=list)
+    damage: list[Finding] = msgspec.field(default_factory=list)
+    notes: list[Finding] = msgspec.field(default_factory=list)
+
+
+class StoreReport(msgspec.Struct):
+    """A whole directory. `in_use_by`: a process id, 0: nobody."""
+
+    directory: str
+    in_use_by: int
+    streams: list[StreamReport]
+
+    @property
+    def sound(self) -> bool:
+        return not any(stream.damage for stream in self.streams)
+
+
+def slots(directory: Path) -> Iterator[tuple[str, Path]]:
+    """(account, slot) of a store directory. Raises StoreError when it is none."""
+    base = directory / "jetstream" if (directory / "jetstream").is_dir() else directory
+    if not (base / LOCK).exists():
+        raise StoreError(f"{directory} is not a store directory: there is no {base / LOCK}. Name what -sd names")
+    for streams in sorted(base.glob("*/streams")):
+        for slot in sorted(path for path in streams.iterdir() if path.is_dir()):
+            if any(slot.iterdir()):
+                yield unquote(streams.parent.name), slot
+
+
+def in_use_by(directory: Path) -> int:
+    """The process that holds the directory, as far as /proc/locks tells; 0: nobody."""
+    base = directory / "jetstream" if (directory / "jetstream").is_dir() else directory
+    inode = os.stat(base / LOCK).st_ino
+    try:
+        rows = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return 0
+    for row in rows:
+        words = row.split()
+        if "FLOCK" in words and words[-3].rpartition(":")[2] == str(inode):
+            return int(words[-4])
+    return 0
+
+
+def survey(directory: Path) -> StoreReport:
+    """Raises StoreError when it is no store directory, OSError when it cannot be read at all."""
+    found = list(slots(directory))
+    return StoreReport(str(directory), in_use_by(directory), [survey_slot(account, slot) for account, slot in found])
+
+
+def survey_slot(account: str, slot: Path) -> StreamReport:
+    report = StreamReport(account, slot.name)
+    names = sorted(path.name for path in slot.iterdir())
+    if RELEASED in names:
+        report.notes.append(Finding(RELEASED, "the stream was deleted; the next start removes what is left of it"))
+        return report
+    _catalog(slot, report)
+    _consumers(slot, names, report)
+    _Log(slot, report).survey([name for name in names if name.startswith(LOG)])
+    for name in names:
+        if name not in FIXED_NAMES and not name.startswith(LOG):
+            report.notes.append(Finding(name, "not a file of the store"))
+    return report
+
+
+def _catalog(slot: Path, report: StreamReport) -> None:
+    try:
+        copies = read_copies(str(slot / CATALOG))
+    except (StoreError, OSError) as error:
+        report.damage.append(Finding(CATALOG, str(error)))
+        return
+    whole = [copy for copy in copies if copy is not None]
+    if not whole:
+        report.damage.append(Finding(CATALOG, "neither copy of the configuration is whole"))
+        return
+    report.name = json.loads(max(whole)[1])["config"]["name"]
+    for number, copy in enumerate(copies):
+        if copy is None:
+            report.notes.append(Finding(f"{CATALOG}.{number}", "this copy is not whole; the other one is"))
+
+
+def _consumers(slot: Path, names: list[str], report: StreamReport) -> None:
+    best, there = 0, False
+    for name in consumer_file.NAMES:
+        if name not in names:
+            continue
+        try:
+            data = (slot / name).read_bytes()
+            generation, frames = consumer_file.read_frames(data, checksum)
+        except (StoreError, OSError) as error:
+            report.damage.append(Finding(name, str(error)))
+            continue
+        best, there = max(best, generation), there or bool(data)
+        whole = consumer_file.HEADER.size + sum(consumer_file.FRAME.size + len(frame) for frame in frames)
+        if frames and whole < len(data):
+            unfinished = "an unfinished write behind the last whole frame"
+            report.notes.append(Finding(name, unfinished, whole, len(data) - whole))
+    if there and not best:
+        no_checkpoint = "neither file of the consumers' journal has a whole checkpoint"
+        report.damage.append(Finding(consumer_file.NAMES[0], no_checkpoint))
+
+
+class _Log:
+    """The log of one slot, segment by segment."""
+
+    def __init__(self, slot: Path, report: StreamReport) -> None:
+        self._slot = slot
+        self._report = report
+        self._live: set[int] = set()
+        self._last_original = 0
+        self._first = 0
+
+    def survey(self, names: list[str]) -> None:
+        report = self._report
+        for name, scan, end in parts(self._slot, names, report):
+            assert scan.head is not None
+            report.last_seq = max(report.last_seq, scan.head["last_seq"])
+            self._segment(name, scan, end)
+            count = sum(record.offset < end and record.kind != "damaged" for record in scan.records)
+            report.segments.append(Segment(name, scan.head["generation"], count, end, scan.size))
+        report.last_seq = max(report.last_seq, self._last_original, self._first - 1)
+        report.messages = len(self._live)
+        report.first_seq = min(self._live, default=report.last_seq + 1)
+
+    def _segment(self, name: str, scan: SegmentScan, end: int) -> None:
+        pending: list[tuple[int, int]] = []
+        records = [record for record in scan.records if record.offset < end]
+        for record in records:
+            if record.kind == "damaged":
+                pending.append((record.offset, record.length))
+                continue
+            if record.kind in ("message", "erased") and "copy" not in record.flags and record.seq:
+                self._original(name, record.seq, pending)
+            self._apply(record)
+        if scan.end < end and not (records and records[-1].kind == "damaged"):
+            pending.append((scan.end, end - scan.end))
+        for offset, length in pending:
+            self._report.damage.append(Finding(name, "does not verify", offset, length))
+        self._report.orderly = bool(records) and records[-1].kind == "clean"
+
+    def _original(self, name: str, seq: int, pending: list[tuple[int, int]]) -> None:
+        """Sequences ascend one by one through a log; what is missing between two whole messages was damaged."""
+        before = max(self._last_original, self._first - 1)
+        lost = (before + 1, seq - 1) if before and seq > before + 1 else None
+        for offset, length in pending:
+            self._report.damage.append(Finding(name, "does not verify", offset, length, lost))
+        if lost and not pending:
+            self._report.damage.append(Finding(name, "these sequences are nowhere in the log", lost=lost))
+        pending.clear()
+        self._last_original = seq
+
+    def _apply(self, record: Any) -> None:
+        if record.kind == "message":
+            self._live.add(record.seq)
+        elif record.kind == "remove":
+            self._live.difference_update(record.removed)
+        elif record.kind in ("floor", "first"):
+            self._first = max(self._first, record.seq)
+            self._live = {seq for seq in self._live if seq >= record.seq}
+
+
+def parts(slot: Path, names: list[str], report: StreamReport) -> Iterator[tuple[str, SegmentScan, int]]:
+    """(file, scan, end of its records) of the segments that belong to the log, oldest first; what is wrong with the
+    files as such goes into `report`. One segment is in memory at a time."""
+    heads = []
+    for name in names:
+        try:
+            scan = scan_segment(slot / name)
+        except (StoreError, OSError) as error:
+            report.damage.append(Finding(name, str(error)))
+            continue
+        if scan.head is not None:
+            heads.append((scan.head["generation"], name, scan.head))
+        elif any((slot / name).read_bytes()):
+            report.damage.append(Finding(name, "no copy of the segment's head is whole", 0, scan.size))
+        else:
+            report.notes.append(Finding(name, "reserved and never used"))
+    heads.sort(key=lambda row: row[0])
+    oldest = max((head["oldest"] for _, _, head in heads), default=0)
+    belonging = [row for row in heads if row[0] >= oldest]
+    for number, (generation, name, head) in enumerate(belonging):
+        if head["before"] >= oldest and head["before"] and (not number or belonging[number - 1][0] != head["before"]):
+            report.damage.append(Finding(name, f"the segment before it, generation {head['before']}, is missing"))
+        scan = scan_segment(slot / name)
+        after = belonging[number + 1][2] if number + 1 < len(belonging) else None
+        known = after is not None and after["before"] == generation
+        yield name, scan, after["before_end"] if after is not None and known else scan.end

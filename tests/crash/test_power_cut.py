@@ -1,0 +1,240 @@
+"""Power cuts: at any moment, with any part of what was not synced lost, everything answered is there.
+
+The real executable runs once under load with its writes, syncs and answers traced (disk_trace.c). Then the trace is
+cut at many places; each time the files that may be left are written out and a server is started on them. What
+counts as answered is what the trace shows to have been sent before the cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+from millpond.store.scan import scan_segment
+
+import millpond
+
+from .campaign import Server
+from .check import create, read
+from .disk_trace import SEND, Disk, Event, Outbox
+from .disk_trace import read as read_trace
+from .load import STREAMS, Worker, Writer
+from .model import Violation, settle_torn
+from .wire import Wire
+
+SEED = int(os.environ.get("MILLPOND_CRASH_SEED", "1"))
+CUTS = int(os.environ.get("MILLPOND_CUTS", "400"))
+ANSWERS = 4000
+NO_SUCH_STREAM = b"10059"
+SURVIVE = ("nothing", "something", "something", "everything")
+
+
+class Recording:
+    """One run of the server, and what its clients did."""
+
+    def __init__(self, folder: Path, seed: int, answers: int, deletes: bool = False) -> None:
+        self.root = folder / "run" / "store"
+        self.root.mkdir(parents=True)
+        self._rng = random.Random(seed)
+        self.writers: list[Writer] = []
+        self.worker = Worker(self._rng)
+        self._deletes = deletes
+        trace = folder / "trace"
+        environment = {"LD_PRELOAD": str(library(folder)), "TRACE_ROOT": str(self.root), "TRACE_FILE": str(trace)}
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            server = Server(folder / "run", "always")
+            server.start()
+        try:
+            asyncio.run(asyncio.wait_for(self._load(server, answers), 120))
+        finally:
+            server.kill()
+            server.reap()
+        self.events = list(read_trace(trace))
+
+    async def _load(self, server: Server, answers: int) -> None:
+        models = await create(server.port)
+        self.writers = [Writer(model, self._rng, deletes=self._deletes) for model in models]
+        left = answers
+
+        def count() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                for writer in self.writers:
+                    writer.stop()
+
+        for writer in self.writers:
+            writer.on_answer = count
+        writing = asyncio.gather(*(writer.run(server.port) for writer in self.writers))
+        await asyncio.gather(writing, self.worker.run(server.port, until=writing.done))
+
+
+def library(folder: Path) -> Path:
+    """disk_trace.c, compiled."""
+    compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    target = folder / "disk_trace.so"
+    source = Path(__file__).with_name("disk_trace.c")
+    command = [*compiler.split(), "-shared", "-fPIC", "-O1", "-o", target, source, "-ldl", "-lpthread"]
+    subprocess.run(command, check=True)
+    return target
+
+
+class Answered:
+    """What clients had been told before a cut: (number of the event, subject), in order."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self.outbox = Outbox()
+
+    def feed(self, event: Event) -> None:
+        if event.kind == SEND:
+            self.outbox.feed(event)
+
+    def operations(self, name: str) -> int:
+        """How many operations of a stream must have survived."""
+        return max((number + 1 for number in self._numbers(name, "o")), default=0)
+
+    def streams(self) -> int:
+        """How many streams were created."""
+        return min(len(STREAMS), len(self._numbers("create", "r")))
+
+    def acknowledgements(self) -> set[int]:
+        """Sequences of WORK whose acknowledgement was confirmed."""
+        return {self._recording.worker.sequence_of(number) for number in self._numbers("worker", "a")}
+
+    def _numbers(self, client: str, kind: str) -> list[int]:
+        head = f"_INBOX.{client}.{kind}"
+        return [int(subject[len(head) :]) for _, subject, _ in self.outbox.messages if subject.startswith(head)]
+
+
+async def check(folder: Path, recording: Recording, answered: Answered) -> None:
+    """Start a server on what is left and compare. Raises Violation.
+
+    Of what was in flight any part may be there: a write puts its removals behind its messages, and may be torn.
+    """
+    async with millpond.Server(store_dir=str(folder)) as server:
+        wire = await Wire.open(server.port, "verify")
+        for number, writer in enumerate(recording.writers):
+            name = writer.before.name
+            info = await wire.request(f"$JS.API.STREAM.INFO.{name}")
+            if NO_SUCH_STREAM in info.payload:
+                if number < answered.streams():
+                    raise Violation(f"{name}: its creation was answered, and it is gone")
+                continue
+            upto = answered.operations(name)
+            found = await read(server.port, wire, name)
+            settle_torn(writer.before, writer.operations, upto, found)
+            ack = await wire.request(f"{name.lower()}.new", b"after")
+            if b'"seq":%d' % (found.last_seq + 1) not in ack.payload:
+                raise Violation(f"{name}: goes on with {ack.payload!r} after {found.last_seq}")
+        _check_consumer(server, answered.acknowledgements())
+        wire.close()
+
+
+def _check_consumer(server: millpond.Server, confirmed: set[int]) -> None:
+    jetstream = server._jetstream
+    assert jetstream is not None
+    stream = jetstream.engine.streams.get("WORK")
+    consumer = None if stream is None else stream.consumers.get("C")
+    if consumer is None:
+        if confirmed:
+            raise Violation("WORK: the consumer is gone although acknowledgements were confirmed")
+        return
+    again = confirmed & {row[0] for row in consumer.state.pending()}
+    delivered = consumer.state.info()["delivered"]["stream_seq"]
+    again |= {seq for seq in confirmed if seq > delivered}
+    if again:
+        raise Violation(f"WORK: {sorted(again)[:20]} would be delivered again although they were confirmed")
+
+
+def play(folder: Path, recording: Recording, cuts: int, seed: int) -> None:
+    """Cut the trace at `cuts` places. Raises Violation with the place and the seed."""
+    rng = random.Random(seed)
+    places = sorted(rng.randrange(len(recording.events)) for _ in range(cuts))
+    disk, answered, number = Disk(recording.root), Answered(recording), 0
+    for cut in places:
+        while number <= cut:
+            event = recording.events[number]
+            if event.kind == SEND:
+                answered.feed(event)
+            else:
+                disk.feed(event)
+            number += 1
+        target = folder / f"cut-{cut}"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        survive = rng.choice(SURVIVE)
+        disk.write_out(target, rng, survive)
+        try:
+            asyncio.run(asyncio.wait_for(check(target, recording, answered), 60))
+        except Violation as violation:
+            raise Violation(f"cut at event {cut} of {len(recording.events)}, seed {seed}, {survive} of what was not "
+                            f"synced survived:\n{violation}") from None  # fmt: skip
+        shutil.rmtree(target)
+
+
+LINUX = pytest.mark.skipif(os.uname().sysname != "Linux", reason="traces the server by LD_PRELOAD")
+TORN_ERASURE = "store/recovery takes a torn erasure in the newest write for a torn write, and disbelieves its removals"
+
+
+@LINUX
+def test_some_power_cuts(tmp_path: Path) -> None:
+    play(tmp_path, Recording(tmp_path, SEED, 1500), 24, SEED)
+
+
+@LINUX
+@pytest.mark.slow
+def test_many_power_cuts(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, SEED, ANSWERS)
+    play(tmp_path, recording, CUTS, SEED)
+    print(f"{CUTS} power cuts in a trace of {len(recording.events)} events, seed {SEED}")
+
+
+@LINUX
+@pytest.mark.slow
+@pytest.mark.xfail(raises=Violation, reason=TORN_ERASURE)
+def test_many_power_cuts_with_deletes(tmp_path: Path) -> None:
+    play(tmp_path, Recording(tmp_path, SEED, ANSWERS, deletes=True), CUTS, SEED)
+
+
+@pytest.mark.xfail(raises=Violation, strict=True, reason=TORN_ERASURE)
+def test_a_torn_erasure_brings_nothing_back(tmp_path: Path) -> None:
+    """One write: ten messages, an answered purge of "last.a", an answered delete of message 9, whose erasure tears."""
+    asyncio.run(_torn_erasure(tmp_path))
+
+
+async def _torn_erasure(folder: Path) -> None:
+    async with millpond.Server(store_dir=str(folder / "run")) as server:
+        wire = await Wire.open(server.port, "torn")
+        body = json.dumps({**STREAMS[0], "subjects": ["last.*"]}).encode()
+        await wire.request("$JS.API.STREAM.CREATE.LOG", body)
+        wire.hold()
+        for number in range(10):
+            wire.publish("last.a" if number < 5 else "last.b", b"%d" % number)
+        purged = asyncio.ensure_future(wire.request("$JS.API.STREAM.PURGE.LOG", b'{"filter":"last.a"}'))
+        deleted = asyncio.ensure_future(wire.request("$JS.API.STREAM.MSG.DELETE.LOG", b'{"seq":9}'))
+        await asyncio.sleep(0)  # both are written down now
+        wire.release()
+        assert all(b'"success":true' in answer.payload for answer in await asyncio.gather(purged, deleted))
+        shutil.copytree(folder / "run", folder / "cut")  # as a kill would leave it: no orderly stop
+        wire.close()
+    log = next((folder / "cut").glob("jetstream/*/streams/0000/log.0000"))
+    record = next(record for record in scan_segment(log).records if record.seq == 9)
+    torn = bytearray(log.read_bytes())
+    torn[record.offset + record.length - 1] ^= 0xFF
+    log.write_bytes(torn)
+    async with millpond.Server(store_dir=str(folder / "cut")) as server:
+        wire = await Wire.open(server.port, "torn")
+        back = [seq for seq in (await read(server.port, wire, "LOG")).messages if seq <= 5 or seq == 9]
+        wire.close()
+    if back:
+        raise Violation(f"LOG: {back} were removed, that was answered, and they are back")
