@@ -1,25 +1,10 @@
-"""What the process of `millpond serve` takes along, and what it asks of the system."""
+"""What the process of `millpond serve` asks of the system."""
 
 from __future__ import annotations
 
 import resource
-import subprocess
-import sys
 
 from millpond.server.lifecycle import raise_descriptor_limit
-
-IMPORTS = """
-import sys
-from millpond.cli.serve import lean_asyncio
-lean_asyncio()
-import millpond.server.lifecycle
-print(sorted({"_ssl", "_hashlib", "ssl", "hashlib"} & set(sys.modules)))
-"""
-
-
-def test_serving_does_not_load_openssl() -> None:
-    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]", "this module costs 4 MiB; see docs/decisions/0001"
 
 
 def test_as_many_descriptors_as_the_system_allows() -> None:
