@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check package crash clean
+.PHONY: run test check package crash clean fuzz debug-build debug-test debug-fuzz
 
 run: build
 	$(BIN)/millpond serve --jetstream --addr 127.0.0.1
@@ -38,6 +38,26 @@ $(STAMP): pyproject.toml
 build/.compiled: $(STAMP) $(SOURCES) setup.py
 	$(BIN)/python setup.py --quiet build_ext --inplace
 	@mkdir -p build && touch $@
+
+SECONDS ?= 60
+# The AddressSanitizer needs the allocator to itself. CPython keeps what it has made until the end: no leak check.
+DEBUG := build/debug
+SANITIZED = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" PYTHONMALLOC=malloc PYTHONPATH=$(DEBUG)/src \
+	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1
+
+fuzz: build
+	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
+
+debug-build: $(STAMP)
+	@mkdir -p $(DEBUG)
+	tar --exclude='*.so' -cf - src setup.py pyproject.toml README.md | tar -C $(DEBUG) -xf -
+	cd $(DEBUG) && MILLPOND_BUILD=debug $(abspath $(BIN)/python) setup.py --quiet build_ext --inplace
+
+debug-test: debug-build
+	$(SANITIZED) $(BIN)/python -m pytest -p no:cacheprovider tests/unit tests/property
+
+debug-fuzz: debug-build
+	$(SANITIZED) $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
 
 clean:
 	rm -rf build $(VENV) src/millpond.egg-info

@@ -1,6 +1,7 @@
 """Build of the Cython data plane: every `.pyx` under `src/millpond` becomes one extension module.
 
-`MILLPOND_BUILD=debug` turns on bounds checks, C assertions and AddressSanitizer.
+`MILLPOND_BUILD=debug` turns on bounds and None checks, and the sanitizers for addresses and undefined behaviour;
+`make debug-test` builds that in build/debug and runs the tests with it.
 `MILLPOND_BUILD=profile` keeps the names of functions, for perf and callgrind; the code is the same.
 `MILLPOND_ROOMS=wire,store` limits a development build to some folders.
 """
@@ -19,6 +20,7 @@ SOURCE = Path("src")
 DEBUG = os.environ.get("MILLPOND_BUILD") == "debug"
 PROFILE = os.environ.get("MILLPOND_BUILD") == "profile"
 WITHOUT_COMPILING = {"sdist", "egg_info", "dist_info", "clean"}
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 ROOMS = [room for room in os.environ.get("MILLPOND_ROOMS", "").split(",") if room]
 LINUX_LINK_ARGS = ["-Wl,-s", "-Wl,-z,noseparate-code"]
 """No symbols; and no page of padding in each of sixty modules (a quarter of a mebibyte resident)."""
@@ -42,9 +44,9 @@ def check_tool_chain() -> None:
 
 
 def extensions() -> list[Extension]:
-    compile_args = ["-O0", "-g", "-fsanitize=address"] if DEBUG else ["-O2", "-g1" if PROFILE else "-g0", "-fno-plt"]
+    compile_args = ["-O1", "-g1", *SANITIZERS] if DEBUG else ["-O2", "-g1" if PROFILE else "-g0", "-fno-plt"]
     strip = sys.platform == "linux" and not PROFILE
-    link_args = ["-fsanitize=address"] if DEBUG else LINUX_LINK_ARGS if strip else []
+    link_args = SANITIZERS if DEBUG else LINUX_LINK_ARGS if strip else []
     found = []
     for path in sorted((SOURCE / "millpond").rglob("*.pyx")):
         name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
@@ -72,6 +74,7 @@ def build() -> None:
     directives = {
         "language_level": 3,
         "boundscheck": DEBUG,
+        "nonecheck": DEBUG,
         "wraparound": False,
         "initializedcheck": DEBUG,
         "cdivision": True,

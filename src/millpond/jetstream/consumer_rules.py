@@ -155,13 +155,15 @@ def _check_filters(config: ConsumerConfig) -> None:
         raise api_error("JSConsumerDuplicateFilterSubjects")
     if config.filter_subject and not pytokens.is_valid_filter(config.filter_subject):
         raise _invalid("invalid subject")
-    for number, subject in enumerate(config.filter_subjects):
+    earlier = pytokens.FilterSet()
+    for subject in config.filter_subjects:
         if not subject:
             raise api_error("JSConsumerEmptyFilter")
         if not pytokens.is_valid_filter(subject):
             raise _invalid("invalid subject")
-        if any(pytokens.overlap(subject, earlier) for earlier in config.filter_subjects[:number]):
+        if earlier.overlaps(subject):
             raise api_error("JSConsumerOverlappingSubjectFilters")
+        earlier.add(subject)
 
 
 POLICY_NAMES: Final = {

@@ -7,6 +7,7 @@ stays where it is. In pedantic mode what would be corrected silently is an error
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -143,15 +144,22 @@ def _persistence(config: StreamConfig, pedantic: bool) -> StreamConfig:
 def _subjects(config: StreamConfig, pedantic: bool) -> StreamConfig:
     if not config.subjects and config.mirror is None and not config.sources:
         return _replace(config, subjects=[config.name])
+    seen: set[str] = set()
+    copies = Counter(config.subjects)
+    later_ones = pytokens.FilterSet(config.subjects)
     for number, subject in enumerate(config.subjects):
         if not pytokens.is_valid_filter(subject):
             raise invalid("invalid subject")
-        if subject in config.subjects[:number]:
+        if subject in seen:
             raise invalid("duplicate subjects detected")
+        seen.add(subject)
         _check_reserved(subject, config)
-        for later in config.subjects[number + 1 :]:
-            if pytokens.overlap(subject, later):
-                raise invalid(f"subject {quote(subject)} overlaps with {quote(later)}")
+        copies[subject] -= 1
+        later_ones.discard(subject)
+        if copies[subject] or later_ones.overlaps(subject):  # one pass over the others, once
+            for later in config.subjects[number + 1 :]:
+                if pytokens.overlap(subject, later):
+                    raise invalid(f"subject {quote(subject)} overlaps with {quote(later)}")
     return config
 
 
@@ -228,12 +236,10 @@ def check_create(config: StreamConfig) -> None:
 
 def check_overlap(config: StreamConfig, others: Iterable[StreamConfig]) -> None:
     """10065 when another stream of the account listens on one of our subjects."""
+    ours = pytokens.FilterSet(config.subjects)
     for other in others:
-        if other.name == config.name:
-            continue
-        for theirs in other.subjects:
-            if any(pytokens.overlap(ours, theirs) for ours in config.subjects):
-                raise api_error("JSStreamSubjectOverlapErr")
+        if other.name != config.name and any(ours.overlaps(theirs) for theirs in other.subjects):
+            raise api_error("JSStreamSubjectOverlapErr")
 
 
 def updated(old: StreamConfig, new: StreamConfig) -> StreamConfig:

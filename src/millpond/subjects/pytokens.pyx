@@ -1,6 +1,7 @@
 """The functions of `tokens` for the control plane: they take `str` or `bytes`."""
 
 from millpond.subjects cimport tokens
+from millpond.subjects.sublist cimport Interest, Sublist
 
 
 cdef bytes _bytes(object text):
@@ -47,3 +48,32 @@ def token_count(subject) -> int:
     """Number of tokens; 0 for an empty subject."""
     cdef bytes s = _bytes(subject)
     return tokens.token_count(s, <unsigned int>len(s))
+
+
+cdef class FilterSet:
+    """Filters that are asked for overlaps; the time of an answer hardly depends on how many they are."""
+    cdef Sublist _sublist
+    cdef dict _interests
+
+    def __init__(self, filters=()):
+        self._sublist = Sublist()
+        self._interests = {}
+        for filter in filters:
+            self.add(filter)
+
+    def add(self, filter):
+        """Put one in; twice is once."""
+        if filter and filter not in self._interests:
+            self._interests[filter] = Interest(_bytes(filter))
+            self._sublist.insert(self._interests[filter])
+
+    def discard(self, filter):
+        """Take one out, if it is there."""
+        interest = self._interests.pop(filter, None)
+        if interest is not None:
+            self._sublist.remove(interest)
+
+    def overlaps(self, filter) -> bool:
+        """Does any of them share a subject with this filter?"""
+        cdef bytes f = _bytes(filter)
+        return bool(self._sublist.overlaps(f, <unsigned int>len(f)))

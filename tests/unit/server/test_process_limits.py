@@ -1,10 +1,8 @@
-"""What the process of `millpond serve` takes along, and what it asks of the system."""
+"""What the process of `millpond serve` asks of the system."""
 
 from __future__ import annotations
 
 import resource
-import subprocess
-import sys
 
 from millpond.server.lifecycle import raise_descriptor_limit
 

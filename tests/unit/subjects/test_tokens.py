@@ -5,8 +5,11 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from millpond.subjects.pytokens import (
+    FilterSet,
     has_wildcard,
     is_subset,
     is_valid_filter,
@@ -64,3 +67,15 @@ def test_overlap_and_subset_agree_with_what_is_matched(left: bytes) -> None:
             assert covered(left) <= covered(right), right
         elif not (left.endswith(b">") and not right.endswith(b">")):
             assert not covered(left) <= covered(right), right
+
+
+TOKEN = st.sampled_from(["a", "b", "*", ">"])
+ANY_FILTER = st.lists(TOKEN, min_size=1, max_size=4).map(".".join).filter(is_valid_filter)
+
+
+@given(st.lists(ANY_FILTER, max_size=8), st.lists(ANY_FILTER, max_size=3), ANY_FILTER)
+def test_a_set_of_filters_overlaps_as_one_of_them_does(filters: list[str], gone: list[str], asked: str) -> None:
+    held = FilterSet(filters)
+    for each in gone:
+        held.discard(each)
+    assert held.overlaps(asked) == any(overlap(each, asked) for each in set(filters) - set(gone))
