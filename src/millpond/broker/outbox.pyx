@@ -42,6 +42,7 @@ cdef class Outbox(Flushable):
         deadline.outbox = self
         self.deadline = deadline
         self.buffer = ByteBuffer()
+        self.buffer.bulky = True
         self.channel = channel
         self.turn = turn
         self.write_deadline_ns = write_deadline_ns

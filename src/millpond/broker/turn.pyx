@@ -45,10 +45,8 @@ cdef class Turn:
         self.timers.run(self.clock.mono_ns)
         again |= self._run(self.commits)
         again |= self._run(self.pumps)
-        if self._woken:
-            again = 1
         self._flush()
-        if self._flushes:
+        if self._woken or self._flushes:
             again = 1
         self.turns += 1
         self._count(self.clock.read_mono_ns() - started_ns)

@@ -6,6 +6,7 @@ cdef class ByteBuffer:
     cdef char* data
     cdef size_t head, tail, capacity
     cdef Budget budget
+    cdef bint bulky                                     # grows in jumps; set by its owner
     cdef char* reserve(self, size_t n) except NULL      # room for n more bytes at the returned place
     cdef inline void commit(self, size_t n) noexcept:   # n of the reserved bytes are filled
         self.tail += n

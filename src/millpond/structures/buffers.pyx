@@ -1,8 +1,8 @@
 """Byte buffers for outboxes and unfinished frames.
 
-A buffer that grows is one that will grow on: it jumps from a few hundred bytes over a page to what a busy
-connection gathers in a turn, so hardly anything is copied on the way. 98,304 bytes stay below the size from
-which malloc would map and unmap pages each time.
+A buffer doubles. One that is `bulky` jumps from a few hundred bytes over a page to what a busy connection
+gathers in a turn, so hardly anything is copied on the way; 98,304 bytes stay below the size from which malloc
+would map and unmap pages each time. What strangers fill is not bulky.
 """
 
 cimport cython
@@ -17,10 +17,10 @@ cdef enum:
     BUSY_BYTES = 98304
 
 
-cdef inline size_t _capacity(size_t before, size_t needed) noexcept:
-    cdef size_t wanted = FIRST_BYTES
-    if before:
-        wanted = before * 2 if before >= BUSY_BYTES else BUSY_BYTES if before >= PAGE_BYTES else PAGE_BYTES
+cdef inline size_t _capacity(size_t before, size_t needed, bint bulky) noexcept:
+    cdef size_t wanted = before if before else FIRST_BYTES
+    if bulky and 0 < before < BUSY_BYTES:
+        wanted = BUSY_BYTES if before >= PAGE_BYTES else PAGE_BYTES
     while wanted < needed:
         wanted *= 2
     return wanted
@@ -41,7 +41,7 @@ cdef class ByteBuffer:
                 memcpy(self.data, self.data + self.head, used)
                 self.head, self.tail = 0, used
             else:
-                wanted = _capacity(self.capacity, used + n)
+                wanted = _capacity(self.capacity, used + n, self.bulky)
                 grown = <char*>malloc(wanted)
                 if grown == NULL:
                     raise MemoryError(f"no memory for an output buffer of {wanted} bytes")
@@ -88,6 +88,10 @@ cdef class ByteBuffer:
 
     def __len__(self):
         return self.tail - self.head
+
+    def expect_much(self):
+        """Be bulky from now on."""
+        self.bulky = True
 
     @property
     def allocated(self):

@@ -25,7 +25,7 @@ cdef class Reactor:
     cdef char* read_buffer
     cdef object timer_handle
     cdef int64_t timer_ns
-    cdef bint scheduled, running
+    cdef bint scheduled, running, turning
     cdef int64_t spin_ns
     cdef int add(self, Source source, int fd, int want) except -1
     cdef int want(self, Source source, int want) except -1

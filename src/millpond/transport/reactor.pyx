@@ -175,12 +175,15 @@ cdef class Reactor:
 
     cdef int _guarded_turn(self) except -1:
         """A turn that fails is logged and tried again in a moment: no connection hangs on another's fault."""
+        self.turning = True
         try:
             return self.turn()
         except Exception:
             log.exception("a turn failed")
             self.loop.call_later(RETRY_S, self._on_ready)
             return 0
+        finally:
+            self.turning = False
 
     def _on_ready(self):
         """The loop's callback: turns until nothing is left, the spin is over, or the time is up."""
@@ -205,8 +208,8 @@ cdef class Reactor:
             self._arm()
 
     def schedule(self):
-        """Make a turn happen soon, from the loop."""
-        if not self.scheduled and self.running:
+        """Make a turn happen soon, from the loop. A turn that runs says itself what it leaves to do."""
+        if not self.scheduled and self.running and not self.turning:
             self.scheduled = True
             self.loop.call_soon(self._on_ready)
 

@@ -183,3 +183,36 @@ def test_the_scanner_and_python_agree_on_what_is_json(candidate: str) -> None:
 def test_strings_survive(value: str) -> None:
     assert unquote(json.dumps(value).encode()) == value
     assert unquote(json.dumps(value, ensure_ascii=False).encode()) == value
+
+
+FLAT = Shape("Flat", {"seq": "uint64", "offset": "int", "filter": "string", "no_erase": "bool"})
+FLAT_TEXT = st.builds(
+    lambda members, end: ("{" + ",".join(members) + end).encode("utf-8", "surrogatepass"),
+    st.lists(
+        st.builds(
+            lambda key, value: f'"{key}":{value}',
+            st.sampled_from(["seq", "Seq", "offset", "filter", "no_erase", "other"]),
+            st.sampled_from([
+                "1", "0", "-1", "-0", "1.0", "1e2", "01", "18446744073709551615", "18446744073709551616",
+                "9223372036854775808", "true", "false", "null", '"a.b"', '"a-0"', '"\\u0041"', '"\\ud800"', '"\ud800"',
+                '"\t"', "[]", "{}", '""',
+            ]),
+        ),
+        max_size=4,
+    ),
+    st.sampled_from(["}", "} ", "}{}", ",}", ""]),
+)
+
+
+@given(FLAT_TEXT, st.booleans())
+def test_the_quick_way_decodes_as_the_general_one(data: bytes, strict: bool) -> None:
+    general = Shape(FLAT.name, FLAT.fields)
+    object.__setattr__(general, "quick", None)
+    outcomes = []
+    for shape in (FLAT, general):
+        try:
+            outcomes.append(decode(data, shape, strict))
+        except ApiError as error:
+            outcomes.append(error.description)
+    assert FLAT.quick is not None
+    assert outcomes[0] == outcomes[1]

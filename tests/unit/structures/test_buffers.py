@@ -22,13 +22,19 @@ def test_bytes_come_out_in_the_order_in_which_they_went_in(steps: list[bytes | i
         assert (buffer.peek(), len(buffer)) == (expected, len(expected))
 
 
-def test_a_small_answer_takes_little_and_a_growing_buffer_jumps() -> None:
-    buffer = ByteBuffer()
+def test_a_bulky_buffer_jumps_and_another_one_doubles() -> None:
+    assert _sizes(ByteBuffer(), 90) == [512, 1024, 2048, 4096, 8192, 16384]
+    bulky = ByteBuffer()
+    bulky.expect_much()
+    assert _sizes(bulky, 3000) == [512, 4096, 98304, 196608, 393216]
+
+
+def _sizes(buffer: ByteBuffer, writes: int) -> list[int]:
     sizes = []
-    for _ in range(3000):
+    for _ in range(writes):
         buffer.write(b"x" * 100)
         sizes.append(buffer.allocated)
-    assert sorted(set(sizes)) == [512, 4096, 98304, 196608, 393216]
+    return sorted(set(sizes))
 
 
 def test_a_frame_of_known_size_takes_about_that() -> None:

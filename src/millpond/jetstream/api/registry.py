@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("millpond")
 
 PREFIX: Final = "$JS.API."
+VERB_WORDS_MAX: Final = 3
 PAGE: Final = {"total": 0, "offset": 0, "limit": 0}
 
 
@@ -60,7 +61,9 @@ class Api:
         self._advisories = advisories
         self.total = 0
         self.errors = 0
-        self._routes = self._table()
+        self._routes: dict[str, list[Route]] = {}
+        for route in self._table():
+            self._routes.setdefault(route.verb, []).append(route)
         self._sink = ApiDoor(self._receive)
         self._subscription = router.subscribe(b"$JS.API.>", self._sink)
 
@@ -105,11 +108,10 @@ class Api:
         ]  # fmt: skip
 
     def _route(self, path: str) -> tuple[Route, list[str]] | None:
-        for route in self._routes:
-            if path == route.verb and route.args == 0:
-                return route, []
-            if path.startswith(route.verb + "."):
-                args = path[len(route.verb) + 1 :].split(".")
+        tokens = path.split(".")
+        for words in range(min(VERB_WORDS_MAX, len(tokens)), 0, -1):
+            args = tokens[words:]
+            for route in self._routes.get(".".join(tokens[:words]), ()):
                 if len(args) == route.args or (route.more and len(args) > route.args):
                     return route, args
         return None
