@@ -66,7 +66,7 @@ cdef class Consumer(Follower):
     cdef int _resume(self) except -1
     cdef bint _may_deliver(self, int64_t now_ns) except *
     cdef uint64_t _deliver_many(self, uint32_t messages, uint64_t bytes, int64_t now_ns, int64_t* last) except? 0xFFFFFFFFFFFFFFFF
-    cdef int _request(self, bytes reply, bytes body) except -1
+    cdef int _request(self, const Msg* msg, uint32_t skipped) except -1
     cdef int _ack(self, const Msg* msg, uint64_t at, bint more) except -1
     cdef int _gone(self, uint64_t stream_seq) except -1
     cdef int _look(self) except -1

@@ -99,6 +99,7 @@ cdef class Consumer(Follower):
         cdef int64_t max_ack_pending = 0 if config.ack_policy == "none" else max(config.max_ack_pending, 0)
         self.redelivery.configure(config)
         self.priority.configure(config)
+        self.pulls.configure(config)
         self._acks.ack_all = config.ack_policy in ("all", "flow_control")
         self._acks.sample_percent = int(config.sample_freq.removesuffix("%")) if config.sample_freq else 0
         self._acks.max_ack_pending = self._delivery.max_ack_pending = max_ack_pending
@@ -306,18 +307,20 @@ cdef class Consumer(Follower):
             return 1
         if msg.reply_len == 0:
             return 1
-        reply = PyBytes_FromStringAndSize(msg.reply, msg.reply_len)
         level = header(msg, API_LEVEL_HEADER) if msg.hdr_len and self.push is None else b""
         if level and (not level.isdigit() or int(level) > API_LEVEL):
-            self._notices.status(reply, "412 Required Api Level")
+            self._notices.status(PyBytes_FromStringAndSize(msg.reply, msg.reply_len), "412 Required Api Level")
         else:
-            self._request(reply, PyBytes_FromStringAndSize(msg.body, msg.body_len))
+            self._request(msg, 0)
         return 1
 
-    cdef int _request(self, bytes reply, bytes body) except -1:
+    cdef int _request(self, const Msg* msg, uint32_t skipped) except -1:
+        """A pull request whose words begin behind the first `skipped` bytes of the body."""
         cdef Moment at = self._delivery.moment(self.cursor.num_pending)
+        cdef bytes reply = PyBytes_FromStringAndSize(msg.reply, msg.reply_len)
+        cdef uint64_t ready = self.cursor.num_pending + self.state.num_queued
         self._used_ns = at.now_ns
-        if not self.pulls.add(self.config, reply, body, self.cursor.num_pending + self.state.num_queued, &at):
+        if not self.pulls.add(reply, msg.body + skipped, msg.body_len - skipped, ready, &at):
             return 0
         self._arm()
         return self.ready()
@@ -329,8 +332,7 @@ cdef class Consumer(Follower):
         self._used_ns = self._clock.mono_ns
         if effect == NEXT:
             if msg.reply_len:
-                self._request(PyBytes_FromStringAndSize(msg.reply, msg.reply_len),
-                              PyBytes_FromStringAndSize(msg.body + 4, msg.body_len - 4))
+                self._request(msg, 4)
         elif effect == READY:
             self._arm()
             self.ready()

@@ -1,10 +1,10 @@
-"""The words of a pull request and of a delayed NAK, read as leniently as nats-server reads them."""
+"""What clients write into pull requests and NAKs in unusual ways, read as leniently as nats-server reads it."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -16,27 +16,12 @@ _UNIT_NS: Final = {
     "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
 }  # fmt: skip
 _INT64_MAX: Final = 2**63 - 1
+_COUNT: Final = re.compile(rb"[+-]?[0-9]{1,18}")
 _OFFSET: Final = re.compile(r" at offset \d+$")
 
 
 class BadRequest(MillpondError):
     """What a 400 status says after its dash."""
-
-
-class PullRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`expires` and `idle_heartbeat` in ns. `json`: it was JSON, so that its group counts even when it is empty."""
-
-    batch: int = 0
-    expires: int = 0
-    max_bytes: int = 0
-    no_wait: bool = False
-    idle_heartbeat: int = 0
-    group: str = ""
-    min_pending: int = 0
-    min_ack_pending: int = 0
-    id: str = ""
-    priority: int = 0
-    json: bool = True
 
 
 _SHAPE: Final = Shape(
@@ -54,43 +39,28 @@ class _NakOptions(msgspec.Struct, frozen=True):
     delay: int = 0
 
 
-_ONE: Final = PullRequest(batch=1, json=False)
-_decode: Final = msgspec.json.Decoder(PullRequest).decode
 _decode_nak: Final = msgspec.json.Decoder(_NakOptions).decode
 
 
-def parse_pull(body: bytes) -> PullRequest:
-    """Empty, a number, or JSON; anything else counts as one message. Raises BadRequest."""
+def parse_count(body: bytes) -> int:
+    """Messages asked for by a body that is not JSON: its number, otherwise one."""
     text = body.strip()
-    if not text:
-        return _ONE
-    if not text.startswith(b"{"):
-        if re.fullmatch(rb"[+-]?[0-9]{1,18}", text):
-            return PullRequest(batch=int(text), json=False)
-        return _ONE
-    try:
-        request = _decode(text)
-    except msgspec.DecodeError:
-        request = _decode_slowly(text)
-    numbers = (request.batch, request.expires, request.max_bytes, request.min_pending, request.min_ack_pending)
-    if not request.json or not all(-_INT64_MAX <= number <= _INT64_MAX for number in numbers):
-        request = _decode_slowly(text)
-    if request.idle_heartbeat > 0 and request.idle_heartbeat * 2 > request.expires:
-        raise BadRequest("heartbeat value too large")
-    return request
+    return int(text) if _COUNT.fullmatch(text) else 1
 
 
-def _decode_slowly(text: bytes) -> PullRequest:
-    """As Go's encoding/json does: keys without regard to case, nulls, and its words when something is wrong."""
+def decode_pull(text: bytes) -> dict[str, Any]:
+    """The fields of a JSON request that are there, as Go's encoding/json reads them: keys without regard to case,
+    nulls left out. Raises BadRequest with its words."""
+    shown = text.decode("utf-8", "replace")
     try:
-        _, end = json.JSONDecoder().raw_decode(text.decode("utf-8", "replace"))
+        _, end = json.JSONDecoder().raw_decode(shown)
     except ValueError:
-        end = len(text)
-    rest = text.decode("utf-8", "replace")[end:].strip()
+        end = len(shown)
+    rest = shown[end:].strip()
     if rest:
         raise BadRequest(f"invalid character '{rest[0]}' after top-level value")
     try:
-        return PullRequest(**decode(text, _SHAPE, False))
+        return decode(text, _SHAPE, False)
     except ApiError as error:
         words = _OFFSET.sub("", error.description.removeprefix("invalid JSON: "))
         raise BadRequest("unexpected end of JSON input" if words == "unexpected EOF" else words) from None
