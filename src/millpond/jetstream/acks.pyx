@@ -27,9 +27,9 @@ cdef enum:
 HASH_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-def account_hash(str account):
-    """What stands for the account in v2 ack subjects."""
-    return "".join(HASH_DIGITS[byte % 62] for byte in sha256(account.encode()).digest()[:8])
+def short_hash(str text):
+    """Eight characters: an account's in v2 ack subjects, a stream's identity from the time it was created."""
+    return "".join(HASH_DIGITS[byte % 62] for byte in sha256(text.encode()).digest()[:8])
 
 
 cdef char* put_number(char* at, uint64_t number, char after) noexcept:

@@ -80,13 +80,13 @@ cdef class Priority:
         self.pinned_wall_ns = (<Clock>self._clock).wall_ns
         self.due_ns = now_ns + self._timeout_ns
         self._just_pinned = request
-        self._notices.advise("CONSUMER.PINNED", "consumer_group_pinned",
-                             {"group": request.group, "pinned_id": self.pin_id})
+        self._notices.advise_account("CONSUMER.PINNED", "consumer_group_pinned",
+                                     {"group": request.group, "pinned_id": self.pin_id})
 
     cdef int unpin(self, str group, str reason) except -1:
         self.pin_id, self.pinned_wall_ns, self.due_ns = "", 0, 0
-        return self._notices.advise("CONSUMER.UNPINNED", "consumer_group_unpinned",
-                                    {"group": group, "reason": reason})
+        return self._notices.advise_account("CONSUMER.UNPINNED", "consumer_group_unpinned",
+                                            {"group": group, "reason": reason})
 
     cdef int expire(self, int64_t now_ns) except -1:
         if self.due_ns == 0 or now_ns < self.due_ns:

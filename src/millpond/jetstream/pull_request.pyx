@@ -13,6 +13,7 @@ from millpond.jetstream.pull_text import BadRequest, decode_pull, parse_count
 
 cdef enum:
     DIGITS_MAX = 18
+    AFTER_ALL = 0x7FFFFFFF               # the priority of what has none
 
 cdef struct Scan:
     const char* at
@@ -156,6 +157,7 @@ cdef Waiting read_request(const char* body, uint32_t body_len):
     cdef Waiting out = _new()
     if _next(&scan) != c"{":
         out.batch_left = parse_count(PyBytes_FromStringAndSize(body, body_len))
+        out.priority = AFTER_ALL
         return out
     if not _object(&scan, out):
         out = _slowly(PyBytes_FromStringAndSize(body, body_len))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, Final
 
 import msgspec
 
 from millpond.base.errors import ApiError, MillpondError
-from millpond.jetstream.go_json import Shape, decode
+from millpond.jetstream.go_json import Shape, unmarshal
 
 _PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 _UNIT_NS: Final = {
@@ -17,7 +16,6 @@ _UNIT_NS: Final = {
 }  # fmt: skip
 _INT64_MAX: Final = 2**63 - 1
 _COUNT: Final = re.compile(rb"[+-]?[0-9]{1,18}")
-_OFFSET: Final = re.compile(r" at offset \d+$")
 
 
 class BadRequest(MillpondError):
@@ -49,21 +47,11 @@ def parse_count(body: bytes) -> int:
 
 
 def decode_pull(text: bytes) -> dict[str, Any]:
-    """The fields of a JSON request that are there, as Go's encoding/json reads them: keys without regard to case,
-    nulls left out. Raises BadRequest with its words."""
-    shown = text.decode("utf-8", "replace")
+    """The fields of a JSON pull request that are there. Raises BadRequest with Go's words."""
     try:
-        _, end = json.JSONDecoder().raw_decode(shown)
-    except ValueError:
-        end = len(shown)
-    rest = shown[end:].strip()
-    if rest:
-        raise BadRequest(f"invalid character '{rest[0]}' after top-level value")
-    try:
-        return decode(text, _SHAPE, False)
+        return unmarshal(text, _SHAPE)
     except ApiError as error:
-        words = _OFFSET.sub("", error.description.removeprefix("invalid JSON: "))
-        raise BadRequest("unexpected end of JSON input" if words == "unexpected EOF" else words) from None
+        raise BadRequest(error.description.removeprefix("invalid JSON: ")) from None
 
 
 def parse_duration(text: str) -> int | None:

@@ -1,7 +1,6 @@
 """Vectors for what clients write into pull requests and NAKs."""
 
 import pytest
-
 from millpond.jetstream.pull_request import parse_pull
 
 from millpond.jetstream.pull_text import BadRequest, parse_nak_delay
