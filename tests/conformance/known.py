@@ -13,6 +13,4 @@ KNOWN: dict[str, str] = {
     "size_digits": "size-digits",
     "info_from_client": "client-info",
     "deep_connect": "deep-connect",
-    "consumer_life": "consumer-features",
-    "consumer_refusals": "consumer-features",
-}  # fmt: skip
+}

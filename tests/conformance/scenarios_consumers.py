@@ -1,16 +1,39 @@
-"""What a client sees of consumers: the API's answers, deliveries, status lines, acks."""
+"""What a client sees of consumers as things: creating, changing, naming, refusing, showing and deleting them.
+
+Deliveries are in `scenarios_consumers_pull`, `_push`, `_acks`, `_counts`, `_priority` and `_control`. Streams are
+made without a record: their answers are the business of `scenarios_streams`.
+"""
 
 from __future__ import annotations
+
+import json
+from typing import Any
 
 from .compare import Session
 
 SECOND_NS = 1_000_000_000
+MS_NS = 1_000_000
+
+
+def quiet(s: Session, verb: str, body: Any = b"") -> Any:
+    """An API call that is not part of the record; it must succeed."""
+    answer = json.loads(s.client.request(f"$JS.API.{verb}", json.dumps(body).encode() if body else b"").payload)
+    assert "error" not in answer, answer
+    return answer
 
 
 def filled(s: Session, name: str, count: int = 5, **config: object) -> None:
-    s.stream(name, subjects=[f"{name}.*"], **{"storage": "memory", **config})
+    """A stream on `<name>.*` with messages m0, m1, ... on the subjects 0 and 1 in turn; not recorded."""
+    storage = s.storage or "memory"
+    quiet(s, f"STREAM.CREATE.{name}", {"name": name, "subjects": [f"{name}.*"], "storage": storage, **config})
     for number in range(count):
-        s.publish(f"{name}.{number % 2}", b"m%d" % number)
+        s.client.request(f"{name}.{number % 2}", b"m%d" % number)
+
+
+def named(s: Session, stream: str, name: str, action: str = "", **config: Any) -> Any:
+    """A consumer made by name, not durable unless the configuration says so."""
+    body = {"stream_name": stream, "config": {"name": name, **config}, "action": action}
+    return s.api(f"CONSUMER.CREATE.{stream}.{name}", body)
 
 
 def consumer_life(s: Session) -> None:
@@ -35,7 +58,6 @@ def consumer_life(s: Session) -> None:
         for name in ("n", "absent" + action):
             body = {"stream_name": "C", "action": action, "config": {"name": name, "description": "other"}}
             s.api(f"CONSUMER.CREATE.C.{name}", body)
-    s.api("STREAM.INFO.C")
     s.api("CONSUMER.DELETE.C.d")
     s.api("CONSUMER.DELETE.C.d")
     s.api("CONSUMER.INFO.C.d")
@@ -66,13 +88,13 @@ def consumer_refusals(s: Session) -> None:
         {**push, "max_waiting": 5}, {**push, "idle_heartbeat": 1}, {**push, "flow_control": True},
         {**push, "flow_control": True, "idle_heartbeat": SECOND_NS}, {**push, "max_batch": 1},
         {"deliver_subject": "a.*"}, {"deliver_subject": "R.0"}, {"deliver_subject": ""},
-        {**push, "deliver_group": "a b"}, {**push, "rate_limit_bps": 1000}, {"ack_policy": "flow_control"},
+        {**push, "deliver_group": "a b"}, {**push, "rate_limit_bps": 1000},
         {"priority_policy": "x"}, {"pause_until": "x"},
     ]
     for number, config in enumerate(bad):
         s.consumer("R", f"bad{number}", **{"ack_policy": "explicit", **config})
         s.api(f"CONSUMER.DELETE.R.bad{number}")
-    for name in ("a/b", "a\\b", "..", "a>b", "n" * 255, "n" * 256, "é"):
+    for name in ("a/b", "a\\b", "..", "a>b", "n" * 255, "é"):
         s.api(f"CONSUMER.CREATE.R.{name}", {"stream_name": "R", "config": {"name": name}})
     s.api("CONSUMER.CREATE.R.x", {"stream_name": "R", "config": {"name": "y"}})
     s.api("CONSUMER.CREATE.R.x", {"stream_name": "Z", "config": {"name": "x"}})
@@ -84,126 +106,248 @@ def consumer_refusals(s: Session) -> None:
         s.api("CONSUMER.CREATE.R.x", body)
 
 
-def pull_statuses(s: Session) -> None:
-    filled(s, "P")
-    s.consumer("P", "c", ack_policy="explicit", max_waiting=2)
-    s.pull("P", "c", b"", 1)
-    s.pull("P", "c", b"2", 2)
-    s.pull("P", "c", b"junk", 1)
-    s.pull("P", "c", {"batch": 5, "no_wait": True}, 2)
-    s.pull("P", "c", {"batch": 5, "no_wait": True}, 1)
-    s.pull("P", "c", {"batch": 1, "expires": 50_000_000}, 1)
-    s.pull("P", "c", {"batch": 1, "expires": 250_000_000, "idle_heartbeat": 100_000_000}, 3)
-    s.pull("P", "c", {"batch": 1, "expires": 100_000_000, "idle_heartbeat": 90_000_000}, 1)
-    s.pull("P", "c", {"batch": 1, "no_wait": True, "expires": 50_000_000}, 1)
-    s.pull("P", "c", b'{"batch":', 1)
-    s.pull("P", "c", {"batch": 1, "no_wait": True, "unknown": 5}, 1)
-    s.consumer("P", "limited", ack_policy="none", max_batch=2, max_expires=SECOND_NS, max_bytes=50)
-    s.pull("P", "limited", {"batch": 3}, 1)
-    s.pull("P", "limited", {"batch": 1, "expires": 2 * SECOND_NS}, 1)
-    s.pull("P", "limited", {"batch": 1, "max_bytes": 100}, 1)
-    s.consumer("P", "bytes", ack_policy="none")
-    s.pull("P", "bytes", {"batch": 10, "max_bytes": 10}, 1)
-    s.pull("P", "bytes", {"batch": 10, "max_bytes": 100}, 3)
-    s.api("CONSUMER.INFO.P.c")
-    s.api("CONSUMER.INFO.P.bytes")
-    s.client.subscribe("push.here")
-    s.consumer("P", "push", deliver_subject="push.here", ack_policy="none")
-    s.frames("pushed", [s.client.next_message(sid="2") for _ in range(5)])
-    s.pull("P", "push", b"", 1)
-    s.pull("P", "absent", b"", 1)
+def more_refusals(s: Session) -> None:
+    """Every other error code, and the order in which two faults are named."""
+    filled(s, "RR", 3)
+    push = {"deliver_subject": "deliver.rr"}
+    bad: list[dict[str, object]] = [
+        {"backoff": [-1]}, {"backoff": [SECOND_NS], "max_deliver": 1}, {"backoff": [5, 6], "max_deliver": 2},
+        {"ack_policy": "none", "max_ack_pending": 5}, {**push, "ack_policy": "none", "max_ack_pending": 5},
+        {**push, "max_ack_pending": -1, "ack_policy": "none"}, {**push, "max_waiting": -1},
+        {"idle_heartbeat": -1}, {**push, "idle_heartbeat": -1}, {**push, "idle_heartbeat": 100 * MS_NS - 1},
+        {**push, "idle_heartbeat": 100 * MS_NS}, {"max_bytes": -1}, {"max_batch": 0},
+        {"deliver_subject": "a b"}, {"deliver_subject": "a..b"}, {"deliver_subject": ".a"},
+        {"deliver_subject": "RR.>"}, {"deliver_subject": "a.>"}, {"deliver_subject": "$JS.API.INFO"},
+        {"filter_subject": ">"},
+        {"filter_subject": "a b"}, {"filter_subjects": ["RR.*", "RR.>"]}, {"filter_subjects": ["RR.1", "RR.0"]},
+        {"filter_subjects": ["RR.*.a", "RR.b.*"]}, {"filter_subjects": []}, {"filter_subjects": None},
+        {"deliver_policy": "new", "opt_start_time": "2020-01-01T00:00:00Z"},
+        {"deliver_policy": "all", "opt_start_time": "2020-01-01T00:00:00Z"},
+        {"deliver_policy": "last_per_subject", "opt_start_seq": 1},
+        {"deliver_policy": "by_start_sequence", "opt_start_seq": 1, "opt_start_time": "2020-01-01T00:00:00Z"},
+        {"deliver_policy": "by_start_time", "opt_start_seq": 1, "opt_start_time": "2020-01-01T00:00:00Z"},
+        {"deliver_policy": "by_start_time", "opt_start_time": "2020-01-01"},
+        {"deliver_policy": "undefined"}, {"deliver_policy": ""}, {"ack_policy": ""}, {"replay_policy": ""},
+        {"sample_freq": "100%%"}, {"sample_freq": "-5"}, {"sample_freq": "0"}, {"sample_freq": "250%"},
+        {"sample_freq": "1.5"}, {"sample_freq": ""}, {"opt_start_seq": -1}, {"max_deliver": -7}, {"num_replicas": 1},
+        {"inactive_threshold": SECOND_NS}, {"headers_only": "yes"}, {"backoff": 5}, {"metadata": {"a": 5}},
+        {"metadata": {"_nats.ver": "1", "_nats.x": "2", "b": "1", "a": "2"}}, {"metadata": {}},
+        {"direct": True, **push},
+        {"num_replicas": -1, "ack_wait": -1}, {"description": "x" * 5000, "deliver_subject": "a.*"},
+        {**push, "filter_subject": "a b", "sample_freq": "x"}, {"flow_control": True, "rate_limit_bps": 5},
+        {"durable_name": ""}, {"rate_limit_bps": -1}, {"max_expires": 999_999},
+    ]
+    for number, config in enumerate(bad):
+        s.consumer("RR", f"bad{number}", **{"ack_policy": "explicit", **config})
+        s.client.request(f"$JS.API.CONSUMER.DELETE.RR.bad{number}")
+    for config in bad[:8]:
+        body = {"stream_name": "RR", "config": {"name": "p", "ack_policy": "explicit", **config}, "pedantic": True}
+        s.api("CONSUMER.CREATE.RR.p", body)
+        s.client.request("$JS.API.CONSUMER.DELETE.RR.p")
 
 
-def pull_waiting(s: Session) -> None:
-    filled(s, "W", 0)
-    s.consumer("W", "c", ack_policy="explicit", max_waiting=1)
-    s.pull("W", "c", {"batch": 2, "expires": 20 * SECOND_NS}, 0)
-    s.pull("W", "c", {"batch": 1, "no_wait": True}, 1)
-    s.pull("W", "c", {"batch": 1, "expires": 20 * SECOND_NS}, 1)
-    s.api("CONSUMER.INFO.W.c")
-    s.api("CONSUMER.DELETE.W.c")
-    s.frame("deleted", s.client.next_message(sid="1"))
+def create_subjects(s: Session) -> None:
+    """The legacy and the named subjects, with everything that can disagree."""
+    filled(s, "CS", 3)
+    make = {"stream_name": "CS", "config": {"ack_policy": "explicit"}}
+
+    def config(**fields: object) -> dict[str, object]:
+        return {"stream_name": "CS", "config": {"ack_policy": "explicit", **fields}}
+
+    s.api("CONSUMER.CREATE.CS.a", config(durable_name="b"))
+    s.api("CONSUMER.CREATE.CS.a", config(durable_name="a", name="b"))
+    s.api("CONSUMER.CREATE.CS.a", config(durable_name="a"))
+    s.api("CONSUMER.CREATE.CS.a", config(name="a"))
+    s.api("CONSUMER.CREATE.CS", config(name="byname"))
+    s.api("CONSUMER.CREATE.CS", config(name="byname", description="again"))
+    s.api("CONSUMER.CREATE.CS", config(name="a.b"))
+    s.api("CONSUMER.CREATE.CS", config(name="a/b"))
+    s.api("CONSUMER.CREATE.CS.c.CS.0", config(filter_subject="CS.0"))
+    s.api("CONSUMER.CREATE.CS.c.CS.>", config(filter_subject="CS.>"))
+    s.api("CONSUMER.CREATE.CS.c.CS.*", config(filter_subjects=["CS.*"]))
+    s.api("CONSUMER.CREATE.CS.c2.CS.*", config())
+    s.api("CONSUMER.CREATE.CS.c2.>", config(filter_subject=">"))
+    s.api("CONSUMER.DURABLE.CREATE.CS.d", config(durable_name="d", name="e"))
+    s.api("CONSUMER.DURABLE.CREATE.CS.d", config(name="d"))
+    s.api("CONSUMER.DURABLE.CREATE.CS.d", config(durable_name="d", name="d"))
+    s.api("CONSUMER.DURABLE.CREATE.CS." + "d" * 256, config(durable_name="d" * 256))
+    s.api("CONSUMER.DURABLE.CREATE.CS.d\\x", config(durable_name="d\\x"))
+    s.api("CONSUMER.DURABLE.CREATE.NONE.d", {"stream_name": "NONE", "config": {"durable_name": "d"}})
+    s.api("CONSUMER.CREATE.CS.level", make, {"Nats-Required-Api-Level": "99"})
+    s.api("CONSUMER.CREATE.CS.level", make, {"Nats-Required-Api-Level": "1"})
+    s.api("CONSUMER.NAMES.CS")
 
 
-def acks(s: Session) -> None:
-    for policy in ("explicit", "all", "none"):
-        name = f"A{policy}"
-        filled(s, name, 6)
-        s.consumer(name, "c", ack_policy=policy)
-        got = s.pull(name, "c", {"batch": 6}, 6)
-        if policy == "none":
-            s.api(f"CONSUMER.INFO.{name}.c")
-            continue
-        s.ack(got[2])
-        s.api(f"CONSUMER.INFO.{name}.c")
-        s.ack(got[3], b"")
-        s.ack(got[4], b"+WPI")
-        s.ack(got[4], b"+TERM reason")
-        s.ack(got[5], b"-NAK")
-        s.pull(name, "c", {"batch": 1}, 1)
-        s.ack(got[5], b"-NAK 50ms")
-        s.pull(name, "c", {"batch": 1}, 1)
-        s.ack(got[5], b'-NAK {"delay": 50000000}')
-        s.pull(name, "c", {"batch": 1}, 1)
-        s.ack(got[5], b"+OK")
-        s.ack(got[0])
-        s.api(f"CONSUMER.INFO.{name}.c")
-        s.publish(f"{name}.x", b"next")
-        s.client.publish(got[1].reply, b"+NXT", s.client.new_reply())
-        s.frame("next", s.client.next_message(sid="1"))
-        s.api(f"CONSUMER.INFO.{name}.c")
+def actions(s: Session) -> None:
+    filled(s, "AC", 2)
+    named(s, "AC", "a", "update")
+    named(s, "AC", "a", "create", ack_policy="explicit")
+    named(s, "AC", "a", "create", ack_policy="explicit")
+    named(s, "AC", "a", "create", ack_policy="explicit", description="x")
+    named(s, "AC", "a", "create", ack_policy="explicit", metadata={"k": "v"})
+    named(s, "AC", "a", "create", ack_policy="explicit", metadata={"_nats.ver": "9"})
+    named(s, "AC", "a", "update", ack_policy="explicit", description="x")
+    named(s, "AC", "a", "update", ack_policy="all")
+    named(s, "AC", "a", "", ack_policy="explicit", max_ack_pending=7)
+    named(s, "AC", "a", "create", ack_policy="explicit", max_ack_pending=7)
+    for action in (b'"CREATE"', b"null", b"1", b'"delete"'):
+        s.api("CONSUMER.CREATE.AC.z", b'{"stream_name":"AC","config":{},"action":' + action + b"}")
 
 
-def redelivery(s: Session) -> None:
-    filled(s, "RD", 2)
-    s.client.subscribe("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>")
-    s.consumer("RD", "wait", ack_policy="explicit", ack_wait=200_000_000, max_deliver=2)
-    s.pull("RD", "wait", {"batch": 1}, 1)
-    s.pull("RD", "wait", {"batch": 2}, 2)
-    s.pull("RD", "wait", {"batch": 3, "expires": SECOND_NS}, 2)
-    s.frames("max deliver", [s.client.next_message(sid="2") for _ in range(2)])
-    s.consumer("RD", "back", ack_policy="explicit", backoff=[100_000_000, 200_000_000], max_deliver=3)
-    s.pull("RD", "back", {"batch": 6, "expires": 5 * SECOND_NS}, 6)
-    s.consumer("RD", "one", ack_policy="explicit", max_ack_pending=1)
-    first = s.pull("RD", "one", {"batch": 2, "expires": 200_000_000}, 2)[0]
-    s.ack(first)
-    s.pull("RD", "one", {"batch": 1}, 1)
-    s.api("CONSUMER.INFO.RD.one")
+def update_rules_pull(s: Session) -> None:
+    filled(s, "UP", 4)
+    base: dict[str, object] = {"ack_policy": "explicit", "filter_subject": "UP.0"}
+    s.consumer("UP", "c", **base)
+    changes: list[dict[str, object]] = [
+        {"deliver_policy": "new"}, {"deliver_policy": "by_start_sequence", "opt_start_seq": 2}, {"ack_policy": "all"},
+        {"replay_policy": "original"}, {"max_waiting": 5}, {"max_waiting": 512}, {"mem_storage": True},
+        {"deliver_subject": "deliver.up", "max_waiting": 0}, {"description": "d"}, {"ack_wait": SECOND_NS},
+        {"max_deliver": 5}, {"backoff": [SECOND_NS, 2 * SECOND_NS], "max_deliver": 5},
+        {"backoff": [SECOND_NS, 2 * SECOND_NS], "max_deliver": 2}, {"backoff": [SECOND_NS] * 3, "max_deliver": 2},
+        {"max_ack_pending": 9}, {"max_ack_pending": -1}, {"headers_only": True}, {"sample_freq": "30%"},
+        {"max_batch": 3}, {"max_expires": SECOND_NS}, {"max_bytes": 1000}, {"inactive_threshold": 60 * SECOND_NS},
+        {"num_replicas": 1}, {"metadata": {"a": "b"}}, {"filter_subject": "UP.1"}, {"filter_subject": ""},
+        {"filter_subject": "", "filter_subjects": ["UP.0", "UP.1"]}, {"filter_subject": "UP.7"}, {"direct": True},
+        {"rate_limit_bps": 100}, {},
+    ]
+    for change in changes:
+        s.consumer("UP", "c", **{**base, **change})
+    s.consumer("UP", "t", ack_policy="explicit", deliver_policy="by_start_time", opt_start_time="2020-01-01T00:00:00Z")
+    s.consumer("UP", "t", ack_policy="explicit", deliver_policy="by_start_time", opt_start_time="2021-01-01T00:00:00Z")
+    s.api("CONSUMER.LIST.UP")
 
 
-def deliver_policies(s: Session) -> None:
-    filled(s, "DP", 6)
+def update_rules_push(s: Session) -> None:
+    filled(s, "US", 0)
+    base: dict[str, object] = {"ack_policy": "explicit", "deliver_subject": "deliver.us", "idle_heartbeat": SECOND_NS}
+    s.consumer("US", "c", **base)
+    changes: list[dict[str, object]] = [
+        {"idle_heartbeat": 2 * SECOND_NS}, {"idle_heartbeat": 0}, {"flow_control": True}, {"deliver_subject": ""},
+        {"deliver_subject": "", "idle_heartbeat": 0}, {"deliver_group": "g"}, {"deliver_subject": "deliver.other"},
+        {"rate_limit_bps": 8000}, {"max_ack_pending": 3}, {},
+    ]
+    for change in changes:
+        s.consumer("US", "c", **{**base, **change})
+    sid = s.client.subscribe("deliver.us")
+    s.consumer("US", "c", **{**base, "deliver_subject": "deliver.us2"})
+    s.client.unsubscribe(sid)
+    sid = s.client.subscribe("deliver.*")
+    s.consumer("US", "c", **{**base, "deliver_subject": "deliver.us2"})
+    s.client.unsubscribe(sid)
+    s.consumer("US", "c", **{**base, "deliver_subject": "deliver.us2"})
+    s.consumer("US", "c", **{**base, "deliver_subject": "US.cycle"})
+
+
+def consumer_limits_of_the_stream(s: Session) -> None:
+    filled(s, "CL", 1, consumer_limits={"max_ack_pending": 10, "inactive_threshold": 30 * SECOND_NS}, max_consumers=6)
     for number, config in enumerate((
-        {"deliver_policy": "all"}, {"deliver_policy": "last"}, {"deliver_policy": "new"},
-        {"deliver_policy": "by_start_sequence", "opt_start_seq": 4},
-        {"deliver_policy": "by_start_time", "opt_start_time": "2020-01-01T00:00:00Z"},
-        {"deliver_policy": "last_per_subject", "filter_subject": "DP.*"},
-        {"filter_subjects": ["DP.0", "DP.7"]}, {"filter_subject": "DP.1", "headers_only": True},
+        {}, {"max_ack_pending": 10}, {"max_ack_pending": 11}, {"max_ack_pending": -1},
+        {"inactive_threshold": SECOND_NS}, {"inactive_threshold": 31 * SECOND_NS}, {"ack_policy": "none"},
+        {"ack_policy": "none", "max_ack_pending": 11},
     )):
-        info = s.consumer("DP", f"c{number}", ack_policy="none", **config)
-        s.pull("DP", f"c{number}", {"batch": 10, "no_wait": True}, info["num_pending"] + 1)
+        s.consumer("CL", f"c{number}", **{"ack_policy": "explicit", **config})
+    for config in ({}, {"max_ack_pending": 5}, {"max_ack_pending": 5, "inactive_threshold": SECOND_NS}):
+        body = {"stream_name": "CL", "config": {"name": "p", "ack_policy": "explicit", **config}, "pedantic": True}
+        s.api("CONSUMER.CREATE.CL.p", body)
+    s.consumer("CL", "c0", ack_policy="explicit", description="room for an update")
+    s.consumer("CL", "toomany", ack_policy="explicit")
+    s.api("CONSUMER.NAMES.CL")
 
 
-def push_delivery(s: Session) -> None:
-    filled(s, "PU", 3)
-    s.consumer("PU", "idle", deliver_subject="deliver.a", ack_policy="explicit")
-    s.api("CONSUMER.INFO.PU.idle")
-    sid = s.client.subscribe("deliver.a")
-    got = [s.client.next_message(sid=sid) for _ in range(3)]
-    s.frames("pushed", got)
-    for frame in got:
-        s.ack(frame)
-    s.api("CONSUMER.INFO.PU.idle")
-    sid = s.client.subscribe("deliver.q", "group")
-    s.consumer("PU", "queue", deliver_subject="deliver.q", deliver_group="group", ack_policy="none")
-    s.frames("queued", [s.client.next_message(sid=sid) for _ in range(3)])
-    sid = s.client.subscribe("deliver.h")
-    s.consumer("PU", "beat", deliver_subject="deliver.h", ack_policy="none", idle_heartbeat=100_000_000,
-               flow_control=True)
-    s.frames("heartbeat", [s.client.next_message(sid=sid) for _ in range(4)])
+def pedantic(s: Session) -> None:
+    filled(s, "PE", 1)
+    for config in (
+        {"max_deliver": -2}, {"max_deliver": -1}, {"max_waiting": -1}, {"max_ack_pending": -2}, {"max_batch": -1},
+        {"max_expires": -1}, {"max_bytes": -1}, {"idle_heartbeat": -1}, {"inactive_threshold": -1},
+        {"priority_timeout": -1}, {"backoff": [SECOND_NS]}, {"backoff": [SECOND_NS], "ack_wait": SECOND_NS}, {},
+    ):
+        body = {"stream_name": "PE", "config": {"name": "p", "ack_policy": "explicit", **config}, "pedantic": True}
+        s.api("CONSUMER.CREATE.PE.p", body)
+        s.client.request("$JS.API.CONSUMER.DELETE.PE.p")
 
 
-def replay_original(s: Session) -> None:
-    filled(s, "RO", 3)
-    s.consumer("RO", "c", replay_policy="original", ack_policy="none")
-    s.pull("RO", "c", {"batch": 3}, 3)
+def config_echo(s: Session) -> None:
+    """Every field comes back, in its place, with its defaults."""
+    filled(s, "CE", 1)
+    named(s, "CE", "pull", durable_name="pull", description="d", deliver_policy="by_start_sequence", opt_start_seq=9,
+          ack_policy="explicit", ack_wait=3 * SECOND_NS, max_deliver=4, backoff=[SECOND_NS, 2 * SECOND_NS],
+          filter_subjects=["CE.0", "CE.1"], replay_policy="original", sample_freq="50%", max_waiting=7,
+          max_ack_pending=8, headers_only=True, max_batch=9, max_expires=SECOND_NS, max_bytes=1000,
+          inactive_threshold=60 * SECOND_NS, num_replicas=1, mem_storage=True, metadata={"z": "1", "a": "<&>"})
+    named(s, "CE", "push", durable_name="push", deliver_policy="by_start_time",
+          opt_start_time="2020-01-02T03:04:05.678900000Z", ack_policy="all", filter_subject="CE.*",
+          rate_limit_bps=1024, flow_control=True, deliver_subject="deliver.ce", deliver_group="g",
+          idle_heartbeat=SECOND_NS)
+    named(s, "CE", "none")
+    named(s, "CE", "eph", ack_policy="explicit", inactive_threshold=7 * SECOND_NS)
+    s.api("CONSUMER.INFO.CE.pull")
+    s.api("CONSUMER.INFO.CE.push")
+    s.api("CONSUMER.LIST.CE")
+
+
+def asking(s: Session) -> None:
+    """INFO, NAMES, LIST and DELETE with every kind of body."""
+    filled(s, "AS", 1)
+    for name in ("b", "a", "B", "a-b", "a_b"):
+        quiet(s, f"CONSUMER.CREATE.AS.{name}", {"stream_name": "AS", "config": {"name": name}})
+    for verb in ("NAMES", "LIST"):
+        for body in (b"", b"{}", b'{"offset":3}', b'{"offset":-3}', b'{"offset":5}', b'{"offset":99}',
+                     b'{"offset":"1"}', b'{"subject":"x"}', b'{"bad":1}', b"{", b"junk", b"[]", b"null", b" "):
+            s.api(f"CONSUMER.{verb}.AS", body)
+        s.api(f"CONSUMER.{verb}.NONE")
+    for body in (b"", b"{}", b"x", b"null", b" ", b'{"a":1}', b"[]"):
+        s.api("CONSUMER.INFO.AS.a", body)
+        s.api("CONSUMER.INFO.AS.none", body)
+        s.api("CONSUMER.DELETE.AS.none", body)
+    s.api("CONSUMER.INFO.NONE.a")
+    s.api("CONSUMER.DELETE.NONE.a")
+    for body in (b"x", b'{"a":1}', b"{}"):
+        s.api("CONSUMER.DELETE.AS.a", body)
+    s.api("CONSUMER.NAMES.AS")
+    s.api("CONSUMER.LEADER.STEPDOWN.AS.b")
+
+
+def advisories_of_life(s: Session) -> None:
+    sid = s.client.subscribe("$JS.EVENT.ADVISORY.CONSUMER.>")
+    filled(s, "AD", 1)
+    quiet(s, "CONSUMER.CREATE.AD.a", {"stream_name": "AD", "config": {"name": "a"}})
+    quiet(s, "CONSUMER.CREATE.AD.a", {"stream_name": "AD", "config": {"name": "a", "description": "x"}})
+    quiet(s, "CONSUMER.DELETE.AD.a")
+    quiet(s, "CONSUMER.CREATE.AD.b", {"stream_name": "AD", "config": {"name": "b"}})
+    quiet(s, "STREAM.DELETE.AD")
+    s.frames("advisories", [s.client.next_message(sid=sid) for _ in range(4)])
+
+
+def consumers_of_other_streams(s: Session) -> None:
+    """direct and sourcing: not listed, not counted, bound to the stream's identity."""
+    filled(s, "DI", 2, max_consumers=1)
+    sid = s.client.subscribe("deliver.di")
+
+    def make(name: str, headers: dict[str, str] | None = None, **config: object) -> None:
+        body = {"stream_name": "DI", "config": {"name": name, "deliver_subject": "deliver.di", **config}}
+        frame = s.client.request(f"$JS.API.CONSUMER.CREATE.DI.{name}", json.dumps(body).encode(), headers)
+        if b"Nats-Stream-Identity" in frame.headers:
+            s.hide(frame.headers.split(b": ")[1].split(b"\r")[0].decode(), "<identity>")
+        if (own := json.loads(frame.payload).get("name", "")) != name and own:
+            assert own.startswith(name + "-") and len(own) == len(name) + 9
+            s.hide(own, f"<{name}-more>")
+        s.frame(f"make {name}", frame, subject=False)
+
+    make("direct", direct=True)
+    make("source", direct=True, sourcing=True)
+    durable = {"durable_name": "durable", "sourcing": True, "ack_policy": "flow_control"}
+    make("durable", **durable)
+    make("durable", **durable, deliver_policy="by_start_sequence", opt_start_seq=2)
+    make("other", {"Nats-Stream-Identity": "wrong"}, sourcing=True)
+    make("plain", {"Nats-Stream-Identity": "wrong"})
+    make("toomany")
+    frames = sorted((s.client.next_message(sid=sid) for _ in range(10)), key=lambda frame: frame.reply)
+    s.frames("delivered", frames)
+    for verb in ("INFO.DI.direct", "NAMES.DI", "LIST.DI"):
+        s.api(f"CONSUMER.{verb}")
+    s.note(f"{quiet(s, 'STREAM.INFO.DI')['state']['consumer_count']}")
+    frame = s.client.request("$JS.API.CONSUMER.RESET.DI.durable", b"", {"Nats-Stream-Identity": "x"})
+    s.frame("reset", frame, subject=False)
+    make("direct", direct=True, ack_policy="explicit")
+    make("direct", direct=True, sourcing=True)
+    s.api("CONSUMER.DELETE.DI.direct")

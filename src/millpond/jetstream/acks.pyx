@@ -16,28 +16,40 @@ from millpond.wire.message cimport Msg
 
 from millpond.base.digests import sha256
 
+cdef const char* PAIRS = (
+    b"00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051"
+    b"525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899"
+)
+
+cdef enum:
+    DIGITS_MAX = 19
+
 HASH_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-def account_hash(str account):
-    """What stands for the account in v2 ack subjects."""
-    return "".join(HASH_DIGITS[byte % 62] for byte in sha256(account.encode()).digest()[:8])
+def short_hash(str text):
+    """Eight characters: an account's in v2 ack subjects, a stream's identity from the time it was created."""
+    return "".join(HASH_DIGITS[byte % 62] for byte in sha256(text.encode()).digest()[:8])
 
 
 cdef char* put_number(char* at, uint64_t number, char after) noexcept:
     """Decimal digits of `number`, then `after` unless it is 0. At most 21 bytes."""
     cdef char[20] digits
-    cdef int count = 0
-    while True:
-        digits[count] = <char>(48 + number % 10)
-        count += 1
-        number //= 10
-        if number == 0:
-            break
-    while count:
-        count -= 1
-        at[0] = digits[count]
-        at += 1
+    cdef int first = 20
+    cdef uint32_t pair
+    while number >= 100:
+        pair = <uint32_t>(number % 100) * 2
+        number //= 100
+        first -= 2
+        digits[first], digits[first + 1] = PAIRS[pair], PAIRS[pair + 1]
+    if number >= 10:
+        first -= 2
+        digits[first], digits[first + 1] = PAIRS[number * 2], PAIRS[number * 2 + 1]
+    else:
+        first -= 1
+        digits[first] = <char>(48 + number)
+    memcpy(at, &digits[first], 20 - first)
+    at += 20 - first
     if after:
         at[0] = after
         at += 1
@@ -47,25 +59,27 @@ cdef char* put_number(char* at, uint64_t number, char after) noexcept:
 cdef bint read_numbers(const char* at, int64_t left, bint more, AckNumbers* out) noexcept:
     """Five numbers between dots at `at`; False when they are not that."""
     cdef uint64_t[5] numbers
-    cdef int token = 0, digits = 0
-    cdef uint64_t value = 0
-    cdef int64_t i
-    for i in range(left + 1):
-        if i == left or at[i] == c".":
-            if digits == 0:
-                return False
-            numbers[token] = value
-            token += 1
-            if token == 5:
-                out[0] = AckNumbers(numbers[0], numbers[1], numbers[2])
-                return i == left or more
-            value = digits = 0
-        elif c"0" <= at[i] <= c"9" and digits < 19:
-            value = value * 10 + <uint64_t>(at[i] - 48)
-            digits += 1
-        else:
+    cdef const char* end = at + left
+    cdef const char* start
+    cdef int token
+    cdef uint64_t value
+    for token in range(5):
+        value, start = 0, at
+        while at < end and c"0" <= at[0] <= c"9":
+            value = value * 10 + <uint64_t>(at[0] - 48)
+            at += 1
+        if at == start or at - start > DIGITS_MAX:
             return False
-    return False
+        numbers[token] = value
+        if at == end:
+            break
+        if at[0] != c".":
+            return False
+        at += 1
+    if token < 4 or (at < end and not more):
+        return False
+    out[0] = AckNumbers(numbers[0], numbers[1], numbers[2])
+    return True
 
 
 cdef bint body_begins(const Msg* msg, const char* text, uint32_t size) noexcept:

@@ -17,7 +17,10 @@ ACK_METRIC: Final = "$JS.EVENT.METRIC.CONSUMER.ACK"
 class Advisories:
     """Builds and publishes advisories. `publish(subject, body)` is the account's router."""
 
-    def __init__(self, publish: Callable[[bytes, bytes], object], clock: Clock, domain: str = "") -> None:
+    def __init__(
+        self, publish: Callable[[bytes, bytes], object], clock: Clock, domain: str = "", account: str = "$G"
+    ) -> None:
+        self.account = account
         self._publish = publish
         self._clock = clock
         self._domain = domain

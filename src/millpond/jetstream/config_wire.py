@@ -203,10 +203,9 @@ def consumer_to_json(config: ConsumerConfig, managed: bool = True) -> dict[str, 
         values[wire] = format_time(values[ours]) if values[ours] else None
     if values["priority_policy"] == "none":
         values["priority_policy"] = ""
-    out = {key: values[key] for key in CONSUMER_FIELDS if key in CONSUMER_ALWAYS or values[key]}
     metadata = {**config.metadata, "_nats.req.level": str(_consumer_level(config))}
-    out["metadata"] = _sorted_as_go({**metadata, **(MANAGED_METADATA if managed else {})})
-    return out
+    values["metadata"] = _sorted_as_go({**metadata, **(MANAGED_METADATA if managed else {})})
+    return {key: values[key] for key in CONSUMER_FIELDS if key in CONSUMER_ALWAYS or values[key]}
 
 
 def _consumer_level(config: ConsumerConfig) -> int:

@@ -42,6 +42,10 @@ cdef class Consumer(Follower):
     # Subscribes; a new consumer takes its start position, a recovered one goes on.
     cpdef int start(self, bint recovered) except -1
     cpdef int update(self, object config) except -1
+    cpdef uint64_t reset(self, uint64_t stream_seq) except 0     # 0: to the ack floor. Returns the next sequence
+    cpdef int unpin(self, str group) except -1           # by an administrator
+    cpdef tuple pin(self)                                # (pin id, wall ns), ("", 0) when nobody is pinned
+    cpdef int tell_pause(self) except -1                 # the advisory of what the configuration says now
     cpdef dict info(self)   # delivered, ack_floor (consumer_seq, stream_seq, last_active_ns|0), num_ack_pending, num_redelivered, num_waiting, num_pending, push_bound
 
     # --- private ---
@@ -58,6 +62,7 @@ cdef class Consumer(Follower):
     cdef uint64_t _ack_v1_at, _ack_v2_at     # where the numbers begin in an ack subject
     cdef bint _stopped, _pumping, _again
     cdef int64_t _inactive_ns, _pause_until_ns
+    cdef bint _pause_told                    # nobody waits for the advisory that the pause is over
     cdef int64_t _used_ns                    # monotonic: last request, delivery, ack, or listener
 
     cdef int _configure(self) except -1
@@ -66,8 +71,9 @@ cdef class Consumer(Follower):
     cdef int _resume(self) except -1
     cdef bint _may_deliver(self, int64_t now_ns) except *
     cdef uint64_t _deliver_many(self, uint32_t messages, uint64_t bytes, int64_t now_ns, int64_t* last) except? 0xFFFFFFFFFFFFFFFF
-    cdef int _request(self, bytes reply, bytes body) except -1
+    cdef int _request(self, const Msg* msg, uint32_t skipped) except -1
     cdef int _ack(self, const Msg* msg, uint64_t at, bint more) except -1
+    cdef int _flow_answered(self, const Msg* msg) except -1
     cdef int _gone(self, uint64_t stream_seq) except -1
     cdef int _look(self) except -1
     cdef int _sweep(self, bint end_of_stream) except -1

@@ -7,6 +7,8 @@ inactivity. It is armed for the nearest and looks at each when it fires; a deadl
 costs one look, one that moved nearer arms it anew.
 """
 
+import re
+
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
@@ -28,11 +30,13 @@ from millpond.jetstream.pump cimport Pump
 from millpond.jetstream.push cimport PushTarget
 from millpond.jetstream.redelivery cimport Redelivery
 from millpond.jetstream.stream cimport Stream
-from millpond.store.api cimport Filters
+from millpond.store.api cimport Filters, Store
 from millpond.store.consumer_state cimport WAS_PENDING, ConsumerState, Pending
 from millpond.wire.message cimport Msg
 
 from millpond.base import limits
+from millpond.jetstream.consumer_reset import reset_seq
+from millpond.jetstream.go_time import format_time
 
 cdef enum Tag:
     PULL = 1
@@ -44,6 +48,8 @@ cdef enum:
     MILLISECOND = 1_000_000
     LOOK_NS = 1_000_000_000                  # how late the leaving of the last listener may be noticed
 
+cdef object DIGITS = re.compile(rb"[0-9]{1,18}").fullmatch
+cdef object FOR_EVER = 2**62                 # wall ns, in the year 2116
 cdef int64_t WINDOW_MAX = limits.FLOW_CONTROL_WINDOW_BYTES_MAX
 cdef uint64_t PAYLOAD_MAX = limits.PAYLOAD_BYTES_MAX
 cdef bytes API_LEVEL_HEADER = b"Nats-Required-Api-Level"
@@ -99,6 +105,7 @@ cdef class Consumer(Follower):
         cdef int64_t max_ack_pending = 0 if config.ack_policy == "none" else max(config.max_ack_pending, 0)
         self.redelivery.configure(config)
         self.priority.configure(config)
+        self.pulls.configure(config)
         self._acks.ack_all = config.ack_policy in ("all", "flow_control")
         self._acks.sample_percent = int(config.sample_freq.removesuffix("%")) if config.sample_freq else 0
         self._acks.max_ack_pending = self._delivery.max_ack_pending = max_ack_pending
@@ -106,7 +113,8 @@ cdef class Consumer(Follower):
         self._delivery.tracked = config.ack_policy != "none"
         self._delivery.ack_by_flow = config.ack_policy == "flow_control"
         self._inactive_ns = config.inactive_threshold
-        self._pause_until_ns = config.pause_until_ns
+        self._pause_until_ns = min(config.pause_until_ns, FOR_EVER)
+        self._pause_told = self._pause_until_ns <= self._clock.wall_ns
         if config.rate_limit_bps or config.replay_policy == "original" or self._delivery.pace is not None:
             self._delivery.pace = self._delivery.pace or Pace()
             burst = self.stream.config.max_msg_size
@@ -188,21 +196,51 @@ cdef class Consumer(Follower):
             if old.deliver_subject != config.deliver_subject:
                 self.redelivery.again_all()
             self._look()
+        if old.pause_until_ns != config.pause_until_ns:
+            self.tell_pause()
+        if config.sourcing:
+            self.reset(0)
         if old.inactive_threshold != config.inactive_threshold:
             self._used_ns = self._clock.mono_ns
         self._arm()
         return self.ready()
 
+    cpdef uint64_t reset(self, uint64_t stream_seq) except 0:
+        cdef Store store = self.stream.store
+        start_ns = max(0, min(self.config.opt_start_time_ns, FOR_EVER))
+        stream_seq = reset_seq(self.config, stream_seq, self.state.floor_stream_seq,
+                               store.seq_at_time(start_ns) if start_ns else 0)
+        self.state.reset(stream_seq - 1, True)
+        self.redelivery.forget()
+        self.cursor.go_on()
+        self._arm()
+        self.ready()
+        return stream_seq
+
+    cpdef int unpin(self, str group) except -1:
+        self.priority.unpin(group, "admin")
+        return self.ready()
+
+    cpdef tuple pin(self):
+        return self.priority.pin_id, self.priority.pinned_wall_ns
+
+    cpdef int tell_pause(self) except -1:
+        fields = {"paused": self._pause_until_ns > self._clock.wall_ns}
+        fields["pause_until"] = format_time(self._pause_until_ns)
+        return self._notices.advise("CONSUMER.PAUSE", "consumer_pause", fields)
+
     cpdef dict info(self):
         if self.push is not None:
             self._look()
         self._sweep(False)
-        return {
-            **self.state.info(),
-            "num_waiting": self.pulls.count,
-            "num_pending": self.cursor.num_pending,
-            "push_bound": self.push is not None and bool(self.push.bound),
-        }
+        cdef dict info = self.state.info()
+        if self.config.max_deliver == 1:                 # nothing is ever redelivered
+            info["num_redelivered"] = 0
+        if self.state.log is None and self.state.delivered_consumer_seq == self.state.delivered_stream_seq == 0:
+            info["delivered"]["stream_seq"] = self.cursor.position       # passed over without a delivery
+        info["num_waiting"], info["num_pending"] = self.pulls.count, self.cursor.num_pending
+        info["push_bound"] = self.push is not None and bool(self.push.bound)
+        return info
 
     # --- told by the stream ---
 
@@ -229,10 +267,10 @@ cdef class Consumer(Follower):
             self.ready()
         return 0
 
-    cdef int purged(self, uint64_t first_seq) except -1:
+    cdef int purged(self, Filters filters) except -1:
+        cdef uint64_t first_seq = self.cursor.after_purge(filters)
         if first_seq:
             self.state.advance(first_seq - 1)
-            self.cursor.purged(first_seq)
         return self.ready()
 
     cdef int ready(self) except -1:
@@ -301,23 +339,23 @@ cdef class Consumer(Follower):
         if sub.tag == ACK_V2:
             return self._ack(msg, self._ack_v2_at, True)
         if sub.tag == FLOW:
-            if self.push.window.answered(PyBytes_FromStringAndSize(msg.subject, msg.subject_len)):
-                self.ready()
-            return 1
+            return self._flow_answered(msg)
         if msg.reply_len == 0:
             return 1
-        reply = PyBytes_FromStringAndSize(msg.reply, msg.reply_len)
         level = header(msg, API_LEVEL_HEADER) if msg.hdr_len and self.push is None else b""
         if level and (not level.isdigit() or int(level) > API_LEVEL):
-            self._notices.status(reply, "412 Required Api Level")
+            self._notices.status(PyBytes_FromStringAndSize(msg.reply, msg.reply_len), "412 Required Api Level")
         else:
-            self._request(reply, PyBytes_FromStringAndSize(msg.body, msg.body_len))
+            self._request(msg, 0)
         return 1
 
-    cdef int _request(self, bytes reply, bytes body) except -1:
+    cdef int _request(self, const Msg* msg, uint32_t skipped) except -1:
+        """A pull request whose words begin behind the first `skipped` bytes of the body."""
         cdef Moment at = self._delivery.moment(self.cursor.num_pending)
+        cdef bytes reply = PyBytes_FromStringAndSize(msg.reply, msg.reply_len)
+        cdef uint64_t ready = self.cursor.num_pending + self.state.num_queued
         self._used_ns = at.now_ns
-        if not self.pulls.add(self.config, reply, body, self.cursor.num_pending + self.state.num_queued, &at):
+        if not self.pulls.add(reply, msg.body + skipped, msg.body_len - skipped, ready, &at):
             return 0
         self._arm()
         return self.ready()
@@ -329,10 +367,19 @@ cdef class Consumer(Follower):
         self._used_ns = self._clock.mono_ns
         if effect == NEXT:
             if msg.reply_len:
-                self._request(PyBytes_FromStringAndSize(msg.reply, msg.reply_len),
-                              PyBytes_FromStringAndSize(msg.body + 4, msg.body_len - 4))
+                self._request(msg, 4)
         elif effect == READY:
             self._arm()
+            self.ready()
+        return 1
+
+    cdef int _flow_answered(self, const Msg* msg) except -1:
+        """Window opens; with ack policy flow_control the answer also says how far the client has come."""
+        if self.push.window.answered(PyBytes_FromStringAndSize(msg.subject, msg.subject_len)):
+            if self._delivery.ack_by_flow and msg.hdr_len:
+                stream_seq, consumer_seq = header(msg, b"Nats-Last-Stream"), header(msg, b"Nats-Last-Consumer")
+                if DIGITS(stream_seq):
+                    self._acks.settle_through(int(stream_seq), int(consumer_seq) if DIGITS(consumer_seq) else 0)
             self.ready()
         return 1
 
@@ -384,8 +431,8 @@ cdef class Consumer(Follower):
                 due = _nearer(due, now_ns + LOOK_NS)
         if self._delivery.pace is not None and self._delivery.pace.hold_until_ns > now_ns:
             due = _nearer(due, self._delivery.pace.hold_until_ns)
-        if self._pause_until_ns > self._clock.wall_ns:
-            due = _nearer(due, now_ns + self._pause_until_ns - self._clock.wall_ns)
+        if not self._pause_told:
+            due = _nearer(due, now_ns + max(self._pause_until_ns - self._clock.wall_ns, MILLISECOND))
         if self._inactive_ns and self.pulls.count == 0 and not (self.push is not None and self.push.bound):
             due = _nearer(due, max(self._inactive_at(), now_ns + MILLISECOND))
         return due
@@ -403,6 +450,11 @@ cdef class Consumer(Follower):
                     stalled = None if self.push.window is None else self.push.window.reply
                     self._notices.heartbeat(self.push.subject, self.state.delivered_consumer_seq,
                                             self.cursor.position, stalled)
+                    if self._delivery.ack_by_flow and self.state.num_pending_acks:
+                        self._delivery.ask_flow()
+        if not self._pause_told and self._pause_until_ns <= self._clock.wall_ns:
+            self._pause_told = True
+            self.tell_pause()
         self.redelivery.expire(self._clock.wall_ns)
         self.priority.expire(now_ns)
         if self.pulls.due_ns and now_ns >= self.pulls.due_ns:

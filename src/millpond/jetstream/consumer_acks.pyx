@@ -18,7 +18,7 @@ from millpond.store.consumer_state cimport NOTHING, ConsumerState, Pending
 from millpond.wire.message cimport Msg
 
 from millpond.jetstream.advisories import ACK_METRIC
-from millpond.jetstream.pull_request import parse_nak_delay
+from millpond.jetstream.pull_text import parse_nak_delay
 
 
 cdef class Acks:

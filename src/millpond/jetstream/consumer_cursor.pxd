@@ -20,7 +20,9 @@ cdef class Cursor:
     cdef void step(self, uint64_t stream_seq) noexcept       # what next() returned is delivered
     cdef void appended(self, const char* subject, uint32_t subject_len) noexcept
     cdef void removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) noexcept
-    cdef void purged(self, uint64_t first_seq) noexcept
+    # A purge under `filters` has gone over the stream. Returns the first sequence that may still be asked for,
+    # 0: that is as before.
+    cdef uint64_t after_purge(self, Filters filters) except? 0xFFFFFFFFFFFFFFFF
     cdef int _count(self) except -1
     cdef bint _to_come(self, uint64_t stream_seq) noexcept
     cdef void _end_skip(self) noexcept

@@ -15,6 +15,8 @@ from millpond.jetstream.starts cimport start_seq
 from millpond.store.api cimport Filters, Store
 from millpond.store.consumer_state cimport ConsumerState
 
+from millpond.subjects.pytokens import is_subset
+
 
 cdef class Cursor:
     """See the head of this file."""
@@ -115,6 +117,21 @@ cdef class Cursor:
                 high = middle
         return low < self._skip_count and self._skip[low] == stream_seq
 
-    cdef void purged(self, uint64_t first_seq) noexcept:
+    cdef uint64_t after_purge(self, Filters filters) except? 0xFFFFFFFFFFFFFFFF:
+        """Moves the position as nats-server does: to the first message left of what was purged when that is all that
+        this consumer sees, to the first of the stream when it sees more, not at all when it sees something else."""
+        cdef uint64_t first_seq = self._store.state.first_seq
+        if not filters.all:
+            if not self.filters.all and all(_within(own, filters) for own in self.filters.subjects):
+                first_seq = self._store.next_match(1, filters) or self._store.state.last_seq + 1
+            elif not self.filters.all and not any(_within(filters.subjects[0], self.filters) or _within(own, filters)
+                                                  for own in self.filters.subjects):
+                return 0
         if first_seq > self.position + 1 and self._skip == NULL:
             self.position = first_seq - 1
+        return first_seq
+
+
+cdef bint _within(bytes subject, Filters filters) except *:
+    """Is everything that matches `subject` under one of these filters?"""
+    return any(is_subset(subject, filter) for filter in filters.subjects)

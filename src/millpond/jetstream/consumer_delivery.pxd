@@ -8,7 +8,8 @@ from millpond.jetstream.consumer_pace cimport Pace
 from millpond.jetstream.headers_only cimport HeaderWriter
 from millpond.jetstream.notices cimport Notices
 from millpond.jetstream.pull cimport PullQueue
-from millpond.jetstream.pull_priority cimport Moment, Priority, Waiting
+from millpond.jetstream.pull_priority cimport Moment, Priority
+from millpond.jetstream.pull_request cimport Waiting
 from millpond.jetstream.push cimport PushTarget
 from millpond.jetstream.redelivery cimport Redelivery
 from millpond.store.api cimport Record, Store

@@ -74,7 +74,7 @@ cdef class Delivery:
                 return RETRY
             subject, audience = request.reply, request.audience
             if self.priority.pinned:
-                self._pin_line = b"Nats-Pin-Id: " + self.priority.pin_id
+                self._pin_line = b"Nats-Pin-Id: " + self.priority.pin_id.encode()
                 self._headers.add(&msg, PyBytes_AS_STRING(self._pin_line), PyBytes_GET_SIZE(self._pin_line))
         if audience != CLIENTS:
             self._own(&msg)

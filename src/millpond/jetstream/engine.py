@@ -17,7 +17,7 @@ from millpond.base.clock import Clock
 from millpond.broker.router import Router
 from millpond.broker.turn import Turn
 from millpond.config.options import JetStreamOptions
-from millpond.jetstream.acks import account_hash
+from millpond.jetstream.acks import short_hash
 from millpond.jetstream.advisories import Advisories
 from millpond.jetstream.config_wire import (
     CONSUMER_FIELDS,
@@ -106,7 +106,7 @@ class Engine:
     def _recover_consumer(self, stream: Stream, name: str, text: bytes, state: ConsumerState) -> None:
         stored = json.loads(text)
         asked = consumer_from_request(decode(json.dumps(stored["config"]).encode(), STORED_CONSUMER))
-        consumer = self._consumer(stream, asked, stored["created"], state)
+        consumer = self._consumer(stream, name, asked, stored["created"], state)
         stream.add_consumer(consumer)
         consumer.start(True)
 
@@ -190,45 +190,48 @@ class Engine:
 
     # --- consumers ---
 
-    def create_consumer(self, stream: Stream, config: ConsumerConfig, done: Callable[[Consumer], None]) -> None:
-        """A checked configuration becomes a running consumer; `done(consumer)` when that is durable."""
+    def create_consumer(self, stream: Stream, name: str, config: ConsumerConfig) -> Consumer:
+        """A checked configuration becomes a running consumer; durable after the stream's next commit."""
         created_ns = self.clock.wall_ns
         journal = stream.journal
-        if journal is None or config.mem_storage:
+        if journal is None or config.mem_storage or config.direct:
             state = ConsumerState()
         else:
-            state = journal.open_consumer(config.name, _stored(consumer_to_json(config, managed=False), created_ns))
-        consumer = self._consumer(stream, config, created_ns, state)
+            state = journal.open_consumer(name, _stored(consumer_to_json(config, managed=False), created_ns))
+        consumer = self._consumer(stream, name, config, created_ns, state)
         stream.add_consumer(consumer)
         consumer.start(False)
 
-        def durable() -> None:
-            self.advisories.consumer_action(stream.name, config.name, "create")
-            done(consumer)
-
-        stream.after_commit(durable)
+        stream.after_commit(lambda: self.advisories.consumer_action(stream.name, name, "create"))
         self._turn.wake()
+        return consumer
 
-    def _consumer(self, stream: Stream, config: ConsumerConfig, created_ns: int, state: ConsumerState) -> Consumer:
+    def _consumer(
+        self, stream: Stream, name: str, config: ConsumerConfig, created_ns: int, state: ConsumerState
+    ) -> Consumer:
         return Consumer(
-            config.name, config, created_ns, stream, state, self.advisories, self._inactive,
-            self.clock, self._turn.timers, self.pump, f"{self.domain or '_'}.{account_hash(ACCOUNT)}",
+            name, config, created_ns, stream, state, self.advisories, self._inactive,
+            self.clock, self._turn.timers, self.pump, f"{self.domain or '_'}.{short_hash(ACCOUNT)}",
         )  # fmt: skip
 
-    def update_consumer(self, consumer: Consumer, config: ConsumerConfig, done: Callable[[], None]) -> None:
+    def has_interest(self, subject: str) -> bool:
+        """Does anybody listen on this literal subject?"""
+        return bool(self._router.py_has_interest(subject.encode()))
+
+    def update_consumer(self, consumer: Consumer, config: ConsumerConfig) -> None:
+        """A checked configuration takes effect; durable after the stream's next commit."""
         consumer.update(config)
         stream = consumer.stream
-        if stream.journal is not None and not config.mem_storage:
+        if consumer.state.log is not None:
             stored = _stored(consumer_to_json(config, managed=False), consumer.created_ns)
             stream.journal.set_config(consumer.name, stored)
-        stream.after_commit(done)
         self._turn.wake()
 
     def delete_consumer(self, consumer: Consumer, done: Callable[[], None]) -> None:
         stream = consumer.stream
         consumer.stop("409 Consumer Deleted")
         stream.remove_consumer(consumer)
-        if stream.journal is not None and not consumer.config.mem_storage:
+        if consumer.state.log is not None:
             stream.journal.delete_consumer(consumer.name)
 
         def durable() -> None:

@@ -1,6 +1,7 @@
 # What a stream and the pump know of a consumer. Declared below both, so that neither imports consumers.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from millpond.broker.sink cimport Sink
+from millpond.store.api cimport Filters
 
 cdef class Follower(Sink):
     cdef readonly str name
@@ -11,7 +12,7 @@ cdef class Follower(Sink):
     # --- told by the stream ---
     cdef int appended(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1   # not yet committed
     cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1
-    cdef int purged(self, uint64_t first_seq) except -1  # nothing below first_seq exists any more
+    cdef int purged(self, Filters filters) except -1     # after removed() was called for all that went
     cdef int ready(self) except -1                       # committed or warm: there may be something to deliver
 
     # --- told by the pump phase ---

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from millpond.store.api cimport Filters
+
 
 cdef class Follower(Sink):
     """Override everything."""
@@ -15,7 +17,7 @@ cdef class Follower(Sink):
     cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:
         raise NotImplementedError(type(self).__name__)
 
-    cdef int purged(self, uint64_t first_seq) except -1:
+    cdef int purged(self, Filters filters) except -1:
         raise NotImplementedError(type(self).__name__)
 
     cdef int ready(self) except -1:

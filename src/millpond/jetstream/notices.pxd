@@ -27,5 +27,7 @@ cdef class Notices:
     cdef bint heard(self, str event) except -1
     # One advisory, when somebody listens: `fields` follow the names of stream and consumer.
     cdef int advise(self, str event, str kind, dict fields) except -1
+    # The same for the kinds that begin with the account.
+    cdef int advise_account(self, str event, str kind, dict fields) except -1
     # One sample of an acknowledgement; ask `heard(ACK_METRIC)` first.
     cdef int sample(self, dict fields) except -1

@@ -63,6 +63,13 @@ cdef class Notices:
                                   {"stream": self._stream, "consumer": self._consumer, **fields})
         return 0
 
+    cdef int advise_account(self, str event, str kind, dict fields) except -1:
+        if self.heard(subjects.PREFIX + event):
+            self._advisories.send(f"{event}.{self._stream}.{self._consumer}", kind, {
+                "account": self._advisories.account, "stream": self._stream, "consumer": self._consumer, **fields,
+            })
+        return 0
+
     cdef int sample(self, dict fields) except -1:
         self._advisories.ack_metric(self._stream, self._consumer, fields)
         return 0

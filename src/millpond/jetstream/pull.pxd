@@ -1,7 +1,8 @@
 # Pull requests that wait for messages: first come first served, round robin among those that want more.
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from millpond.jetstream.notices cimport Notices
-from millpond.jetstream.pull_priority cimport Moment, Priority, Waiting
+from millpond.jetstream.pull_priority cimport Moment, Priority
+from millpond.jetstream.pull_request cimport Waiting
 
 cdef class PullQueue:
     cdef readonly size_t count
@@ -11,8 +12,12 @@ cdef class PullQueue:
     cdef Notices _notices
     cdef Priority _priority
     cdef Waiting _head, _tail
+    cdef bint _closed                        # of a push consumer: nothing may wait here
+    cdef size_t _max_waiting                 # of these four 0 = no bound
+    cdef int64_t _max_batch, _max_expires_ns, _max_bytes
+    cdef int configure(self, object config) except -1
     # Takes a request or answers why not. `ready`: messages that could be delivered to it. Returns 1 if it waits now.
-    cdef int add(self, object config, bytes reply, bytes body, uint64_t ready, Moment* at) except -1
+    cdef int add(self, bytes reply, const char* body, uint32_t body_len, uint64_t ready, Moment* at) except -1
     # The request that gets a message of this size; None: nobody.
     cdef Waiting take(self, int64_t size, Moment* at)
     cdef int untake(self, Waiting request, int64_t size) except -1     # and does not get it after all
@@ -20,8 +25,9 @@ cdef class PullQueue:
     cdef int sweep(self, bint end_of_stream, Moment* at) except -1
     cdef int end(self, str status) except -1 # "" = silently
     cdef int _refuse(self, bytes reply, str line) except -1
-    cdef str _refusal(self, object config, object asked, Moment* at)
-    cdef int _admit(self, object asked, bytes reply, int64_t now_ns) except -1
+    cdef str _refusal(self, Waiting asked, uint64_t ready, Moment* at)
+    cdef bint _full(self) noexcept
+    cdef int _admit(self, Waiting request, bytes reply, int64_t now_ns) except -1
     cdef int64_t _wanted(self) noexcept
     cdef bint _listened(self, Waiting request) except *
     cdef int _append(self, Waiting request) except -1

@@ -4,13 +4,14 @@ A linked list, so that a request that got a message and wants more goes to its e
 any order; `due_ns` is never later than the first of it, and is found anew by `sweep`.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from millpond.jetstream.notices cimport NOBODY, Notices
-from millpond.jetstream.pull_priority cimport PASS, WRONG, Moment, Priority, Waiting
+from millpond.jetstream.pull_priority cimport PASS, WRONG, Moment, Priority
+from millpond.jetstream.pull_request cimport Waiting, read_request
 
 from millpond.jetstream.go_json import duration_text
-from millpond.jetstream.pull_request import BadRequest, parse_pull
+from millpond.jetstream.pull_text import BadRequest
 
 
 cdef class PullQueue:
@@ -19,56 +20,68 @@ cdef class PullQueue:
     def __init__(self, Notices notices, Priority priority):
         self._notices, self._priority = notices, priority
 
+    cdef int configure(self, object config) except -1:
+        self._closed = bool(config.deliver_subject)
+        self._max_waiting, self._max_batch = max(config.max_waiting, 0), config.max_batch
+        self._max_expires_ns, self._max_bytes = config.max_expires, config.max_bytes
+        return 0
+
     # --- coming ---
 
-    cdef int add(self, object config, bytes reply, bytes body, uint64_t ready, Moment* at) except -1:
+    cdef int add(self, bytes reply, const char* body, uint32_t body_len, uint64_t ready, Moment* at) except -1:
+        cdef Waiting request
         cdef str refusal
-        if config.deliver_subject:
+        if self._closed:
             return self._refuse(reply, "409 Consumer is push based")
         try:
-            asked = parse_pull(body)
+            request = read_request(body, body_len)
         except BadRequest as error:
             return self._refuse(reply, f"400 Bad Request - {error}")
-        refusal = self._refusal(config, asked, at)
-        if refusal is None and config.max_waiting > 0 and self.count >= config.max_waiting:
-            self.sweep(False, at)
-        if refusal is None and asked.no_wait:
-            self.last_ns = at.now_ns
-            if ready == 0 and asked.expires == 0:
-                refusal = "404 No Messages"
-            elif ready and <int64_t>ready < self._wanted():
-                refusal = "408 Requests Pending"
-        if refusal is None and config.max_waiting > 0 and self.count >= config.max_waiting:
-            if asked.idle_heartbeat > 0:     # it will notice by the missing heartbeats; an answer makes it spin
-                return 0
-            refusal = "409 Exceeded MaxWaiting"
+        refusal = self._refusal(request, ready, at)
         if refusal is not None:
             return self._refuse(reply, refusal)
-        return self._admit(asked, reply, at.now_ns)
+        if self._full():
+            if request.heartbeat_ns <= 0:
+                return self._refuse(reply, "409 Exceeded MaxWaiting")
+            return 0                         # it will notice by the missing heartbeats; an answer makes it spin
+        return self._admit(request, reply, at.now_ns)
 
     cdef int _refuse(self, bytes reply, str line) except -1:
         self._notices.status(reply, line)
         return 0
 
-    cdef str _refusal(self, object config, object asked, Moment* at):
-        """The caps of the consumer's configuration, in nats-server's order; None: within them."""
-        if config.max_batch > 0 and asked.batch > config.max_batch:
-            return f"409 Exceeded MaxRequestBatch of {config.max_batch}"
-        if config.max_expires > 0 and asked.expires > config.max_expires:
-            return f"409 Exceeded MaxRequestExpires of {duration_text(config.max_expires)}"
-        if config.max_bytes > 0 and asked.max_bytes > config.max_bytes:
-            return f"409 Exceeded MaxRequestMaxBytes of {config.max_bytes}"
-        return self._priority.refusal(asked, at.now_ns)
+    cdef bint _full(self) noexcept:
+        return self._max_waiting and self.count >= self._max_waiting
 
-    cdef int _admit(self, object asked, bytes reply, int64_t now_ns) except -1:
-        cdef Waiting request = Waiting()
-        request.reply, request.batch_left, request.bytes_left = reply, asked.batch, max(asked.max_bytes, 0)
-        request.no_wait, request.heartbeat_ns = asked.no_wait, max(asked.idle_heartbeat, 0)
-        request.expires_ns = max(now_ns + asked.expires, 1) if asked.expires else 0
-        request.heartbeat_due_ns = now_ns + request.heartbeat_ns if request.heartbeat_ns else 0
-        request.group, request.pin_id = asked.group.encode(), asked.id.encode()
-        request.min_pending, request.min_ack_pending = asked.min_pending, asked.min_ack_pending
-        request.priority = asked.priority
+    cdef str _refusal(self, Waiting asked, uint64_t ready, Moment* at):
+        """Why not, in nats-server's order; None: it may wait here when there is room."""
+        cdef str refusal
+        if 0 < self._max_batch < asked.batch_left:
+            return f"409 Exceeded MaxRequestBatch of {self._max_batch}"
+        if 0 < self._max_expires_ns < asked.expires_ns:
+            return f"409 Exceeded MaxRequestExpires of {duration_text(self._max_expires_ns)}"
+        if 0 < self._max_bytes < asked.bytes_left:
+            return f"409 Exceeded MaxRequestMaxBytes of {self._max_bytes}"
+        refusal = self._priority.refusal(asked, at.now_ns)
+        if refusal is not None:
+            return refusal
+        if self._full():
+            self.sweep(False, at)
+        if asked.no_wait:
+            self.last_ns = at.now_ns
+            if ready == 0 and asked.expires_ns == 0:
+                return "404 No Messages"
+            if ready and <int64_t>ready < self._wanted():
+                return "408 Requests Pending"
+        return None
+
+    cdef int _admit(self, Waiting request, bytes reply, int64_t now_ns) except -1:
+        request.reply, request.bytes_left = reply, max(request.bytes_left, 0)
+        request.heartbeat_ns = max(request.heartbeat_ns, 0)
+        if request.expires_ns:
+            request.expires_ns = max(now_ns + request.expires_ns, 1)
+        if request.heartbeat_ns:
+            request.heartbeat_due_ns = now_ns + request.heartbeat_ns
         self.last_ns = now_ns
         self._append(request)
         self.count += 1

@@ -1,18 +1,7 @@
 # Which waiting request may have the next message: priority policies and the pin (ADR-42).
 from libc.stdint cimport int64_t, uint64_t
-from millpond.jetstream.notices cimport Audience, Notices
-
-cdef class Waiting:                          # one pull request in the queue
-    cdef Waiting next
-    cdef bytes reply
-    cdef int64_t batch_left, delivered, bytes_left
-    cdef int64_t expires_ns, heartbeat_ns, heartbeat_due_ns    # monotonic; 0 = none
-    cdef bint no_wait
-    cdef bytes group, pin_id                 # b"" = none
-    cdef int64_t min_pending, min_ack_pending
-    cdef int priority
-    cdef Audience audience                   # who listened when subscriptions were like `seen_generation`
-    cdef uint64_t seen_generation
+from millpond.jetstream.notices cimport Notices
+from millpond.jetstream.pull_request cimport Waiting
 
 cdef struct Moment:                          # what a decision about a request depends on, besides the request
     int64_t now_ns
@@ -28,7 +17,7 @@ cdef enum Verdict:
 cdef class Priority:
     cdef bint ordered                        # policy prioritized: the queue is kept by priority
     cdef bint pinned                         # policy pinned_client: deliveries carry the pin id
-    cdef readonly bytes pin_id               # b"" = nobody is pinned
+    cdef readonly str pin_id                 # "" = nobody is pinned
     cdef readonly int64_t pinned_wall_ns
     cdef int64_t due_ns                      # monotonic: the pin ends then unless its client pulls; 0 = never
     cdef Notices _notices
@@ -39,7 +28,7 @@ cdef class Priority:
     cdef Waiting _just_pinned
     cdef int configure(self, object config) except -1
     # Why this request cannot wait here; None: it can. A pull with the current pin id keeps the pin.
-    cdef str refusal(self, object asked, int64_t now_ns)
+    cdef str refusal(self, Waiting asked, int64_t now_ns)
     cdef Verdict judge(self, Waiting request, Moment* at) except *     # may pin its client
     cdef int rejected(self, Waiting request) except -1                 # judged SERVE, and could not be served
     cdef int unpin(self, str group, str reason) except -1

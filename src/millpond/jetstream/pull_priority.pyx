@@ -10,12 +10,9 @@ from libc.stdint cimport int64_t, uint64_t
 
 from millpond.base.clock cimport Clock
 from millpond.jetstream.notices cimport Notices
+from millpond.jetstream.pull_request cimport Waiting
 
 from millpond.base.ids import nuid
-
-
-cdef class Waiting:
-    """One pull request in the queue."""
 
 
 cdef class Priority:
@@ -23,7 +20,7 @@ cdef class Priority:
 
     def __init__(self, Notices notices, Clock clock):
         self._notices, self._clock = notices, clock
-        self.pin_id = b""
+        self.pin_id = ""
         self._groups = frozenset()
 
     cdef int configure(self, object config) except -1:
@@ -34,12 +31,12 @@ cdef class Priority:
         self._timeout_ns = config.priority_timeout
         return 0
 
-    cdef str refusal(self, object asked, int64_t now_ns):
-        if not asked.json:
+    cdef str refusal(self, Waiting asked, int64_t now_ns):
+        if not asked.structured:
             return None
         if (asked.min_pending or asked.min_ack_pending) and not self._overflow:
             return "400 Bad Request - Not a Overflow Priority consumer"
-        if asked.id and not self.pinned:
+        if asked.pin_id and not self.pinned:
             return "400 Bad Request - Not a Pinned Client Priority consumer"
         if not 0 <= asked.priority <= 9:
             return "400 Bad Request - Priority must be between 0 and 9"
@@ -49,8 +46,8 @@ cdef class Priority:
             return "400 Bad Request - Priority Group missing"
         if asked.group not in self._groups:
             return "400 Bad Request - Invalid Priority Group"
-        if self.pin_id and asked.id:
-            if asked.id.encode() != self.pin_id:
+        if self.pin_id and asked.pin_id:
+            if asked.pin_id != self.pin_id:
                 return "423 Nats-Pin-Id mismatch"
             self.due_ns = now_ns + self._timeout_ns
         return None
@@ -75,21 +72,21 @@ cdef class Priority:
 
     cdef int rejected(self, Waiting request) except -1:
         if self._just_pinned is request:
-            self.pin_id, self.pinned_wall_ns, self.due_ns = b"", 0, 0
+            self.pin_id, self.pinned_wall_ns, self.due_ns = "", 0, 0
         return 0
 
     def _pin(self, Waiting request, int64_t now_ns):
-        self.pin_id = request.pin_id = nuid().encode()
+        self.pin_id = request.pin_id = nuid()
         self.pinned_wall_ns = (<Clock>self._clock).wall_ns
         self.due_ns = now_ns + self._timeout_ns
         self._just_pinned = request
-        self._notices.advise("CONSUMER.PINNED", "consumer_group_pinned",
-                             {"group": request.group.decode(), "pinned_id": self.pin_id.decode()})
+        self._notices.advise_account("CONSUMER.PINNED", "consumer_group_pinned",
+                                     {"group": request.group, "pinned_id": self.pin_id})
 
     cdef int unpin(self, str group, str reason) except -1:
-        self.pin_id, self.pinned_wall_ns, self.due_ns = b"", 0, 0
-        return self._notices.advise("CONSUMER.UNPINNED", "consumer_group_unpinned",
-                                    {"group": group, "reason": reason})
+        self.pin_id, self.pinned_wall_ns, self.due_ns = "", 0, 0
+        return self._notices.advise_account("CONSUMER.UNPINNED", "consumer_group_unpinned",
+                                            {"group": group, "reason": reason})
 
     cdef int expire(self, int64_t now_ns) except -1:
         if self.due_ns == 0 or now_ns < self.due_ns:

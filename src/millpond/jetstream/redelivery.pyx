@@ -146,7 +146,7 @@ cdef class Redelivery:
 
     cdef int configure(self, object config) except -1:
         waits = (self._ack_wait_ns, self._backoff)
-        self._ack_wait_ns = min(config.ack_wait, WAIT_MAX_NS)
+        self._ack_wait_ns = min(config.ack_wait, WAIT_MAX_NS) if config.ack_policy in ("explicit", "all") else 0
         self._backoff = [min(step, WAIT_MAX_NS) for step in config.backoff]
         self._max_deliver = config.max_deliver if config.max_deliver > 0 else 0
         return self.rebuild() if waits != (self._ack_wait_ns, self._backoff) else 0

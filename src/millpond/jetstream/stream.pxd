@@ -87,6 +87,7 @@ cdef class Stream(Settler):
     cdef int _store(self, const Msg* msg) except -1
     cdef uint64_t _append(self, const Msg* msg, int64_t expires_ns) except 0
     cdef int64_t _expires_ns(self, int64_t ttl_s) noexcept
+    cdef uint64_t _purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF
     cdef int _roll_up(self, const Msg* msg, uint64_t stream_seq) except -1
     cdef int _refuse(self, const Msg* msg, object error) except -1
     cdef int _answer_later(self) except -1

@@ -216,9 +216,9 @@ cdef class Stream(Settler):
 
     cdef int _roll_up(self, const Msg* msg, uint64_t stream_seq) except -1:
         if self._ingest.rollup == ROLLUP_SUBJECT:
-            self.store.purge(Filters([PyBytes_FromStringAndSize(msg.subject, msg.subject_len)]), 0, 1)
+            self._purge(Filters([PyBytes_FromStringAndSize(msg.subject, msg.subject_len)]), 0, 1)
         else:
-            self.store.purge(Filters([]), stream_seq, 0)
+            self._purge(Filters([]), stream_seq, 0)
         assert self.store.exists(stream_seq), "a rollup keeps its own message"
         return 0
 
@@ -572,17 +572,21 @@ cdef class Stream(Settler):
         return removed
 
     cpdef uint64_t purge(self, bytes subject, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF:
+        cdef uint64_t purged = self._purge(Filters([subject] if subject else []), below_seq, keep)
+        self.purged = True
+        self._answer_later()
+        return purged
+
+    cdef uint64_t _purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF:
         cdef Follower consumer
         cdef uint64_t purged
         self.purging = True
         try:
-            purged = self.store.purge(Filters([subject] if subject else []), below_seq, keep)
+            purged = self.store.purge(filters, below_seq, keep)
         finally:
             self.purging = False
-        self.purged = True
         for consumer in self._listeners:
-            consumer.purged(self.store.state.first_seq)
-        self._answer_later()
+            consumer.purged(filters)
         return purged
 
     cpdef list subjects(self, bytes filter):

@@ -139,6 +139,10 @@ cdef class ConsumerJournal(Target):
         self._committer.enlist(self)
         return -1
 
+    def fail_sync(self, int error):
+        """As if the sync of the last write had failed, for tests."""
+        self.synced(error)
+
     # --- inside ---
 
     cdef int _put_open(self, uint32_t id, bytes name, bytes config) except -1:

@@ -160,10 +160,12 @@ cdef class ConsumerState:
         return 0
 
     cdef int cut(self, uint64_t stream_seq) except -1:
-        cdef size_t slot
-        for slot in range(_lower_bound(self._table, self._head, self._count, stream_seq + 1), self._count):
+        cdef size_t slot, kept = _lower_bound(self._table, self._head, self._count, stream_seq + 1)
+        for slot in range(kept, self._count):
             if self._table[slot].deliveries:
                 self._drop(slot)
+        if self._count:
+            self._count = kept                   # its holes may not lie before what is delivered next
         self._keep_exhausted_through(stream_seq)
         self.delivered_stream_seq = min(self.delivered_stream_seq, stream_seq)
         self.floor_stream_seq = min(self.floor_stream_seq, stream_seq)

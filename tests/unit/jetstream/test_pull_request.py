@@ -1,8 +1,9 @@
 """Vectors for what clients write into pull requests and NAKs."""
 
 import pytest
+from millpond.jetstream.pull_request import parse_pull
 
-from millpond.jetstream.pull_request import BadRequest, parse_nak_delay, parse_pull
+from millpond.jetstream.pull_text import BadRequest, parse_nak_delay
 
 SECOND = 10**9
 
@@ -25,7 +26,7 @@ SECOND = 10**9
 )
 def test_lenient(body, batch, expires, no_wait):
     request = parse_pull(body)
-    assert (request.batch, request.expires, request.no_wait) == (batch, expires, no_wait)
+    assert (request["batch"], request["expires"], request["no_wait"]) == (batch, expires, no_wait)
 
 
 @pytest.mark.parametrize(

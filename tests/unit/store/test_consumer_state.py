@@ -246,3 +246,34 @@ def test_checksum_is_crc32c(data, crc):
 def test_other_bytes_are_not_a_journal():
     assert read_frames(b"", checksum) == (0, [])
     assert read_frames(b"x" * 100, checksum) == (0, [])
+
+
+def test_what_is_not_pending_any_more_survives(tmp_path):
+    journal = ConsumerJournal(str(tmp_path), Committer(0))
+    state = journal.open_consumer("c", b"{}")
+    for seq in range(1, 7):
+        state.py_deliver(seq, seq * 10)
+    state.py_exhaust(2)
+    state.py_postpone(3, 99)
+    state.py_redeliver(4, 77)
+    state.py_cut(5)
+    journal.close()
+    again = ConsumerJournal(str(tmp_path), Committer(0)).recovered()["c"][1]
+    assert again.exhausted() == [2]
+    assert again.pending() == [(1, 1, 10, 1), (3, 3, 99, 1), (4, 4, 77, 2), (5, 5, 50, 1)]
+    assert again.check() == []
+
+
+def test_a_journal_that_cannot_be_written_confirms_nothing_more(tmp_path):
+    journal = ConsumerJournal(str(tmp_path), committer := Committer(0))
+    state = journal.open_consumer("c", b"{}")
+    committer.drain()
+    confirmed = journal.committed_position
+    for _ in range(2):
+        journal.fail_sync(5)
+    for seq in range(1, 1000):
+        state.py_deliver(seq)
+        state.py_ack(seq)
+    committer.drain()
+    assert journal.failure
+    assert journal.committed_position == confirmed < journal.position

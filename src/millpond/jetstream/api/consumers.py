@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -10,16 +10,39 @@ from millpond.base import limits
 from millpond.base.ids import short_name
 from millpond.jetstream import consumer_rules
 from millpond.jetstream.api.request import CONSUMERS, Request, optional_body
+from millpond.jetstream.api.sourcing import (
+    IDENTITY,
+    check_identity,
+    identity_header,
+    internal,
+    kept_by_an_update,
+    shown_consumers,
+    sourcing_form,
+)
 from millpond.jetstream.api.streams import page
 from millpond.jetstream.config_wire import CONSUMER_REQUEST, consumer_from_request, consumer_to_json
 from millpond.jetstream.consumer_config import ConsumerConfig
+from millpond.jetstream.consumer_reset import NotAllowed
 from millpond.jetstream.error_table import api_error
-from millpond.jetstream.go_json import decode, format_time
+from millpond.jetstream.go_json import Shape, decode, is_empty_request, unmarshal
+from millpond.jetstream.go_time import format_time
+from millpond.wire.headers import find_value
 
 if TYPE_CHECKING:
     from millpond.jetstream.consumer import Consumer
     from millpond.jetstream.engine import Engine
     from millpond.jetstream.stream import Stream
+
+
+PAUSE: Final = Shape("JSApiConsumerPauseRequest", {"pause_until": "time.Time"})
+RESET: Final = Shape("JSApiConsumerResetRequest", {"seq": "uint64"})
+UNPIN: Final = Shape("JSApiConsumerUnpinRequest", {"group": "string"})
+
+
+def require_empty(request: Request) -> None:
+    """Raises 10038 for a body that says something."""
+    if not is_empty_request(request.body):
+        raise api_error("JSNotEmptyRequestErr")
 
 
 class ConsumerApi:
@@ -44,28 +67,30 @@ class ConsumerApi:
         """DURABLE.CREATE.<stream>.<durable>"""
         body = self._body(request)
         config = consumer_from_request(body.get("config", {}))
+        consumer_rules.check_path(request.args[1])
         if not config.durable_name:
             raise api_error("JSConsumerDurableNameNotSetErr")
         if config.durable_name != request.args[1]:
             raise api_error("JSConsumerDurableNameNotMatchSubjectErr")
-        self._create(request, body, config)
+        self._create(request, body, msgspec.structs.replace(config, name=config.durable_name))
 
     def create_ephemeral(self, request: Request) -> None:
         """CREATE.<stream>"""
         body = self._body(request)
         config = consumer_from_request(body.get("config", {}))
+        consumer_rules.check_path(config.name)
         if config.durable_name:
             raise api_error("JSConsumerEphemeralWithDurableNameErr")
-        self._create(request, body, msgspec.structs.replace(config, name=config.name))
+        self._create(request, body, config)
 
     def create_named(self, request: Request) -> None:
         """CREATE.<stream>.<name>[.<filter>]"""
         body = self._body(request)
         config = consumer_from_request(body.get("config", {}))
         name = request.args[1]
+        consumer_rules.check_path(name)
         if config.durable_name and config.durable_name != name:
             raise api_error("JSConsumerDurableNameNotMatchSubjectErr")
-        consumer_rules.check_name(name)
         if len(request.args) > 2:
             if config.filter_subjects:
                 raise api_error("JSConsumerMultipleFiltersNotAllowed")
@@ -80,30 +105,49 @@ class ConsumerApi:
         return body
 
     def _create(self, request: Request, body: dict[str, Any], config: ConsumerConfig) -> None:
+        if config.num_replicas > 1:
+            raise api_error("JSStreamReplicasNotSupportedErr")
         stream = self._stream(request.args[0])
-        if config.durable_name and config.name and config.durable_name != config.name:
-            raise api_error("JSConsumerCreateDurableAndNameMismatch")
-        name = config.durable_name or config.name
-        if name:
-            consumer_rules.check_name(name)
-        name = name or self._free_name(stream)
-        config = consumer_rules.with_defaults(msgspec.structs.replace(config, name=name), stream.config)
+        config = sourcing_form(config, stream.config)
+        if config.direct or config.sourcing:
+            check_identity(request, stream)
+        existing = stream.consumers.get(config.name) if config.name else None
+        if existing is not None:
+            config = kept_by_an_update(config, existing.config)
+        config = consumer_rules.with_defaults(config, stream.config, body.get("pedantic", False))
         consumer_rules.check(config, stream.config)
-        existing = stream.consumers.get(name)
         action = body.get("action", "")
         if existing is None:
             if action == "update":
                 raise api_error("JSConsumerDoesNotExist")
-            self._check_room(stream)
-            self._engine.create_consumer(stream, config, lambda consumer: request.ok(**self.described(consumer)))
+            if not internal(config):
+                self._check_room(stream)
+            consumer_rules.check_length(config.name)
+            name, config = config.name or self._free_name(stream), consumer_rules.ephemeral(config)
+            self._made(request, self._engine.create_consumer(stream, name, config))
             return
-        if existing.config == config:
-            request.ok(**self.described(existing))
+        if existing.config == config and not config.sourcing:
+            self._made(request, existing)
             return
         if action == "create":
             raise api_error("JSConsumerAlreadyExists")
-        consumer_rules.check_update(existing.config, config, existing.info().get("push_bound", False))
-        self._engine.update_consumer(existing, config, lambda: request.ok(**self.described(existing)))
+        listened = bool(existing.config.deliver_subject) and self._engine.has_interest(existing.config.deliver_subject)
+        consumer_rules.check_update(existing.config, config, listened)
+        if config.inactive_threshold != existing.config.inactive_threshold:
+            config = consumer_rules.ephemeral(config)
+        self._engine.update_consumer(existing, config)
+        self._made(request, existing)
+
+    def _made(self, request: Request, consumer: Consumer) -> None:
+        """The answer tells of the consumer as it is now, before it delivers, and comes when that is durable."""
+        described = self.described(consumer)
+
+        def durable() -> None:
+            request.ok(**described)
+            if described.get("paused"):
+                consumer.tell_pause()
+
+        consumer.stream.after_commit(durable)
 
     def _free_name(self, stream: Stream) -> str:
         while (name := short_name()) in stream.consumers:
@@ -114,24 +158,67 @@ class ConsumerApi:
         most = stream.config.max_consumers
         if most <= 0:
             most = self._engine.default_max_consumers
-        if most > 0 and len(stream.consumers) >= most:
+        own = [consumer for consumer in stream.consumers.values() if not internal(consumer.config)]
+        if most > 0 and len(own) >= most:
             raise api_error("JSMaximumConsumersLimitErr")
 
     def info(self, request: Request) -> None:
+        require_empty(request)
         request.ok(**self.described(self._consumer(request)))
 
+    def pause(self, request: Request) -> None:
+        """PAUSE.<stream>.<consumer>; without a time it resumes."""
+        body = optional_body(request, PAUSE, self._engine.strict)
+        consumer = self._consumer(request)
+        until_ns = max(0, body.get("pause_until", 0))         # Go's zero time is long before 1970
+        config = msgspec.structs.replace(consumer.config, pause_until_ns=until_ns)
+        out: dict[str, Any] = {"paused": False, "pause_until": format_time(until_ns)}
+        remaining_ns = until_ns - self._engine.clock.wall_ns
+        if until_ns and remaining_ns > 0:
+            out.update(paused=True, pause_remaining=remaining_ns)
+        self._engine.update_consumer(consumer, config)
+        consumer.stream.after_commit(lambda: request.ok(**out))
+
+    def reset(self, request: Request) -> None:
+        """RESET.<stream>.<consumer>: back to the ack floor, or to a sequence."""
+        consumer = self._consumer(request)
+        if find_value(request.headers, IDENTITY.encode()) is not None:
+            request.reply_headers = identity_header(consumer.stream)
+        body = unmarshal(request.body, RESET) if request.body else {}
+        try:
+            stream_seq = consumer.reset(body.get("seq", 0))
+        except NotAllowed as error:
+            raise api_error("JSConsumerInvalidResetErr", err=str(error)) from None
+        described = self.described(consumer)
+        consumer.stream.after_commit(lambda: request.ok_untracked(**described, reset_seq=stream_seq))
+
+    def unpin(self, request: Request) -> None:
+        """UNPIN.<stream>.<consumer>: the pinned client of a priority group is none any more."""
+        body = unmarshal(request.body, UNPIN)
+        group = body.get("group", "")
+        if not group:
+            raise api_error("JSInvalidJSONErr", err="consumer group not specified")
+        if not consumer_rules.GROUP_NAME.fullmatch(group):
+            raise api_error("JSConsumerInvalidGroupNameErr")
+        consumer = self._consumer(request)
+        if group not in consumer.config.priority_groups:
+            raise api_error("JSConsumerInvalidPriorityGroupErr")
+        consumer.unpin(group)
+        request.ok()
+
     def delete(self, request: Request) -> None:
+        require_empty(request)
         self._engine.delete_consumer(self._consumer(request), lambda: request.ok(success=True))
 
     def names(self, request: Request) -> None:
         body = optional_body(request, CONSUMERS, self._engine.strict)
-        names = sorted(self._stream(request.args[0]).consumers)
+        names = sorted(shown_consumers(self._stream(request.args[0])))
         shown, paging = page(names, body.get("offset", 0), limits.API_NAMES_PAGE)
         request.ok(**paging, consumers=shown)
 
     def listing(self, request: Request) -> None:
         body = optional_body(request, CONSUMERS, self._engine.strict)
-        consumers = self._stream(request.args[0]).consumers
+        consumers = shown_consumers(self._stream(request.args[0]))
         shown, paging = page(sorted(consumers), body.get("offset", 0), limits.API_LIST_PAGE)
         request.ok(**paging, consumers=[self.described(consumers[name], managed=False) for name in shown])
 
@@ -153,10 +240,25 @@ class ConsumerApi:
             "num_waiting": info["num_waiting"],
             "num_pending": info["num_pending"],
         }
-        if info.get("push_bound"):
+        now_ns = self._engine.clock.wall_ns
+        if info["push_bound"]:
             out["push_bound"] = True
-        out["ts"] = format_time(self._engine.clock.wall_ns)
+        if consumer.config.pause_until_ns > now_ns:
+            out.update(paused=True, pause_remaining=consumer.config.pause_until_ns - now_ns)
+        out["ts"] = format_time(now_ns)
+        if consumer.config.priority_groups:
+            out["priority_groups"] = [_group(consumer)]
         return out
+
+
+def _group(consumer: Consumer) -> dict[str, Any]:
+    """The state of the first group; nats-server knows of one."""
+    out: dict[str, Any] = {"group": consumer.config.priority_groups[0]}
+    pin_id, pinned_ns = consumer.pin()
+    if pin_id:
+        out["pinned_client_id"] = pin_id
+    out["pinned_ts"] = format_time(pinned_ns)
+    return out
 
 
 def _position(position: dict[str, int]) -> dict[str, Any]:

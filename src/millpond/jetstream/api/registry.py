@@ -25,7 +25,7 @@ from millpond.jetstream.api_level import is_beyond_ours
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import encode
 from millpond.jetstream.go_text import text
-from millpond.jetstream.go_time import format_time
+from millpond.jetstream.go_time import ZERO_TIME, format_time
 from millpond.wire.headers import find_value
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ log = logging.getLogger("millpond")
 
 PREFIX: Final = "$JS.API."
 VERB_WORDS_MAX: Final = 3
+PAUSE_ZEROS: Final = {"paused": False, "pause_until": ZERO_TIME}
 PAGE: Final = {"total": 0, "offset": 0, "limit": 0}
 
 
@@ -93,6 +94,9 @@ class Api:
             ("CONSUMER.CREATE", 2, consumers.create_named, "consumer_create_response", {}),
             ("CONSUMER.INFO", 2, consumers.info, "consumer_info_response", {}),
             ("CONSUMER.DELETE", 2, consumers.delete, "consumer_delete_response", {}),
+            ("CONSUMER.PAUSE", 2, consumers.pause, "consumer_pause_response", PAUSE_ZEROS),
+            ("CONSUMER.UNPIN", 2, consumers.unpin, "consumer_unpin_response", {}),
+            ("CONSUMER.RESET", 2, consumers.reset, "consumer_reset_response", {"reset_seq": 0}),
             ("CONSUMER.NAMES", 1, consumers.names, "consumer_names_response", {**PAGE, "consumers": []}),
             ("CONSUMER.LIST", 1, consumers.listing, "consumer_list_response", {**PAGE, "consumers": []}),
             ("CONSUMER.LEADER.STEPDOWN", 2, consumers.needs_cluster, "consumer_leader_stepdown_response", {}),
@@ -123,16 +127,20 @@ class Api:
             return
         route, args = found
 
-        def answer(reply: dict[str, Any], *, failed: bool = False, tracked: bool = True) -> None:
+        def answer(
+            reply: dict[str, Any], *, failed: bool = False, tracked: bool = True, headers: bytes = b""
+        ) -> None:
             encoded = encode(reply)
             self.total += tracked
             self.errors += failed
             if reply_to:
-                self._router.publish(reply_to, encoded)
+                self._router.publish(reply_to, encoded, b"", headers)
             if tracked:
                 self._audit(asked, body, encoded, source)
 
-        request = Request(subject=asked, args=args, body=body, kind=route.kind, zeros=route.zeros, answer=answer)
+        request = Request(
+            subject=asked, args=args, body=body, kind=route.kind, zeros=route.zeros, answer=answer, headers=hdr
+        )
         try:
             if route.levelled:
                 check_required_level(hdr)

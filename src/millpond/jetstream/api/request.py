@@ -15,7 +15,9 @@ RESPONSE: Final = "io.nats.jetstream.api.v1."
 class Answer(Protocol):
     """Takes the finished reply. `failed`: counted among the errors; `tracked`: counted and audited at all."""
 
-    def __call__(self, reply: dict[str, Any], *, failed: bool = False, tracked: bool = True) -> None: ...
+    def __call__(
+        self, reply: dict[str, Any], *, failed: bool = False, tracked: bool = True, headers: bytes = b""
+    ) -> None: ...
 
 
 class Request(msgspec.Struct, kw_only=True):
@@ -29,14 +31,18 @@ class Request(msgspec.Struct, kw_only=True):
     zeros: dict[str, Any]
     """The response's fields without `omitempty`: an error reply carries them with zero values."""
     answer: Answer
+    headers: bytes = b""
+    """The request's header block."""
+    reply_headers: bytes = b""
+    """The header block that a success is answered with."""
 
     def ok(self, **fields: Any) -> None:
         """Answer with success."""
-        self.answer({"type": RESPONSE + self.kind, **fields})
+        self.answer({"type": RESPONSE + self.kind, **fields}, headers=self.reply_headers)
 
     def ok_untracked(self, **fields: Any) -> None:
         """Answer with success; nobody else is told, as for reading messages."""
-        self.answer({"type": RESPONSE + self.kind, **fields}, tracked=False)
+        self.answer({"type": RESPONSE + self.kind, **fields}, tracked=False, headers=self.reply_headers)
 
     def fail(self, error: ApiError, failed: bool = True) -> None:
         """Answer with an error object. `failed` False: the request itself was in order."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from millpond.base import limits
 from millpond.jetstream import stream_rules
 from millpond.jetstream.api.request import STREAM_INFO, STREAM_LIST, STREAM_NAMES, STREAM_PURGE, Request, optional_body
+from millpond.jetstream.api.sourcing import shown_consumers
 from millpond.jetstream.config_wire import STREAM_REQUEST, stream_from_request, stream_to_json
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import Shape, decode, is_empty_request
@@ -195,5 +196,5 @@ def state_json(
         out["num_deleted"] = state["num_deleted"]
     if deleted:
         out["deleted"] = deleted
-    out["consumer_count"] = len(stream.consumers)
+    out["consumer_count"] = len(shown_consumers(stream))
     return out
