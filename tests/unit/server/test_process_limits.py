@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 
 from millpond.server.lifecycle import raise_descriptor_limit
 
