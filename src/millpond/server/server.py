@@ -23,7 +23,6 @@ from millpond.config.build import advertised, check
 from millpond.config.options import JetStreamOptions, Options
 from millpond.jetstream.memory import JetStreamMemory
 from millpond.monitor.memory_watch import MemoryWatch, make_budgets
-from millpond.monitor.system_requests import SystemRequests
 from millpond.monitor.view import JetStreamView, View
 from millpond.server.jetstream import JetStream
 from millpond.server.lame_duck import leave
@@ -101,7 +100,6 @@ class Server:
         self.view = View(options, self.broker, self.budgets, self.memory)
         self._memory_timer: asyncio.TimerHandle | None = None
         self._monitor: Monitor | None = None
-        self._system: SystemRequests | None = None
 
     # --- life ---
 
@@ -132,7 +130,6 @@ class Server:
             await self.stop()
             raise
         self._tell_where()
-        self._system = SystemRequests(self.view)
         self.view.ready = True
         self.memory.ready()
         self._watch_memory()
@@ -188,9 +185,6 @@ class Server:
         if self._reactor is None:
             return
         self.view.ready = False
-        if self._system is not None:
-            self._system.close()
-            self._system = None
         if self._memory_timer is not None:
             self._memory_timer.cancel()
             self._memory_timer = None
