@@ -30,3 +30,4 @@ cdef class Ingest:
     cdef object _room(self, const Msg* msg, Store store)
 
 cdef bytes header(const Msg* msg, bytes key)         # b"" = absent or empty
+cdef bytes without_status(bytes block)                # the header block as it is stored

@@ -26,6 +26,15 @@ cdef uint32_t RECORD_BYTES_MAX = limits.RECORD_BYTES_MAX
 cdef object _INCREMENT = re.compile(rb"[+-]?[0-9](_?[0-9])*\Z")
 
 
+cdef bytes without_status(bytes block):
+    # A status line, "NATS/1.0 503 ...", is not stored: it would look like an answer of the server.
+    end = block.find(b"\r")
+    if not block.startswith(b"NATS/1.0") or end <= 8:
+        return block
+    kept = b"NATS/1.0" + block[end:]
+    return b"" if kept == b"NATS/1.0\r\n\r\n" else kept
+
+
 cdef bytes header(const Msg* msg, bytes key):
     """The value of the first header with this key; b"" when it is absent or empty."""
     cdef const char* value = NULL

@@ -23,7 +23,7 @@ from millpond.jetstream.follower cimport Follower
 from millpond.jetstream.acks cimport OwedReplies
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.direct_get cimport DirectGets
-from millpond.jetstream.ingest cimport ROLLUP_NONE, ROLLUP_SUBJECT, Ingest, header
+from millpond.jetstream.ingest cimport ROLLUP_NONE, ROLLUP_SUBJECT, Ingest, header, without_status
 from millpond.jetstream.pub_ack cimport ACKNOWLEDGED, ENCODED_BYTES_MAX, NOTHING, Answer, AnswerRing, Kind
 from millpond.jetstream.pump cimport CommitPhase, Pump, Settler
 from millpond.jetstream.republish cimport Republisher
@@ -137,7 +137,7 @@ cdef class Stream(Settler):
             return self._refuse(msg, api_error("JSInsufficientResourcesErr"))
         if msg.hdr_len > 8 and (msg.hdr[8] != c"\r" or has_nats_key(msg.hdr, msg.hdr_len)):
             # Servers put this header on; clients may not have it stored.
-            kept = without(_without_status(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len)), b"Nats-Request-Info")
+            kept = without(without_status(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len)), b"Nats-Request-Info")
             changed = msg[0]
             changed.hdr, changed.hdr_len = <const char*>kept, <uint32_t>len(kept)
             return self._judged(&changed)
@@ -594,12 +594,3 @@ cdef class Stream(Settler):
 
     cpdef list deleted(self, uint64_t most):
         return self.store.deleted(most)
-
-
-cdef bytes _without_status(bytes block):
-    # A status line, "NATS/1.0 503 ...", is not stored: it would look like an answer of the server.
-    end = block.find(b"\r")
-    if not block.startswith(b"NATS/1.0") or end <= 8:
-        return block
-    kept = b"NATS/1.0" + block[end:]
-    return b"" if kept == b"NATS/1.0\r\n\r\n" else kept
