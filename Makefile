@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check package crash clean fuzz debug-build debug-test debug-fuzz
+.PHONY: run test check package crash model clean fuzz debug-build debug-test debug-fuzz
 
 run: build
 	$(BIN)/millpond serve --jetstream --addr 127.0.0.1
@@ -23,6 +23,9 @@ package: build
 
 crash: build
 	$(BIN)/python -m pytest -s -m slow tests/crash
+
+model: build
+	$(BIN)/python -m pytest -m slow tests/property
 
 build: $(STAMP) build/.compiled
 
