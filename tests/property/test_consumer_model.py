@@ -7,8 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from consumer_rig import Got, Rig
 import pytest
+from consumer_rig import Got, Rig
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
