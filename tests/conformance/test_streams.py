@@ -24,7 +24,7 @@ SCENARIOS = [
 ]
 ONCE = [
     streams.paging, api.deep_nesting, api.required_level, api.verbs_of_clusters, api.unknown_subjects,
-    pytest.param(api.without_reply, marks=pytest.mark.slow),    # it counts what nobody waits for: a race there
+    pytest.param(api.without_reply, marks=pytest.mark.slow),    # differed once under load; why is not known
 ]
 """Where the storage makes no difference."""
 pytestmark = pytest.mark.reference
