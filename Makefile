@@ -65,3 +65,14 @@ debug-fuzz: debug-build
 clean:
 	rm -rf build $(VENV) src/millpond.egg-info
 	find src -name '*.so' -delete
+
+bench: build
+	$(BIN)/python benchmarks/compare.py
+
+bench-quick: build
+	$(BIN)/python benchmarks/compare.py --quick
+
+instructions: build
+	$(BIN)/python benchmarks/instructions.py
+
+.PHONY: bench bench-quick instructions
