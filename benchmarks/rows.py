@@ -35,7 +35,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str
     rows: list[Row]
-    pairs: list[tuple[str, str, str]] = [("", OURS, THEIRS)]
+    pairs: tuple[tuple[str, str, str], ...] = (("", OURS, THEIRS),)
 
 
 CORE: Final = Table(
@@ -107,10 +107,10 @@ MEMORY: Final = Table(
 FILE: Final = Table(
     title="JetStream, file streams",
     rows=[*publishes("file"), *consumption("file"), *buckets_and_locks("file")],
-    pairs=[
+    pairs=(
         ("Both durable: an answer follows fdatasync (`sync_interval: always` there)", OURS, THEIRS_ALWAYS),
         ("Our durable default against their default, which syncs every two minutes", OURS, THEIRS),
         ("Neither waits for the disk: `--sync interval` against their default", OURS_INTERVAL, THEIRS),
-    ],
+    ),
 )
 TABLES: Final = [CORE, MEMORY, FILE]
