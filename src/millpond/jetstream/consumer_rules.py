@@ -8,6 +8,7 @@ import msgspec
 
 from millpond.base import limits
 from millpond.base.errors import ApiError
+from millpond.jetstream import retention_rules
 from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import duration_text
@@ -87,6 +88,7 @@ def check(config: ConsumerConfig, stream: StreamConfig) -> None:
     if config.deliver_subject:
         _check_push(config, stream)
     else:
+        retention_rules.check_pull(config, stream)
         _check_pull(config)
     if config.direct:
         if not config.deliver_subject:

@@ -100,6 +100,7 @@ class Engine:
                 continue
             for name, (text, state) in journal.recovered().items():
                 self._recover_consumer(stream, name, text, state)
+            stream.review(1, False)
         if self.streams:
             log.info("  Restored %d streams", len(self.streams))
 

@@ -24,6 +24,8 @@ cdef class Ingest:
     cdef bint ttl_raised                             # to ttl_min_s: not what the header says
     # None: accepted, or a duplicate. Else the ApiError that is the answer.
     cdef object judge(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns)
+    # What is left to check of a message that judge() accepted, when it is to be stored.
+    cdef object admit(self, const Msg* msg, Store store)
     cdef object _judge_headers(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns)
     cdef object _features(self, const Msg* msg)
     cdef object _expectations(self, const Msg* msg, Store store)

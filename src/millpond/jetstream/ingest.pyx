@@ -72,6 +72,9 @@ cdef class Ingest:
             return api_error("JSStreamMessageExceedsMaximumErr")
         if msg.hdr_len > HEADER_BYTES_MAX:
             return api_error("JSStreamHeaderExceedsMaximumErr")
+        return None
+
+    cdef object admit(self, const Msg* msg, Store store):
         if self.ttl_s == TTL_INVALID:
             return api_error("JSMessageTTLInvalidErr")
         if 0 < self.ttl_s < self.ttl_min_s:

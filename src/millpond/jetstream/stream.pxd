@@ -17,6 +17,7 @@ from millpond.jetstream.ingest cimport Ingest
 from millpond.jetstream.pub_ack cimport AnswerRing
 from millpond.jetstream.pump cimport CommitPhase, Pump, Settler
 from millpond.jetstream.republish cimport Republisher
+from millpond.jetstream.retention cimport Retention
 
 cdef class Stream(Settler):
     cdef readonly str name
@@ -42,6 +43,10 @@ cdef class Stream(Settler):
     # An empty message goes to `reply` at that time; `journaled`: the consumer journal counts too.
     cdef int reply_after_commit(self, const char* reply, uint32_t reply_len, bint journaled) except -1
 
+    # A consumer is through with this message, with all of [first_seq, last_seq]: the retention may remove them.
+    cdef int settled(self, uint64_t stream_seq) except -1
+    cdef int settled_through(self, uint64_t first_seq, uint64_t last_seq) except -1
+
     # --- for the API (control plane) ---
     cpdef dict state(self)                   # messages bytes first_seq last_seq first_ts_ns last_ts_ns num_deleted num_subjects
     # {"seq", "subject": bytes, "hdr": bytes, "body": bytes, "ts_ns"} | None (not there). Raises Cold when it
@@ -52,6 +57,9 @@ cdef class Stream(Settler):
     cpdef uint64_t purge(self, bytes subject, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF
     cpdef list subjects(self, bytes filter)  # [(subject, messages)]
     cpdef list deleted(self, uint64_t most)
+    # Messages from `from_seq` on may have lost their last consumer (work queue, interest); `unwanted`: also remove
+    # what no consumer wants, with interest retention.
+    cpdef int review(self, uint64_t from_seq, bint unwanted) except -1
     cpdef int set_first_seq(self, uint64_t first_seq) except -1     # an empty stream starts there
     cpdef uint64_t seq_at_time(self, int64_t ts_ns) except 0        # first live at or after it; last_seq + 1 if none
 
@@ -63,6 +71,7 @@ cdef class Stream(Settler):
     cdef readonly str failure                # "" = it takes publishes
     cdef readonly bint purging               # what consumers hear of removed messages is due to a purge
     cdef Ingest _ingest
+    cdef Retention _retention
     cdef object _transform                   # subject_transform; None: subjects are stored as they come
     cdef Republisher _republisher            # None: nothing is republished
     cdef Dedupe _dedupe
@@ -85,15 +94,17 @@ cdef class Stream(Settler):
     cdef int _take(self, const Msg* msg) except -1
     cdef int _judged(self, const Msg* msg) except -1
     cdef int _store(self, const Msg* msg) except -1
+    cdef int _skip(self, const Msg* msg) except -1
+    cdef int _stored(self, const Msg* msg, uint64_t stream_seq) except -1
     cdef uint64_t _append(self, const Msg* msg, int64_t expires_ns) except 0
     cdef int64_t _expires_ns(self, int64_t ttl_s) noexcept
-    cdef int _roll_up(self, const Msg* msg, uint64_t stream_seq) except -1
+    cdef int _roll_up(self, const Msg* msg, uint64_t keep) except -1
     cdef int _refuse(self, const Msg* msg, object error) except -1
     cdef int _answer_later(self) except -1
     cdef int _release(self) except -1
     cdef int _release_answers(self) except -1
-    cdef int _run_after_commit(self) except -1
     cdef int _send(self, const char* reply, uint32_t reply_len, const char* body, uint32_t body_len) except -1
+    cdef int _run_after_commit(self) except -1
     cdef int _subscribe(self) except -1
     cdef int _unsubscribe(self) except -1
     cdef int _apply_features(self) except -1

@@ -27,6 +27,7 @@ from millpond.jetstream.ingest cimport ROLLUP_NONE, ROLLUP_SUBJECT, Ingest, head
 from millpond.jetstream.pub_ack cimport ACKNOWLEDGED, ENCODED_BYTES_MAX, NOTHING, Answer, AnswerRing, Kind
 from millpond.jetstream.pump cimport CommitPhase, Pump, Settler
 from millpond.jetstream.republish cimport Republisher
+from millpond.jetstream.retention cimport LIMITS, Retention
 from millpond.jetstream.markers cimport expired_block, is_marker
 from millpond.store.api cimport COLD, FOUND, NEVER_EXPIRES, Filters, Limits, Load, Record, Store, StoreOwner
 from millpond.store.consumer_journal cimport ConsumerJournal
@@ -96,6 +97,7 @@ cdef class Stream(Settler):
         self.consumers, self._listeners = {}, []
         self._subs, self._after, self._on_warm = [], [], []
         self._last_msg_id, self.failure = b"", ""
+        self._retention = Retention(store, pump)
         self._apply_features()
         self._dedupe = Dedupe(config.duplicate_window)
         self._answers = AnswerRing(name, domain)
@@ -159,11 +161,35 @@ cdef class Stream(Settler):
                 self._answers.push(self.store.position, self._ingest.duplicate_of, True, msg.reply, msg.reply_len, b"")
                 self._answer_later()
             return 0
-        return self._store(msg)
+        if not self._retention.takes(msg.subject, msg.subject_len):
+            return self._skip(msg)
+        error = self._ingest.admit(msg, self.store)
+        return self._refuse(msg, error) if error is not None else self._store(msg)
+
+    cdef int _skip(self, const Msg* msg) except -1:
+        """Nobody is interested: the message costs a sequence and is not stored."""
+        cdef uint64_t stream_seq
+        try:
+            stream_seq = self.store.skip(self.clock.wall_ns)
+            self._told_seq = stream_seq
+            if self._ingest.rollup != ROLLUP_NONE:
+                self._roll_up(msg, 0)
+        except (OSError, StoreError) as error:
+            self.store_failed(str(error))
+            return self._refuse(msg, api_error("JSStorageResourcesExceededErr"))
+        return self._stored(msg, stream_seq)
+
+    cdef int _stored(self, const Msg* msg, uint64_t stream_seq) except -1:
+        self._last_msg_id = self._ingest.msg_id
+        if self._last_msg_id:
+            self._dedupe.add(self._last_msg_id, stream_seq, self.clock.wall_ns)
+        if msg.reply_len and not self._ingest.no_ack:
+            self._answers.push(self.store.position, stream_seq, False, msg.reply, msg.reply_len, b"")
+        return self._answer_later()
 
     cdef int _store(self, const Msg* msg) except -1:
         cdef uint64_t stream_seq
-        cdef bytes msg_id = self._ingest.msg_id, kept
+        cdef bytes kept
         cdef Msg changed = msg[0]
         if self._ingest.ttl_raised:
             kept = without(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), b"Nats-TTL")
@@ -172,19 +198,15 @@ cdef class Stream(Settler):
         self._appending = True
         try:
             stream_seq = self._append(&changed, self._expires_ns(self._ingest.ttl_s))
-            self._last_msg_id = msg_id
-            if msg_id:
-                self._dedupe.add(msg_id, stream_seq, self.clock.wall_ns)
             if self._ingest.rollup != ROLLUP_NONE:
-                self._roll_up(msg, stream_seq)
+                self._roll_up(msg, 1)
+                assert self.store.exists(stream_seq), "a rollup keeps its own message"
         except (OSError, StoreError) as error:
             self.store_failed(str(error))
             return self._refuse(msg, api_error("JSStorageResourcesExceededErr"))
         finally:
             self._appending = False
-        if msg.reply_len and not self._ingest.no_ack:
-            self._answers.push(self.store.position, stream_seq, False, msg.reply, msg.reply_len, b"")
-        return self._answer_later()
+        return self._stored(msg, stream_seq)
 
     cdef uint64_t _append(self, const Msg* msg, int64_t expires_ns) except 0:
         """Stores the message and lets the consumers know."""
@@ -214,12 +236,10 @@ cdef class Stream(Settler):
             return NEVER_EXPIRES if ttl_s else 0
         return now_ns + ttl_s * NS_PER_S if ttl_s < (TIME_MAX_NS - now_ns) // NS_PER_S else TIME_MAX_NS
 
-    cdef int _roll_up(self, const Msg* msg, uint64_t stream_seq) except -1:
-        if self._ingest.rollup == ROLLUP_SUBJECT:
-            self.store.purge(Filters([PyBytes_FromStringAndSize(msg.subject, msg.subject_len)]), 0, 1)
-        else:
-            self.store.purge(Filters([]), stream_seq, 0)
-        assert self.store.exists(stream_seq), "a rollup keeps its own message"
+    cdef int _roll_up(self, const Msg* msg, uint64_t keep) except -1:
+        """Purges what came before on the subject, or on all; `keep` 1: but not the message that was stored just now."""
+        cdef bint one_subject = self._ingest.rollup == ROLLUP_SUBJECT
+        self.store.purge(Filters([PyBytes_FromStringAndSize(msg.subject, msg.subject_len)] if one_subject else []), 0, keep)
         return 0
 
     cdef int _refuse(self, const Msg* msg, object error) except -1:
@@ -363,6 +383,23 @@ cdef class Stream(Settler):
         self._on_warm.append(callback)
         return 0
 
+    # --- retention ---
+
+    cdef int settled(self, uint64_t stream_seq) except -1:
+        if self._retention.policy != LIMITS and self._retention.settled(stream_seq):
+            self._answer_later()
+        return 0
+
+    cdef int settled_through(self, uint64_t first_seq, uint64_t last_seq) except -1:
+        if self._retention.policy != LIMITS:
+            self._retention.review(first_seq, last_seq, False)
+            self._answer_later()
+        return 0
+
+    cpdef int review(self, uint64_t from_seq, bint unwanted) except -1:
+        self._retention.review(from_seq, self.store.state.last_seq, unwanted)
+        return self._answer_later()
+
     # --- expiry ---
 
     cdef int _arm_expiry(self, int64_t due_ns) except -1:
@@ -424,6 +461,7 @@ cdef class Stream(Settler):
             (<Follower>consumer).stop("409 Consumer Deleted" if delete else "")
         self._listeners, self.consumers = [], {}
         self._stopped = True
+        self._retention.stop()
         self.turn.timers.cancel(self._expiry)
         self._gets.stop()
         self._after, self._on_warm = [], []
@@ -441,6 +479,8 @@ cdef class Stream(Settler):
             self._unsubscribe()
             self._subscribe()
         self._apply_limits()
+        if old.retention != config.retention:
+            self.review(1, False)
         self._arm_expiry(self.clock.wall_ns)
         return self._answer_later()
 
@@ -470,6 +510,7 @@ cdef class Stream(Settler):
     cdef int _apply_limits(self) except -1:
         cdef Limits bounds
         config = self.config
+        self._retention.apply(config.retention)
         if config.discard == "old":                # "new" is judged before; it evicts nothing, not even for a marker
             bounds.messages_max = max(config.max_msgs, 0)
             bounds.bytes_max = max(config.max_bytes, 0)
@@ -477,7 +518,7 @@ cdef class Stream(Settler):
             bounds.messages_max = bounds.bytes_max = 0
         bounds.per_subject_max = max(config.max_msgs_per_subject, 0)
         bounds.age_max_ns = config.max_age
-        self._owner.marks_expiry = config.subject_delete_marker_ttl > 0
+        self._owner.marks_expiry = config.subject_delete_marker_ttl > 0 and not config.sealed
         self.store.set_limits(bounds)
         return 0
 
@@ -509,13 +550,13 @@ cdef class Stream(Settler):
     cpdef int add_consumer(self, object consumer) except -1:
         assert consumer.name not in self.consumers
         self.consumers[consumer.name] = <Follower?>consumer
-        self._listeners = list(self.consumers.values())
+        self._listeners = self._retention.followers = list(self.consumers.values())
         return 0
 
     cpdef int remove_consumer(self, object consumer) except -1:
         self.consumers.pop(consumer.name, None)
-        self._listeners = list(self.consumers.values())
-        return 0
+        self._listeners = self._retention.followers = list(self.consumers.values())
+        return 0 if self._stopped else self.review(1, True)
 
     # --- for the API ---
 

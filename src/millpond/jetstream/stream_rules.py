@@ -194,8 +194,6 @@ def _not_yet(config: StreamConfig, pedantic: bool) -> StreamConfig:
     for name, idle in NOT_YET.items():
         if getattr(config, name) != idle:
             raise invalid(f"{name} is not supported by this server")
-    if config.retention != "limits":
-        raise invalid(f"retention policy {config.retention} is not supported by this server")
     if config.compression != "none":
         raise invalid("compression is not supported by this server")
     if config.persist_mode == "async":

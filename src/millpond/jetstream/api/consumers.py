@@ -8,7 +8,7 @@ import msgspec
 
 from millpond.base import limits
 from millpond.base.ids import short_name
-from millpond.jetstream import consumer_rules
+from millpond.jetstream import consumer_rules, retention_rules
 from millpond.jetstream.api.request import CONSUMERS, Request, optional_body
 from millpond.jetstream.api.streams import page
 from millpond.jetstream.config_wire import CONSUMER_REQUEST, consumer_from_request, consumer_to_json
@@ -95,6 +95,7 @@ class ConsumerApi:
             if action == "update":
                 raise api_error("JSConsumerDoesNotExist")
             self._check_room(stream)
+            retention_rules.check_new(config, stream.config, self._configs(stream))
             self._engine.create_consumer(stream, config, lambda consumer: request.ok(**self.described(consumer)))
             return
         if existing.config == config:
@@ -102,8 +103,12 @@ class ConsumerApi:
             return
         if action == "create":
             raise api_error("JSConsumerAlreadyExists")
+        retention_rules.check_changed(config, stream.config, self._configs(stream))
         consumer_rules.check_update(existing.config, config, existing.info().get("push_bound", False))
         self._engine.update_consumer(existing, config, lambda: request.ok(**self.described(existing)))
+
+    def _configs(self, stream: Stream) -> list[ConsumerConfig]:
+        return [consumer.config for consumer in stream.consumers.values()]
 
     def _free_name(self, stream: Stream) -> str:
         while (name := short_name()) in stream.consumers:
