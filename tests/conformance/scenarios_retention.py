@@ -20,7 +20,7 @@ def _until(s: Session, stream: str, messages: int) -> None:
 
 
 def workqueue(s: Session) -> None:
-    s.stream("Q", subjects=["q.*"], storage="memory", retention="workqueue")
+    s.stream("Q", subjects=["q.*"], retention="workqueue")
     for number in range(6):
         s.publish(f"q.{number % 2}", b"%d" % number)
     s.consumer("Q", "C", **EXPLICIT, max_deliver=2, ack_wait=100_000_000)
@@ -47,7 +47,7 @@ def workqueue(s: Session) -> None:
 
 
 def workqueue_exhausted(s: Session) -> None:
-    s.stream("X", subjects=["x"], storage="memory", retention="workqueue")
+    s.stream("X", subjects=["x"], retention="workqueue")
     s.consumer("X", "C", **EXPLICIT, max_deliver=1, ack_wait=100_000_000)
     s.client.subscribe("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.X.C")
     s.publish("x", b"1")
@@ -61,7 +61,7 @@ def workqueue_exhausted(s: Session) -> None:
 
 
 def workqueue_filters(s: Session) -> None:
-    s.stream("F", subjects=["f.>"], storage="memory", retention="workqueue")
+    s.stream("F", subjects=["f.>"], retention="workqueue")
     for subject in ("f.a", "f.b", "f.c.d", "f.nobody"):
         s.publish(subject, b"x")
     s.consumer("F", "A", **EXPLICIT, filter_subject="f.a")
@@ -87,7 +87,7 @@ def workqueue_filters(s: Session) -> None:
 
 
 def workqueue_alone(s: Session) -> None:
-    s.stream("Q", subjects=["q.*"], storage="memory", retention="workqueue")
+    s.stream("Q", subjects=["q.*"], retention="workqueue")
     s.consumer("Q", "C", **EXPLICIT)
     for filters in ({}, {"filter_subject": "q.a"}, {"filter_subjects": ["q.a", "q.b"]}):
         s.consumer("Q", "D", **EXPLICIT, **filters)
@@ -104,7 +104,7 @@ def workqueue_alone(s: Session) -> None:
 
 
 def interest(s: Session) -> None:
-    s.stream("I", subjects=["i.*"], storage="memory", retention="interest")
+    s.stream("I", subjects=["i.*"], retention="interest")
     s.publish("i.a", b"nobody", {"Nats-Msg-Id": "1"})
     s.publish("i.a", b"nobody", {"Nats-Msg-Id": "1"})
     s.publish("i.a", b"nobody", {"Nats-Expected-Last-Msg-Id": "1", "Nats-TTL": "x"})
@@ -139,7 +139,7 @@ def interest(s: Session) -> None:
 
 
 def interest_by_policy(s: Session) -> None:
-    s.stream("P", subjects=["p.*"], storage="memory", retention="interest")
+    s.stream("P", subjects=["p.*"], retention="interest")
     s.client.subscribe("push")
     s.consumer("P", "NONE", ack_policy="none", deliver_subject="push", filter_subject="p.none")
     s.consumer("P", "ACKALL", ack_policy="all", filter_subject="p.all")
@@ -164,7 +164,7 @@ def interest_by_policy(s: Session) -> None:
 
 
 def interest_filters_change(s: Session) -> None:
-    s.stream("F", subjects=["f.*"], storage="memory", retention="interest")
+    s.stream("F", subjects=["f.*"], retention="interest")
     s.consumer("F", "C", **EXPLICIT, filter_subjects=["f.a", "f.b"])
     for subject in ("f.a", "f.b", "f.c", "f.a"):
         s.publish(subject, b"x")
@@ -178,7 +178,7 @@ def interest_filters_change(s: Session) -> None:
 
 
 def interest_rollups(s: Session) -> None:
-    s.stream("R", subjects=["r.*"], storage="memory", retention="interest", allow_rollup_hdrs=True)
+    s.stream("R", subjects=["r.*"], retention="interest", allow_rollup_hdrs=True)
     s.consumer("R", "A", **EXPLICIT, filter_subject="r.a")
     s.publish("r.a", b"1")
     s.publish("r.b", b"1", {"Nats-Rollup": "sub"})
@@ -192,8 +192,8 @@ def interest_rollups(s: Session) -> None:
 
 
 def retention_updates(s: Session) -> None:
-    base = {"name": "U", "subjects": ["u.*"], "storage": "memory"}
-    s.stream("U", subjects=["u.*"], storage="memory")
+    base = {"name": "U", "subjects": ["u.*"], "storage": s.storage}
+    s.stream("U", subjects=["u.*"])
     s.consumer("U", "C", **EXPLICIT, filter_subject="u.a")
     for subject in ("u.a", "u.b", "u.a"):
         s.publish(subject, b"x")
@@ -206,14 +206,14 @@ def retention_updates(s: Session) -> None:
     for frame in s.pull("U", "C", {"batch": 1}, 1):
         s.ack(frame)
     _state(s, "U")
-    s.stream("W", subjects=["w"], storage="memory", retention="workqueue")
+    s.stream("W", subjects=["w"], retention="workqueue")
     for retention in ("limits", "interest"):
-        s.api("STREAM.UPDATE.W", {"name": "W", "subjects": ["w"], "storage": "memory", "retention": retention})
+        s.api("STREAM.UPDATE.W", {"name": "W", "subjects": ["w"], "storage": s.storage, "retention": retention})
 
 
 def discard_new_is_patient(s: Session) -> None:
     """A lowered limit evicts nothing where the new is discarded; a work queue makes room by acknowledgements."""
-    base = {"name": "D", "subjects": ["d.*"], "storage": "memory", "discard": "new", "retention": "workqueue"}
+    base = {"name": "D", "subjects": ["d.*"], "storage": s.storage, "discard": "new", "retention": "workqueue"}
     s.api("STREAM.CREATE.D", {**base, "max_msgs": 3})
     for number in range(4):
         s.publish(f"d.{number}", b"x")
@@ -231,7 +231,7 @@ def discard_new_is_patient(s: Session) -> None:
 
 
 def sealed(s: Session) -> None:
-    config = {"name": "S", "subjects": ["s.*"], "storage": "memory"}
+    config = {"name": "S", "subjects": ["s.*"], "storage": s.storage}
     s.api("STREAM.CREATE.S", {**config, "sealed": True})
     s.api("STREAM.CREATE.S", {
         **config, "max_age": 3_600_000_000_000, "allow_rollup_hdrs": True, "allow_msg_ttl": True, "max_msgs": 10,
@@ -261,7 +261,7 @@ def sealed(s: Session) -> None:
 
 def consumer_limits(s: Session) -> None:
     second = 10**9
-    base = {"name": "L", "subjects": ["l"], "storage": "memory"}
+    base = {"name": "L", "subjects": ["l"], "storage": s.storage}
     s.api("STREAM.CREATE.L", {**base, "consumer_limits": {"inactive_threshold": 10 * second, "max_ack_pending": 20}})
     for name, config in (
         ("DEFAULTS", {**EXPLICIT}), ("NONE", {"ack_policy": "none"}), ("LESS", {**EXPLICIT, "max_ack_pending": 5}),
