@@ -20,7 +20,7 @@ from millpond.jetstream.consumer_delivery cimport DRY, HELD, RETRY, Delivery
 from millpond.jetstream.consumer_pace cimport Pace
 from millpond.jetstream.flow_control cimport Window
 from millpond.jetstream.follower cimport Follower
-from millpond.jetstream.ingest cimport header
+from millpond.jetstream.headers cimport header
 from millpond.jetstream.notices cimport Notices
 from millpond.jetstream.pull cimport PullQueue
 from millpond.jetstream.pull_priority cimport Moment, Priority

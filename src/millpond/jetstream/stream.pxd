@@ -1,6 +1,7 @@
 # One stream. The API rooms (plain Python) drive it through the def/cpdef methods below; by then configurations
 # are validated. States: open -> (failed) -> stopped.
 from libc.stdint cimport int64_t, uint64_t
+from millpond.jetstream.batch_totals cimport BatchTotals
 from millpond.jetstream.stream_core cimport StreamCore
 
 cdef class Stream(StreamCore):
@@ -16,6 +17,10 @@ cdef class Stream(StreamCore):
     cpdef int update(self, object config) except -1      # a validated new configuration takes effect
     cpdef int add_consumer(self, object consumer) except -1
     cpdef int remove_consumer(self, object consumer) except -1
+
+    # Batches are counted in `totals`, with the server's others; `abandoned(stream, batch_id, reason)` hears of
+    # those that end without a commit. Before start().
+    cpdef int use_batches(self, BatchTotals totals, object abandoned) except -1
 
     # --- for the API (control plane) ---
     cpdef dict state(self)                   # messages bytes first_seq last_seq first_ts_ns last_ts_ns num_deleted num_subjects
@@ -35,4 +40,3 @@ cdef class Stream(StreamCore):
     cdef int _unsubscribe(self) except -1
     cdef int _apply_features(self) except -1
     cdef int _apply_limits(self) except -1
-    cdef int _rebuild_dedupe(self) except -1

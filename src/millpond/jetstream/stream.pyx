@@ -12,18 +12,22 @@ from millpond.base.clock cimport Clock
 from millpond.broker.router cimport Router
 from millpond.broker.turn cimport Turn
 from millpond.jetstream.acks cimport OwedReplies
+from millpond.jetstream.atomic_batches cimport AtomicBatches
+from millpond.jetstream.batch_totals cimport BatchTotals
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.direct_get cimport DirectGets
 from millpond.jetstream.follower cimport Follower
-from millpond.jetstream.ingest cimport Ingest, header
+from millpond.jetstream.host cimport ExpiryTimer, Owner
+from millpond.jetstream.ingest cimport Ingest
 from millpond.jetstream.pub_ack cimport AnswerRing
 from millpond.jetstream.pump cimport CommitPhase, Pump
+from millpond.jetstream.recovery_tail cimport finish_tail, rebuild_window
 from millpond.jetstream.republish cimport Republisher
 from millpond.jetstream.retention cimport Retention
-from millpond.jetstream.stream_core cimport ExpiryTimer, Owner, StreamCore
+from millpond.jetstream.stream_core cimport StreamCore
+from millpond.jetstream.waiting_room cimport WaitingRoom
 from millpond.store.api cimport COLD, FOUND, Filters, Limits, Load, Record, Store
 from millpond.store.consumer_journal cimport ConsumerJournal
-from millpond.wire.message cimport Msg
 
 from millpond.subjects.transform import Transform
 
@@ -52,13 +56,20 @@ cdef class Stream(StreamCore):
         self._owed = OwedReplies()
         self._commit_store = getattr(store, "commit", None)
         self._owner = Owner()
-        self._owner.stream = self
+        self._owner.host = self
         store.owner = self._owner
         self._expiry = ExpiryTimer()
-        self._expiry.stream = self
+        self._expiry.host = self
         self._gets = DirectGets(name, store, router, pump, turn)
+        self._waiting = WaitingRoom()
+        self.use_batches(BatchTotals(), None)
         if journal is not None:
             journal.on_committed = self._journal_committed
+
+    cpdef int use_batches(self, BatchTotals totals, object abandoned) except -1:
+        self._abandoned = abandoned
+        self._atomic = AtomicBatches(self, self.store, self._dedupe, self.clock, self.turn.timers, totals)
+        return 0
 
     def _journal_committed(self):
         self.store_committed()
@@ -66,9 +77,10 @@ cdef class Stream(StreamCore):
     # --- life ---
 
     cpdef int start(self) except -1:
+        finish_tail(self.store, self.config.allow_atomic, self.config.allow_rollup_hdrs)
         self._apply_limits()
         self._told_seq = self._ready_seq = self.store.state.last_seq
-        self._rebuild_dedupe()
+        self._last_msg_id = rebuild_window(self.store, self._dedupe, self.clock.wall_ns)
         self._subscribe()
         self._arm_expiry(self.clock.wall_ns)
         return 0
@@ -83,6 +95,7 @@ cdef class Stream(StreamCore):
         self._stopped = True
         self._retention.stop()
         self.turn.timers.cancel(self._expiry)
+        self._atomic.drop_all()
         self._gets.stop()
         self._after, self._on_warm = [], []
         if delete:
@@ -94,6 +107,8 @@ cdef class Stream(StreamCore):
     cpdef int update(self, object config) except -1:
         old, self.config = self.config, config
         self._apply_features()
+        if not config.allow_atomic:
+            self._atomic.drop_all()
         self._dedupe.window_ns = config.duplicate_window
         if old.subjects != config.subjects or old.allow_direct != config.allow_direct:
             self._unsubscribe()
@@ -140,26 +155,6 @@ cdef class Stream(StreamCore):
         bounds.age_max_ns = config.max_age
         self._owner.marks_expiry = config.subject_delete_marker_ttl > 0 and not config.sealed
         self.store.set_limits(bounds)
-        return 0
-
-    cdef int _rebuild_dedupe(self) except -1:
-        cdef Record record
-        cdef Msg msg
-        cdef bytes msg_id
-        cdef uint64_t last_seq = self.store.state.last_seq
-        cdef uint64_t stream_seq
-        if not self._dedupe.window_ns or not self.store.state.messages:
-            return 0
-        stream_seq = self.store.next_live(self.store.seq_at_time(self.clock.wall_ns - self._dedupe.window_ns))
-        while 0 < stream_seq <= last_seq:
-            if self.store.load(stream_seq, &record, True) == FOUND and record.hdr_len:
-                msg.hdr, msg.hdr_len = record.hdr, record.hdr_len
-                msg_id = header(&msg, b"Nats-Msg-Id")
-                if msg_id:
-                    self._dedupe.add(msg_id, stream_seq, record.ts_ns)
-                if stream_seq == last_seq:
-                    self._last_msg_id = msg_id
-            stream_seq = self.store.next_live(stream_seq + 1)
         return 0
 
     cpdef int set_first_seq(self, uint64_t first_seq) except -1:

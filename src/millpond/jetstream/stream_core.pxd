@@ -3,21 +3,23 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from millpond.base.clock cimport Clock
 from millpond.broker.router cimport Router
-from millpond.broker.timers cimport Timer
 from millpond.broker.turn cimport Turn
-from millpond.store.api cimport Store, StoreOwner
+from millpond.store.api cimport Store
 from millpond.store.consumer_journal cimport ConsumerJournal
 from millpond.wire.message cimport Msg
 from millpond.jetstream.acks cimport OwedReplies
+from millpond.jetstream.atomic_batches cimport AtomicBatches
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.direct_get cimport DirectGets
+from millpond.jetstream.host cimport ExpiryTimer, Host, Owner
 from millpond.jetstream.ingest cimport Ingest
 from millpond.jetstream.pub_ack cimport AnswerRing
-from millpond.jetstream.pump cimport CommitPhase, Pump, Settler
+from millpond.jetstream.pump cimport CommitPhase, Pump
 from millpond.jetstream.republish cimport Republisher
 from millpond.jetstream.retention cimport Retention
+from millpond.jetstream.waiting_room cimport WaitingRoom
 
-cdef class StreamCore(Settler):
+cdef class StreamCore(Host):
     cdef readonly str name
     cdef readonly object config              # stream_config.StreamConfig in force (with defaults filled in)
     cdef readonly Store store
@@ -54,36 +56,29 @@ cdef class StreamCore(Settler):
     cdef AnswerRing _answers
     cdef OwedReplies _owed
     cdef DirectGets _gets
+    cdef WaitingRoom _waiting                # publishes that wait for a cold read
+    cdef AtomicBatches _atomic
+    cdef object _abandoned
     cdef Owner _owner
     cdef ExpiryTimer _expiry
     cdef list _after, _on_warm
     cdef object _commit_store                # memory stores that commit on request
     cdef uint64_t _told_seq, _ready_seq      # consumers know of messages up to here; told ready up to here
     cdef bint _settling_queued, _appending, _releasing, _stopped
-    cdef int store_committed(self) except -1
-    cdef int store_removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1
-    cdef int store_warm(self) except -1
-    cdef int store_failed(self, str reason) except -1
-    cdef bint store_expiring(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except *
-    cdef int expire(self) except -1
     cdef int _take(self, const Msg* msg) except -1
+    cdef int _arrive(self, const Msg* msg) except -1
+    cdef int _admit_waiting(self) except -1
     cdef int _judged(self, const Msg* msg) except -1
-    cdef int _store(self, const Msg* msg) except -1
-    cdef int _skip(self, const Msg* msg) except -1
-    cdef int _stored(self, const Msg* msg, uint64_t stream_seq) except -1
+    cdef uint64_t _store(self, const Msg* msg, bytes tail) except? 0
+    cdef uint64_t _skip(self, const Msg* msg, bytes tail) except? 0
+    cdef uint64_t _lose(self, const Msg* msg, object error) except? 0
+    cdef int _stored(self, const Msg* msg, uint64_t stream_seq, bytes tail) except -1
     cdef uint64_t _append(self, const Msg* msg, int64_t expires_ns) except 0
     cdef int64_t _expires_ns(self, int64_t ttl_s) noexcept
     cdef int _roll_up(self, const Msg* msg, uint64_t keep) except -1
-    cdef int _refuse(self, const Msg* msg, object error) except -1
     cdef int _answer_later(self) except -1
     cdef int _release(self) except -1
     cdef int _release_answers(self) except -1
     cdef int _send(self, const char* reply, uint32_t reply_len, const char* body, uint32_t body_len) except -1
     cdef int _run_after_commit(self) except -1
     cdef int _arm_expiry(self, int64_t due_ns) except -1
-
-cdef class Owner(StoreOwner):
-    cdef StreamCore stream
-
-cdef class ExpiryTimer(Timer):
-    cdef StreamCore stream

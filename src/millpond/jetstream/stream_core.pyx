@@ -16,14 +16,14 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from millpond.broker.sink cimport Sink, Subscription
-from millpond.broker.timers cimport Timer
 from millpond.jetstream.follower cimport Follower
+from millpond.jetstream.headers cimport header, without_status
+from millpond.jetstream.host cimport Host
 from millpond.jetstream.ingest cimport ROLLUP_NONE, ROLLUP_SUBJECT
 from millpond.jetstream.markers cimport expired_block, is_marker
 from millpond.jetstream.pub_ack cimport ACKNOWLEDGED, ENCODED_BYTES_MAX, NOTHING, Answer, Kind
-from millpond.jetstream.pump cimport Settler
 from millpond.jetstream.retention cimport LIMITS
-from millpond.store.api cimport FOUND, NEVER_EXPIRES, Filters, Load, Record, StoreOwner
+from millpond.store.api cimport FOUND, NEVER_EXPIRES, Filters, Load, Record
 from millpond.wire.headers cimport has_nats_key
 from millpond.wire.message cimport Msg
 
@@ -31,6 +31,7 @@ from millpond.base import limits
 from millpond.base.errors import StoreError
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.pub_ack import refusal
+from millpond.jetstream.waiting import WAIT
 from millpond.wire.headers import with_last, without
 
 log = logging.getLogger("millpond")
@@ -47,33 +48,7 @@ cdef int64_t TIME_MAX_NS = 0x7FFFFFFFFFFFFFFF
 cdef bytes TOO_MANY = b"NATS/1.0 429 Too Many Requests\r\n\r\n"
 
 
-cdef class Owner(StoreOwner):
-    """What the store reports, handed to the stream."""
-
-    cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len, uint64_t size) except -1:
-        return self.stream.store_removed(stream_seq, subject, subject_len)
-
-    cdef bint expiring(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except *:
-        return self.stream.store_expiring(stream_seq, subject, subject_len)
-
-    cdef int committed(self) except -1:
-        return self.stream.store_committed()
-
-    cdef int warm(self) except -1:
-        return self.stream.store_warm()
-
-    cdef int failed(self, str reason) except -1:
-        return self.stream.store_failed(reason)
-
-
-cdef class ExpiryTimer(Timer):
-    """Fires when the next message reaches its end."""
-
-    cdef int fire(self, int64_t now_ns) except -1:
-        return self.stream.expire()
-
-
-cdef class StreamCore(Settler):
+cdef class StreamCore(Host):
     """The part of a stream that works in every turn; use `Stream`."""
 
     # --- publishes ---
@@ -88,25 +63,43 @@ cdef class StreamCore(Settler):
         cdef const char* reply = msg.reply
         cdef bytes kept
         cdef Msg changed
-        if (self._answers.count() >= INFLIGHT_MESSAGES_MAX
-                or self.store.position - self.store.committed_position >= INFLIGHT_BYTES_MAX):
+        if (self._answers.count() + self._waiting.count() >= INFLIGHT_MESSAGES_MAX
+                or self.store.position - self.store.committed_position + self._waiting.bytes >= INFLIGHT_BYTES_MAX):
             if msg.reply_len and not self.failure:
                 body = refusal(self.name, api_error("JSStreamTooManyRequests"))
                 self.router.publish(PyBytes_FromStringAndSize(msg.reply, msg.reply_len), body, b"", TOO_MANY)
                 return 0
         if self.failure:
-            return self._refuse(msg, api_error("JSStorageResourcesExceededErr"))
+            return self.refuse(msg, api_error("JSStorageResourcesExceededErr"))
         if self.pump.refusing:
-            return self._refuse(msg, api_error("JSInsufficientResourcesErr"))
+            return self.refuse(msg, api_error("JSInsufficientResourcesErr"))
         if msg.hdr_len > 8 and (msg.hdr[8] != c"\r" or has_nats_key(msg.hdr, msg.hdr_len)):
             # Servers put this header on; clients may not have it stored.
-            kept = without(_without_status(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len)), b"Nats-Request-Info")
+            kept = without(without_status(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len)), b"Nats-Request-Info")
             changed = msg[0]
             changed.hdr, changed.hdr_len = <const char*>kept, <uint32_t>len(kept)
-            return self._judged(&changed)
-        return self._judged(msg)
+            return self._arrive(&changed)
+        return self._arrive(msg)
+
+    cdef int _arrive(self, const Msg* msg) except -1:
+        """In the order of arrival: nobody overtakes who waits for a cold read."""
+        if self._waiting.count() or self._judged(msg):
+            return self._waiting.add(msg)
+        return 0
+
+    cdef int _admit_waiting(self) except -1:
+        cdef Msg msg
+        while self._waiting.count():
+            msg = self._waiting.first()
+            if self.failure:
+                self.refuse(&msg, api_error("JSStorageResourcesExceededErr"))
+            elif self._judged(&msg):
+                return 0
+            self._waiting.leave()
+        return 0
 
     cdef int _judged(self, const Msg* original) except -1:
+        """1: it must wait for a cold read, and nothing has happened."""
         cdef Msg renamed = original[0]
         cdef const Msg* msg = &renamed
         cdef bytes subject
@@ -114,20 +107,34 @@ cdef class StreamCore(Settler):
             subject = self._transform.match(PyBytes_FromStringAndSize(msg.subject, msg.subject_len))
             if subject is not None:
                 renamed.subject, renamed.subject_len = <const char*>subject, <uint32_t>len(subject)
+        if msg.hdr_len and has_nats_key(msg.hdr, msg.hdr_len) and header(msg, b"Nats-Batch-Id"):
+            return self._atomic.take(msg, self._ingest)
         error = self._ingest.judge(msg, self.store, self._dedupe, self._last_msg_id, self.clock.wall_ns)
+        if error is WAIT:
+            return 1
         if error is not None:
-            return self._refuse(msg, error)
+            return self.refuse(msg, error)
         if self._ingest.duplicate_of:
             if msg.reply_len and not self._ingest.no_ack:
                 self._answers.push(self.store.position, self._ingest.duplicate_of, True, msg.reply, msg.reply_len, b"")
                 self._answer_later()
             return 0
+        msg = &self._ingest.msg
         if not self._retention.takes(msg.subject, msg.subject_len):
-            return self._skip(msg)
+            self._skip(msg, b"")
+            return 0
         error = self._ingest.admit(msg, self.store)
-        return self._refuse(msg, error) if error is not None else self._store(msg)
+        if error is not None:
+            return self.refuse(msg, error)
+        self._store(msg, self._ingest.total.tail() if self._ingest.total is not None else b"")
+        return 0
 
-    cdef int _skip(self, const Msg* msg) except -1:
+    cdef uint64_t accept(self, const Msg* msg, bytes tail) except? 0:
+        if self._retention.takes(msg.subject, msg.subject_len):
+            return self._store(msg, tail)
+        return self._skip(msg, tail)
+
+    cdef uint64_t _skip(self, const Msg* msg, bytes tail) except? 0:
         """Nobody is interested: the message costs a sequence and is not stored."""
         cdef uint64_t stream_seq
         try:
@@ -136,19 +143,11 @@ cdef class StreamCore(Settler):
             if self._ingest.rollup != ROLLUP_NONE:
                 self._roll_up(msg, 0)
         except (OSError, StoreError) as error:
-            self.store_failed(str(error))
-            return self._refuse(msg, api_error("JSStorageResourcesExceededErr"))
-        return self._stored(msg, stream_seq)
+            return self._lose(msg, error)
+        self._stored(msg, stream_seq, tail)
+        return stream_seq
 
-    cdef int _stored(self, const Msg* msg, uint64_t stream_seq) except -1:
-        self._last_msg_id = self._ingest.msg_id
-        if self._last_msg_id:
-            self._dedupe.add(self._last_msg_id, stream_seq, self.clock.wall_ns)
-        if msg.reply_len and not self._ingest.no_ack:
-            self._answers.push(self.store.position, stream_seq, False, msg.reply, msg.reply_len, b"")
-        return self._answer_later()
-
-    cdef int _store(self, const Msg* msg) except -1:
+    cdef uint64_t _store(self, const Msg* msg, bytes tail) except? 0:
         cdef uint64_t stream_seq
         cdef bytes kept
         cdef Msg changed = msg[0]
@@ -163,16 +162,30 @@ cdef class StreamCore(Settler):
                 self._roll_up(msg, 1)
                 assert self.store.exists(stream_seq), "a rollup keeps its own message"
         except (OSError, StoreError) as error:
-            self.store_failed(str(error))
-            return self._refuse(msg, api_error("JSStorageResourcesExceededErr"))
+            return self._lose(msg, error)
         finally:
             self._appending = False
-        return self._stored(msg, stream_seq)
+        self._stored(msg, stream_seq, tail)
+        return stream_seq
+
+    cdef uint64_t _lose(self, const Msg* msg, object error) except? 0:
+        """The store did not take the message."""
+        self.store_failed(str(error))
+        self.refuse(msg, api_error("JSStorageResourcesExceededErr"))
+        return 0
+
+    cdef int _stored(self, const Msg* msg, uint64_t stream_seq, bytes tail) except -1:
+        self._last_msg_id = self._ingest.msg_id
+        if self._last_msg_id:
+            self._dedupe.add(self._last_msg_id, stream_seq, self.clock.wall_ns)
+        if msg.reply_len and not self._ingest.no_ack:
+            self._answers.push(self.store.position, stream_seq, False, msg.reply, msg.reply_len, b"", tail)
+        return self._answer_later()
 
     cdef uint64_t _append(self, const Msg* msg, int64_t expires_ns) except 0:
         """Stores the message and lets the consumers know."""
         cdef Follower consumer
-        cdef uint64_t last_seq, stream_seq
+        cdef uint64_t last_seq = 0, stream_seq
         if self._republisher is not None:
             last_seq = self.store.last_for(msg.subject, msg.subject_len)
         stream_seq = self.store.append(msg, self.clock.wall_ns, expires_ns)
@@ -203,11 +216,23 @@ cdef class StreamCore(Settler):
         self.store.purge(Filters([PyBytes_FromStringAndSize(msg.subject, msg.subject_len)] if one_subject else []), 0, keep)
         return 0
 
-    cdef int _refuse(self, const Msg* msg, object error) except -1:
+    cdef int refuse(self, const Msg* msg, object error) except -1:
         if msg.reply_len and not self._ingest.no_ack:
             self._answers.push(0 if self.failure else self.store.position, 0, False, msg.reply, msg.reply_len,
                                refusal(self.name, error))
             self._answer_later()
+        return 0
+
+    cdef int answer(self, const char* reply, uint32_t reply_len, bytes body) except -1:
+        if not body:
+            self.router.publish(PyBytes_FromStringAndSize(reply, reply_len), body)
+            return 0
+        self._answers.push(self.store.position, 0, False, reply, reply_len, body)
+        return self._answer_later()
+
+    cdef int batch_abandoned(self, bytes batch_id, str reason) except -1:
+        if self._abandoned is not None:
+            self._abandoned(self.name, batch_id, reason)
         return 0
 
     cdef int _answer_later(self) except -1:
@@ -262,7 +287,7 @@ cdef class StreamCore(Settler):
                 return 0
             # The answer leaves the ring first: its receiver may publish to this stream again.
             kind, reply_len, size = answer.kind, answer.reply_len, 0
-            if kind == ACKNOWLEDGED:
+            if kind == ACKNOWLEDGED and answer.body_len == 0:
                 size = self._answers.encode(answer, text)
                 if reply_len <= REPLY_BYTES:
                     memcpy(near, self._answers.texts(), reply_len)
@@ -323,6 +348,7 @@ cdef class StreamCore(Settler):
         if self._stopped:
             return 0
         self._on_warm = []
+        self._admit_waiting()
         for callback in callbacks:
             callback()
         self._gets.warm()
@@ -336,6 +362,7 @@ cdef class StreamCore(Settler):
         self.failure = reason or "write failed"
         log.error("stream %s cannot write and refuses publishes until a restart: %s", self.name, self.failure)
         self._answers.refuse_all(refusal(self.name, api_error("JSStorageResourcesExceededErr")))
+        self._admit_waiting()
         self._answer_later()
         self.turn.wake()
         return 0
@@ -403,12 +430,3 @@ cdef class StreamCore(Settler):
             return False
         self._last_msg_id = b""
         return True
-
-
-cdef bytes _without_status(bytes block):
-    # A status line, "NATS/1.0 503 ...", is not stored: it would look like an answer of the server.
-    end = block.find(b"\r")
-    if not block.startswith(b"NATS/1.0") or end <= 8:
-        return block
-    kept = b"NATS/1.0" + block[end:]
-    return b"" if kept == b"NATS/1.0\r\n\r\n" else kept

@@ -181,8 +181,6 @@ def _placement(config: StreamConfig, pedantic: bool) -> StreamConfig:
 NOT_YET: Final[dict[str, object]] = {
     "mirror": None,
     "sources": [],
-    "allow_msg_counter": False,
-    "allow_atomic": False,
     "allow_msg_schedules": False,
     "allow_batched": False,
 }

@@ -36,9 +36,9 @@ cdef class ModelStore(Store):
         self.committed_position, self.committed_seq = self.position, self.state.last_seq
         self.owner.committed()
 
-    def warm_up(self):
-        """All cold reads arrive."""
-        self.cold.clear()
+    def warm_up(self, left=()):
+        """All cold reads arrive but those `left`."""
+        self.cold = set(left)
         self.owner.warm()
 
     def fail(self, str reason):
