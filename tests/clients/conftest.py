@@ -18,7 +18,7 @@ from nats.js import JetStreamContext
 from tests.conformance.target import MILLPOND, Target, why_missing
 
 TEST_SECONDS = 60
-STORAGES = ("memory",)
+STORAGES = ("memory", "file")
 
 
 class Server:

@@ -61,7 +61,7 @@ REFUSED: list[tuple[str, str]] = [
 def subject_transforms(s: Session) -> None:
     for number, (src, dest, subjects) in enumerate(TRANSFORMS):
         name = f"T{number}"
-        s.stream(name, subjects=["t.>"], storage="memory", subject_transform={"src": src, "dest": dest})
+        s.stream(name, subjects=["t.>"], subject_transform={"src": src, "dest": dest})
         for subject in subjects:
             s.publish(subject, b"x", {"Nats-Expected-Last-Subject-Sequence": "0"})
         s.api(f"STREAM.INFO.{name}", {"subjects_filter": ">"})
@@ -71,13 +71,13 @@ def subject_transforms(s: Session) -> None:
 def refused_transforms(s: Session) -> None:
     for number, (src, dest) in enumerate(REFUSED):
         name = f"R{number}"
-        s.stream(name, subjects=["t.>"], storage="memory", subject_transform={"src": src, "dest": dest})
+        s.stream(name, subjects=["t.>"], subject_transform={"src": src, "dest": dest})
         s.api(f"STREAM.DELETE.{name}")
 
 
 def transform_updates(s: Session) -> None:
-    base = {"name": "U", "subjects": ["t.>"], "storage": "memory"}
-    s.stream("U", subjects=["t.>"], storage="memory", subject_transform={"src": "t.*", "dest": "one.$1"})
+    base = {"name": "U", "subjects": ["t.>"], "storage": s.storage}
+    s.stream("U", subjects=["t.>"], subject_transform={"src": "t.*", "dest": "one.$1"})
     s.publish("t.a", b"x")
     s.api("STREAM.UPDATE.U", {**base, "subject_transform": {"src": "t.*", "dest": "two.$1"}})
     s.publish("t.a", b"x")
@@ -107,7 +107,7 @@ def republishing(s: Session) -> None:
     s.client.subscribe("copy")
     for number, republish in enumerate(REPUBLISHES):
         name = f"R{number}"
-        config = {"name": name, "subjects": ["r.*"], "storage": "memory", "republish": republish}
+        config = {"name": name, "subjects": ["r.*"], "storage": s.storage, "republish": republish}
         s.api(f"STREAM.CREATE.{name}", {**config, "pedantic": True})
         s.api(f"STREAM.DELETE.{name}")
         s.api(f"STREAM.CREATE.{name}", config)
@@ -121,8 +121,8 @@ def republishing(s: Session) -> None:
 
 def republishing_and_the_rest(s: Session) -> None:
     s.client.subscribe("copy.>")
-    base = {"name": "A", "subjects": ["a.>"], "storage": "memory"}
-    s.stream("A", subjects=["a.>"], storage="memory", max_msgs_per_subject=1, no_ack=True,
+    base = {"name": "A", "subjects": ["a.>"], "storage": s.storage}
+    s.stream("A", subjects=["a.>"], max_msgs_per_subject=1, no_ack=True,
              republish={"src": "a.>", "dest": "copy.>"})  # fmt: skip
     for _ in range(3):
         s.client.publish("a.x", b"x")
@@ -134,20 +134,20 @@ def republishing_and_the_rest(s: Session) -> None:
     s.api("STREAM.UPDATE.A", base)
     s.publish("a.x", b"x")
     s.frames("copies", s.client.flush())
-    s.stream("B", subjects=["b.*"], storage="memory", subject_transform={"src": "b.*", "dest": "copy.of.$1"},
+    s.stream("B", subjects=["b.*"], subject_transform={"src": "b.*", "dest": "copy.of.$1"},
              republish={"src": ">", "dest": ">"})  # fmt: skip
     s.api("STREAM.CREATE.P", {
-        "name": "P", "subjects": ["p.*"], "storage": "memory", "subject_transform": {"src": "p.*", "dest": "copy.$1"},
+        "name": "P", "subjects": ["p.*"], "storage": s.storage, "subject_transform": {"src": "p.*", "dest": "copy.$1"},
         "republish": {"src": ">", "dest": ">"}, "pedantic": True,
     })
     s.publish("b.x", b"x")
     s.frames("copies", s.client.flush())
-    s.stream("C", subjects=["c.*"], storage="memory", republish={"src": "c.*", "dest": "copy.$1"}, max_msgs=2,
+    s.stream("C", subjects=["c.*"], republish={"src": "c.*", "dest": "copy.$1"}, max_msgs=2,
              discard="new")  # fmt: skip
     for _ in range(3):
         s.publish("c.x", b"x")
     s.frames("copies", s.client.flush())
-    s.stream("D", subjects=["d.*"], storage="memory", republish={"src": "d.*", "dest": "e.$1"})
-    s.stream("E", subjects=["e.*"], storage="memory", republish={"src": "e.*", "dest": "copy.$1"})
+    s.stream("D", subjects=["d.*"], republish={"src": "d.*", "dest": "e.$1"})
+    s.stream("E", subjects=["e.*"], republish={"src": "e.*", "dest": "copy.$1"})
     s.publish("d.x", b"x", {"H": "v"})
     s.frame("copy", s.client.next_message(sid="2"))

@@ -20,8 +20,8 @@ TEXTS = [
 
 
 def ttl_texts(s: Session) -> None:
-    s.stream("PLAIN", subjects=["plain"], storage="memory")
-    s.stream("ENDS", subjects=["ends"], storage="memory", allow_msg_ttl=True)
+    s.stream("PLAIN", subjects=["plain"])
+    s.stream("ENDS", subjects=["ends"], allow_msg_ttl=True)
     for text in TEXTS:
         for subject in ("plain", "ends"):
             s.publish(subject, b"x", f"NATS/1.0\r\nNats-TTL: {text}\r\n\r\n".encode())
@@ -49,12 +49,12 @@ def ttl_configurations(s: Session) -> None:
     for number, config in enumerate(asked):
         for pedantic in (False, True):
             name = f"T{number}{'P' if pedantic else ''}"
-            s.api(f"STREAM.CREATE.{name}", {"name": name, "storage": "memory", "pedantic": pedantic, **config})
+            s.api(f"STREAM.CREATE.{name}", {"name": name, "storage": s.storage, "pedantic": pedantic, **config})
     s.api("STREAM.CREATE.TP", {
-        "name": "TP", "storage": "memory", "pedantic": True, "subject_delete_marker_ttl": second,
+        "name": "TP", "storage": s.storage, "pedantic": True, "subject_delete_marker_ttl": second,
         "allow_msg_ttl": True,
     })
-    base = {"name": "T0", "storage": "memory"}
+    base = {"name": "T0", "storage": s.storage}
     for change in (
         {}, {"allow_msg_ttl": True, "subject_delete_marker_ttl": second}, {"allow_msg_ttl": True},
         {"allow_msg_ttl": True, "subject_delete_marker_ttl": 1}, {"subject_delete_marker_ttl": 2 * second},
@@ -83,21 +83,19 @@ def _until_empty(s: Session, stream: str, messages: int = 0) -> None:
 
 
 def ttl_ends(s: Session) -> None:
-    for storage in ("memory",):
-        name = f"E_{storage}"
-        s.stream(name, subjects=[f"{storage}.*"], storage=storage, allow_msg_ttl=True, max_age=1_500_000_000)
-        s.publish(f"{storage}.never", b"x", {"Nats-TTL": "never"})
-        s.publish(f"{storage}.aged", b"x", {"Nats-TTL": "1h"})
-        s.publish(f"{storage}.plain", b"x")
-        s.publish(f"{storage}.short", b"x", {"Nats-TTL": "1"})
-        _until_empty(s, name, 3)
-        s.api(f"STREAM.INFO.{name}", {"subjects_filter": ">", "deleted_details": True})
-        _until_empty(s, name, 1)
-        s.api(f"STREAM.INFO.{name}", {"subjects_filter": ">", "deleted_details": True})
+    s.stream("E", subjects=["e.*"], allow_msg_ttl=True, max_age=1_500_000_000)
+    s.publish("e.never", b"x", {"Nats-TTL": "never"})
+    s.publish("e.aged", b"x", {"Nats-TTL": "1h"})
+    s.publish("e.plain", b"x")
+    s.publish("e.short", b"x", {"Nats-TTL": "1"})
+    _until_empty(s, "E", 3)
+    s.api("STREAM.INFO.E", {"subjects_filter": ">", "deleted_details": True})
+    _until_empty(s, "E", 1)
+    s.api("STREAM.INFO.E", {"subjects_filter": ">", "deleted_details": True})
 
 
 def markers_of_age(s: Session) -> None:
-    s.stream("M", subjects=["m.*"], storage="memory", max_age=1_000_000_000, subject_delete_marker_ttl=2_700_000_000)
+    s.stream("M", subjects=["m.*"], max_age=1_000_000_000, subject_delete_marker_ttl=2_700_000_000)
     _watch(s, "M")
     for subject, headers in (
         ("m.a", None), ("m.a", None), ("m.b", None), ("m.kept", {"Nats-TTL": "never"}),
@@ -108,6 +106,7 @@ def markers_of_age(s: Session) -> None:
         s.publish(subject, b"x", headers)
     _seen(s, 10)
     _seen(s, 4)
+    _until_empty(s, "M", 6)
     s.api("STREAM.INFO.M", {"subjects_filter": ">", "deleted_details": True})
     s.api("STREAM.MSG.GET.M", {"last_by_subj": "m.a"})
     _until_empty(s, "M", 2)
@@ -115,9 +114,9 @@ def markers_of_age(s: Session) -> None:
 
 
 def markers_of_ttl(s: Session) -> None:
-    s.stream("N", subjects=["n.*"], storage="memory", subject_delete_marker_ttl=1_000_000_000)
-    s.stream("O", subjects=["o.*"], storage="memory", subject_delete_marker_ttl=60_000_000_000, max_msgs_per_subject=1)
-    s.stream("R", subjects=["r.*"], storage="memory", subject_delete_marker_ttl=60_000_000_000)
+    s.stream("N", subjects=["n.*"], subject_delete_marker_ttl=1_000_000_000)
+    s.stream("O", subjects=["o.*"], subject_delete_marker_ttl=60_000_000_000, max_msgs_per_subject=1)
+    s.stream("R", subjects=["r.*"], subject_delete_marker_ttl=60_000_000_000)
     _watch(s, "N")
     s.consumer("O", "W", deliver_subject="watch", ack_policy="none", deliver_policy="new")
     s.publish("n.a", b"x", {"Nats-TTL": "1"})
@@ -140,7 +139,7 @@ def markers_of_ttl(s: Session) -> None:
 
 
 def deletes_leave_no_marker(s: Session) -> None:
-    s.stream("D", subjects=["d.*"], storage="memory", subject_delete_marker_ttl=60_000_000_000)
+    s.stream("D", subjects=["d.*"], subject_delete_marker_ttl=60_000_000_000)
     for subject in ("d.a", "d.b", "d.c"):
         s.publish(subject, b"x")
     s.api("STREAM.MSG.DELETE.D", {"seq": 1})

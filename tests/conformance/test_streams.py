@@ -8,7 +8,7 @@ from . import scenarios_api as api
 from . import scenarios_direct_get as direct
 from . import scenarios_streams as streams
 
-STORAGES = ["memory"]
+STORAGES = ["memory", "file"]
 SCENARIOS = [
     streams.stream_life, streams.stream_every_field, streams.stream_updates, streams.tightened_limits, streams.sealing,
     streams.denials, streams.first_sequence, streams.purge_forms, streams.purge_by_sequence_beyond_the_end,
@@ -19,11 +19,12 @@ SCENARIOS = [
     direct.one_message, direct.one_message_with_gaps, direct.batches, direct.batches_with_gaps, direct.empty_streams,
     direct.by_subject, direct.direct_levels, direct.direct_switch, direct.direct_bodies, direct.too_many_subjects,
     direct.long_batches,
-    api.bodies, api.every_field_at_its_bounds, api.combinations, api.same_again, api.pedantic, api.stream_names,
+    api.bodies, api.same_again, api.pedantic, api.stream_names,
     api.counters, api.audited, api.actions,
 ]
 ONCE = [
-    streams.paging, api.deep_nesting, api.required_level, api.verbs_of_clusters, api.unknown_subjects,
+    streams.paging, api.every_field_at_its_bounds, api.combinations, api.deep_nesting, api.required_level,
+    api.verbs_of_clusters, api.unknown_subjects,
     pytest.param(api.without_reply, marks=pytest.mark.slow),    # differed once under load; why is not known
 ]
 """Where the storage makes no difference."""

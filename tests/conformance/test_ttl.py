@@ -14,6 +14,8 @@ SCENARIOS = [
 pytestmark = pytest.mark.reference
 
 
+# Storage is the outer loop: nats-server is not ready to have a name back the moment after it is deleted.
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_same_answers(compare, scenario):
-    compare(scenario)
+@pytest.mark.parametrize("storage", ["memory", "file"])
+def test_same_answers(compare, scenario, storage):
+    compare(scenario, storage)

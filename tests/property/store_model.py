@@ -21,6 +21,7 @@ operations = st.lists(
         st.tuples(st.just("append"), st.sampled_from(SUBJECTS), st.binary(max_size=40), st.binary(max_size=40)),
         st.tuples(st.just("burst"), st.sampled_from(SUBJECTS), st.integers(1, 300), st.integers(0, 500)),
         st.tuples(st.just("ending"), st.sampled_from(SUBJECTS), st.integers(1, 60), st.integers(-1, 4000)),
+        st.tuples(st.just("skip"), st.integers(1, 20)),
         st.tuples(st.just("remove"), numbers, st.booleans()),
         st.tuples(st.just("thin"), st.integers(1, 9)),
         st.tuples(st.just("purge"), st.sampled_from(FILTERS), small, small),
@@ -145,6 +146,10 @@ class Model:
                 for i in range(count):
                     ends_ns = START_NS + (ms * (i * 7 % 11)) * NS_PER_MS + 1
                     self.append(subject, b"", b"%d" % i, NEVER if ms < 0 else ends_ns)
+            case ("skip", count):
+                for _ in range(count):
+                    self.last_seq += 1
+                    assert self.store.skip_message() == self.last_seq
             case ("remove", n, secure):
                 self.remove(self.pick(n) if n % 5 else n, secure)
             case ("thin", keep):

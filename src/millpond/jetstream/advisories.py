@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from millpond.base.clock import Clock
 from millpond.base.ids import nuid
-from millpond.jetstream.go_json import encode, format_time
+from millpond.jetstream.go_json import encode
+from millpond.jetstream.go_text import text
+from millpond.jetstream.go_time import format_time
 
 PREFIX: Final = "$JS.EVENT.ADVISORY."
 TYPE: Final = "io.nats.jetstream.advisory.v1."
@@ -62,6 +64,10 @@ class Advisories:
         if self._domain:
             body["domain"] = self._domain
         self._publish(f"{ACK_METRIC}.{stream}.{consumer}".encode(), encode(body))
+
+    def batch_abandoned(self, stream: str, batch_id: bytes, reason: str) -> None:
+        fields = {"stream": stream, "batch": text(batch_id), "reason": reason}
+        self.send(f"STREAM.BATCH_ABANDONED.{stream}", "stream_batch_abandoned", fields)
 
     def api_audit(self, server: str, client: dict[str, Any], subject: str, request: str, response: str) -> None:
         fields: dict[str, Any] = {"server": server, "client": client, "subject": subject}

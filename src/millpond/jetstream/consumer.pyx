@@ -22,7 +22,7 @@ from millpond.jetstream.consumer_delivery cimport DRY, HELD, RETRY, Delivery
 from millpond.jetstream.consumer_pace cimport Pace
 from millpond.jetstream.flow_control cimport Window
 from millpond.jetstream.follower cimport Follower
-from millpond.jetstream.ingest cimport header
+from millpond.jetstream.headers cimport header
 from millpond.jetstream.notices cimport Notices
 from millpond.jetstream.pull cimport PullQueue
 from millpond.jetstream.pull_priority cimport Moment, Priority
@@ -192,6 +192,7 @@ cdef class Consumer(Follower):
         self._configure()
         if (old.filter_subject, old.filter_subjects) != (config.filter_subject, config.filter_subjects):
             self._set_filters()
+            self.stream.review(self.state.floor_stream_seq + 1, True)
         if self.push is not None:
             if old.deliver_subject != config.deliver_subject:
                 self.redelivery.again_all()
@@ -242,7 +243,18 @@ cdef class Consumer(Follower):
         info["push_bound"] = self.push is not None and bool(self.push.bound)
         return info
 
-    # --- told by the stream ---
+    # --- asked and told by the stream ---
+
+    cdef bint wants(self, const char* subject, uint32_t subject_len) except *:
+        return self.cursor.filters.all or self.cursor.filters.matches(subject, subject_len)
+
+    cdef bint needs(self, uint64_t stream_seq) except *:
+        cdef Pending pending
+        if stream_seq > self.cursor.position or self.state.is_exhausted(stream_seq):
+            return True
+        if stream_seq <= self.state.floor_stream_seq:
+            return False
+        return self._acks.ack_all or self.state.get(stream_seq, &pending)
 
     cdef int appended(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:
         self.cursor.appended(subject, subject_len)
@@ -315,6 +327,8 @@ cdef class Consumer(Follower):
                 continue
             if last[0] <= 0:
                 return used
+            if not self._delivery.tracked:
+                self.stream.settled(self.state.delivered_stream_seq)
             used += last[0]
             messages -= 1
             if messages == 0 or used >= bytes:

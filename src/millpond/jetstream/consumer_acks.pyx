@@ -66,11 +66,15 @@ cdef class Acks:
             self._sample(numbers)
         if self.state.ack(numbers.stream_seq, self._clock.wall_ns) == NOTHING:
             self.state.acked_ts_ns = self._clock.wall_ns
+        else:
+            self._stream.settled(numbers.stream_seq)
         return READY if full else TAKEN
 
     cdef Effect settle_through(self, uint64_t stream_seq, uint64_t consumer_seq) except *:
         cdef bint full = self.max_ack_pending and self.state.num_pending_acks >= <uint64_t>self.max_ack_pending
+        cdef uint64_t first = self.state.floor_stream_seq + 1
         self.state.ack_through(stream_seq, consumer_seq, self._clock.wall_ns)
+        self._stream.settled_through(first, self.state.floor_stream_seq)
         return READY if full else TAKEN
 
     cdef int _nak(self, const AckNumbers* numbers, bytes argument) except -1:

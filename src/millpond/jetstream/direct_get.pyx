@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from millpond.broker.sink cimport Sink, Subscription
 from millpond.broker.turn cimport Phase
-from millpond.jetstream.ingest cimport header
+from millpond.jetstream.headers cimport header
 from millpond.store.api cimport COLD, FOUND, Filters, Load, Record, Store
 from millpond.wire.message cimport Msg
 

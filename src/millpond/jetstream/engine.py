@@ -19,6 +19,7 @@ from millpond.broker.turn import Turn
 from millpond.config.options import JetStreamOptions
 from millpond.jetstream.acks import short_hash
 from millpond.jetstream.advisories import Advisories
+from millpond.jetstream.batch_totals import BatchTotals
 from millpond.jetstream.config_wire import (
     CONSUMER_FIELDS,
     STREAM_FIELDS,
@@ -81,6 +82,7 @@ class Engine:
         self._turn = turn
         self._shelves: dict[str, Shelf] = {}
         self.advisories = Advisories(router.publish, turn.clock, options.domain)
+        self._batches = BatchTotals()
         self.pump = Pump()
         self.commit = CommitPhase(storage.committer)
         turn.add_commit(self.commit)
@@ -100,6 +102,7 @@ class Engine:
                 continue
             for name, (text, state) in journal.recovered().items():
                 self._recover_consumer(stream, name, text, state)
+            stream.review(1, False)
         if self.streams:
             log.info("  Restored %d streams", len(self.streams))
 
@@ -142,6 +145,7 @@ class Engine:
             config.name, config, created_ns, shelf.store, shelf.journal, self._router, self._turn,
             self.clock, self._storage.committer, self.pump, self.commit, self.domain,
         )  # fmt: skip
+        stream.use_batches(self._batches, self.advisories.batch_abandoned)
         self.streams[config.name] = stream
         self._shelves[config.name] = shelf
         stream.start()

@@ -9,6 +9,9 @@ cdef class Follower(Sink):
 
     cpdef int stop(self, str status) except -1           # status line for waiting pulls ("409 Consumer Deleted", "" = none)
 
+    # --- asked by the stream ---
+    cdef bint wants(self, const char* subject, uint32_t subject_len) except *    # is it under the filters?
+    cdef bint needs(self, uint64_t stream_seq) except *  # of a message that it wants: not settled yet
     # --- told by the stream ---
     cdef int appended(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1   # not yet committed
     cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1

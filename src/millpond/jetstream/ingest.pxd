@@ -1,5 +1,6 @@
 # The judgement on one publish: accepted, a duplicate, or refused and why.
 from libc.stdint cimport int64_t, uint64_t
+from millpond.jetstream.counters cimport Total
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.store.api cimport Store
 from millpond.wire.message cimport Msg
@@ -13,6 +14,7 @@ cdef class Ingest:
     cdef object config
     cdef bytes name
     cdef bint sealed, no_ack, discard_new, new_per_subject, may_roll_up
+    cdef bint counts                                 # allow_msg_counter
     cdef bint may_end                                # allow_msg_ttl
     cdef int64_t msg_size_max, messages_max, bytes_max, per_subject_max
     cdef int64_t ttl_min_s                           # messages that end sooner could end before their marker
@@ -22,12 +24,24 @@ cdef class Ingest:
     cdef Rollup rollup
     cdef int64_t ttl_s                               # 0 = none, -1 = never
     cdef bint ttl_raised                             # to ttl_min_s: not what the header says
-    # None: accepted, or a duplicate. Else the ApiError that is the answer.
+    cdef Msg msg                                     # what is to be stored: the publish, perhaps rewritten
+    cdef Total total                                 # of the counter; None: not a counter's
+    cdef object increment
+    cdef bytes _hdr, _body                           # keep what `msg` views
+    # None: accepted, or a duplicate. WAIT: ask again when the store is warm. Else the ApiError that is the answer.
     cdef object judge(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns)
+    # What is left to check of a message that judge() accepted, when it is to be stored.
+    cdef object admit(self, const Msg* msg, Store store)
+    # The outcome for a message that was judged elsewhere: its headers are believed.
+    cdef int take_as_it_is(self, const Msg* msg) except -1
+    cdef int _begin(self, const Msg* msg) except -1
+    cdef int _raise_ttl(self) except -1
     cdef object _judge_headers(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns)
+    cdef object _size(self, const Msg* msg)
+    cdef object _count(self, const Msg* msg, Store store)
     cdef object _features(self, const Msg* msg)
     cdef object _expectations(self, const Msg* msg, Store store)
     cdef object _room(self, const Msg* msg, Store store)
 
-cdef bytes header(const Msg* msg, bytes key)         # b"" = absent or empty
-cdef bytes without_status(bytes block)                # the header block as it is stored
+cdef uint64_t sequence(bytes text) noexcept          # of a header; no number: the highest, which no stream reaches
+cdef uint64_t last_of(Store store, bytes subject)    # last sequence under a subject with or without wildcards; 0 = none

@@ -4,15 +4,14 @@ Nothing here changes the stream. Headers are looked at only when the block can h
 "Nats-".
 """
 
-import re
-
-from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from millpond.jetstream.counters cimport Total, check_increment, counted, increment_of, total_of
 from millpond.jetstream.dedupe cimport Dedupe
+from millpond.jetstream.headers cimport header
 from millpond.store.api cimport Filters, Store
 from millpond.subjects.tokens cimport has_wildcard
-from millpond.wire.headers cimport find, has_nats_key, parse_decimal
+from millpond.wire.headers cimport has_nats_key, parse_decimal
 from millpond.wire.message cimport Msg
 
 from millpond.base import limits
@@ -23,30 +22,16 @@ cdef uint32_t HEADER_BYTES_MAX = limits.HEADER_BLOCK_BYTES_MAX - 1
 cdef int64_t TTL_INVALID = INVALID
 cdef uint32_t RECORD_BYTES_MAX = limits.RECORD_BYTES_MAX
 
-cdef object _INCREMENT = re.compile(rb"[+-]?[0-9](_?[0-9])*\Z")
-
-
-cdef bytes without_status(bytes block):
-    # A status line, "NATS/1.0 503 ...", is not stored: it would look like an answer of the server.
-    end = block.find(b"\r")
-    if not block.startswith(b"NATS/1.0") or end <= 8:
-        return block
-    kept = b"NATS/1.0" + block[end:]
-    return b"" if kept == b"NATS/1.0\r\n\r\n" else kept
-
-
-cdef bytes header(const Msg* msg, bytes key):
-    """The value of the first header with this key; b"" when it is absent or empty."""
-    cdef const char* value = NULL
-    cdef uint32_t size = 0
-    if not find(msg.hdr, msg.hdr_len, <const char*>key, <uint32_t>len(key), &value, &size):
-        return b""
-    return PyBytes_FromStringAndSize(value, size)
-
-
-cdef uint64_t _sequence(bytes text) noexcept:
+cdef uint64_t sequence(bytes text) noexcept:
     # What is no number becomes the highest sequence, which no stream reaches: a mismatch, as in nats-server.
     return <uint64_t>parse_decimal(<const char*>text, <uint32_t>len(text))
+
+
+cdef uint64_t last_of(Store store, bytes subject):
+    """The last sequence under a subject, which may have wildcards; 0 = none."""
+    if has_wildcard(<const char*>subject, <uint32_t>len(subject)):
+        return store.last_match(Filters([subject]), 0)
+    return store.last_for(<const char*>subject, <uint32_t>len(subject))
 
 
 cdef class Ingest:
@@ -63,29 +48,82 @@ cdef class Ingest:
         self.messages_max, self.bytes_max = config.max_msgs, config.max_bytes
         self.per_subject_max = config.max_msgs_per_subject
         self.may_end = config.allow_msg_ttl
+        self.counts = config.allow_msg_counter
         self.ttl_min_s = 0 if self.per_subject_max == 1 else config.subject_delete_marker_ttl // 1_000_000_000
 
-    cdef object judge(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns):
-        cdef int64_t size = <int64_t>msg.hdr_len + msg.body_len
+    cdef int _begin(self, const Msg* msg) except -1:
         self.duplicate_of, self.msg_id, self.rollup = 0, b"", ROLLUP_NONE
         self.ttl_s, self.ttl_raised = 0, False
-        if size + msg.subject_len > RECORD_BYTES_MAX:
+        self.increment, self.total = None, None
+        self.msg = msg[0]
+        return 0
+
+    cdef int take_as_it_is(self, const Msg* msg) except -1:
+        cdef bytes rollup, ttl
+        self._begin(msg)
+        if not msg.hdr_len or not has_nats_key(msg.hdr, msg.hdr_len):
+            return 0
+        self.msg_id = header(msg, b"Nats-Msg-Id")
+        rollup = header(msg, b"Nats-Rollup").lower()
+        if rollup and self.may_roll_up:
+            self.rollup = ROLLUP_ALL if rollup == b"all" else ROLLUP_SUBJECT
+        ttl = header(msg, b"Nats-TTL")
+        self.ttl_s = parse_ttl(ttl) if ttl else 0
+        return self._raise_ttl()
+
+    cdef int _raise_ttl(self) except -1:
+        if 0 < self.ttl_s < self.ttl_min_s:
+            self.ttl_s, self.ttl_raised = self.ttl_min_s, True
+        return 0
+
+    cdef object judge(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns):
+        self._begin(msg)
+        if <int64_t>msg.hdr_len + msg.body_len + msg.subject_len > RECORD_BYTES_MAX:
             return api_error("JSStreamStoreFailedF", err="message too large")
         if self.sealed:
             return api_error("JSStreamSealedErr")
+        refused = self._size(msg)
+        if refused is not None:
+            return refused
         if msg.hdr_len and has_nats_key(msg.hdr, msg.hdr_len):
             refused = self._judge_headers(msg, store, dedupe, last_msg_id, now_ns)
             if refused is not None or self.duplicate_of:
                 return refused
-        if self.msg_size_max >= 0 and size > self.msg_size_max:
+        if self.counts:
+            refused = self._count(msg, store)
+            if refused is None:
+                refused = self._size(&self.msg)
+            if refused is not None:
+                return refused
+        return None
+
+    cdef object admit(self, const Msg* msg, Store store):
+        if self.ttl_s == TTL_INVALID:
+            return api_error("JSMessageTTLInvalidErr")
+        self._raise_ttl()
+        return self._room(msg, store) if self.discard_new else None
+
+    cdef object _size(self, const Msg* msg):
+        if 0 <= self.msg_size_max < <int64_t>msg.hdr_len + msg.body_len:
             return api_error("JSStreamMessageExceedsMaximumErr")
         if msg.hdr_len > HEADER_BYTES_MAX:
             return api_error("JSStreamHeaderExceedsMaximumErr")
-        if self.ttl_s == TTL_INVALID:
-            return api_error("JSMessageTTLInvalidErr")
-        if 0 < self.ttl_s < self.ttl_min_s:
-            self.ttl_s, self.ttl_raised = self.ttl_min_s, True
-        return self._room(msg, store) if self.discard_new else None
+        return None
+
+    cdef object _count(self, const Msg* msg, Store store):
+        """What is stored of an increment is the subject's new total."""
+        if self.increment is None:
+            return api_error("JSMessageIncrMissingErr")
+        before = total_of(store, msg.subject, msg.subject_len)
+        if not isinstance(before, Total):
+            return before
+        after = counted(msg, before, self.increment)
+        if not isinstance(after, tuple):
+            return after
+        self.total, self._hdr, self._body = after
+        self.msg.hdr, self.msg.hdr_len = <const char*>self._hdr, <uint32_t>len(self._hdr)
+        self.msg.body, self.msg.body_len = <const char*>self._body, <uint32_t>len(self._body)
+        return None
 
     cdef object _judge_headers(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns):
         refused = self._features(msg)
@@ -118,13 +156,11 @@ cdef class Ingest:
         return None
 
     cdef object _features(self, const Msg* msg):
-        """Headers of features that this stream, or every stream of this release, does not have."""
-        if header(msg, b"Nats-Batch-Id"):
-            return api_error("JSAtomicPublishDisabledErr")
-        increment = header(msg, b"Nats-Incr")
-        if increment:
-            valid = _INCREMENT.match(increment) is not None
-            return api_error("JSMessageIncrDisabledErr" if valid else "JSMessageIncrInvalidErr")
+        """Increments, and headers of features that this stream does not have."""
+        self.increment = increment_of(msg)
+        refused = check_increment(msg, self.increment, self.counts)
+        if refused is not None:
+            return refused
         expected = header(msg, b"Nats-Expected-Stream")
         if expected and expected != self.name:
             return api_error("JSStreamNotMatchErr")
@@ -141,18 +177,13 @@ cdef class Ingest:
         cdef bytes subject = header(msg, b"Nats-Expected-Last-Subject-Sequence-Subject")
         cdef uint64_t last
         if wanted:
-            if not subject:
-                last = store.last_for(msg.subject, msg.subject_len)
-            elif has_wildcard(<const char*>subject, <uint32_t>len(subject)):
-                last = store.last_match(Filters([subject]), 0)
-            else:
-                last = store.last_for(<const char*>subject, <uint32_t>len(subject))
-            if last != _sequence(wanted):
+            last = last_of(store, subject) if subject else store.last_for(msg.subject, msg.subject_len)
+            if last != sequence(wanted):
                 return api_error("JSStreamWrongLastSequenceErrF", seq=last)
         elif subject:
             return api_error("JSStreamExpectedLastSeqPerSubjectInvalid")
         wanted = header(msg, b"Nats-Expected-Last-Sequence")
-        if wanted and _sequence(wanted) != store.state.last_seq:
+        if wanted and sequence(wanted) != store.state.last_seq:
             return api_error("JSStreamWrongLastSequenceErrF", seq=store.state.last_seq)
         return None
 

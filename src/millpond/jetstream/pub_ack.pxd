@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from millpond.structures.buffers cimport ByteBuffer
 
 cdef enum Kind:
-    ACKNOWLEDGED = 0             # encoded when it is given
+    ACKNOWLEDGED = 0             # encoded when it is given; `body` is what it says behind the sequence
     READY = 1                    # a refusal, ready made behind the reply
     COPY = 2                     # a republished message: `reply` is its subject, headers and body stand behind it
     NOTHING = 3                  # a copy of what will not become durable
@@ -25,7 +25,7 @@ cdef class AnswerRing:
     cdef bytes _prefix           # of an acknowledgement, up to the sequence
     cdef bytes _verdict
     cdef int push(self, uint64_t position, uint64_t stream_seq, bint duplicate, const char* reply,
-                  uint32_t reply_len, bytes refusal) except -1
+                  uint32_t reply_len, bytes refusal, bytes tail=*) except -1
     cdef int push_copy(self, uint64_t position, bytes subject, bytes hdr, bytes body) except -1
     cdef Answer* first(self) noexcept                # NULL when empty
     cdef const char* texts(self) noexcept            # of the first one, until the next push or pop

@@ -19,6 +19,8 @@ cdef enum:
     SLOTS_KEPT = 4096            # more are given back when nothing is owed any more
     TEXT_BYTES_KEPT = 131072
 
+cdef bytes DUPLICATE = b',"duplicate": true'
+
 
 def refusal(str stream, error):
     """The body that refuses a publish: the error, then an acknowledgement of nothing."""
@@ -46,16 +48,17 @@ cdef class AnswerRing:
         free(self._slots)
 
     cdef int push(self, uint64_t position, uint64_t stream_seq, bint duplicate, const char* reply,
-                  uint32_t reply_len, bytes refusal) except -1:
-        cdef uint32_t body_len = <uint32_t>len(refusal)
+                  uint32_t reply_len, bytes refusal, bytes tail=b"") except -1:
+        cdef bytes more = refusal or tail
+        cdef uint32_t body_len = <uint32_t>len(more)
         cdef Answer* slot
         assert reply_len > 0
         slot = self._slot(position)
         self._texts.reserve(<size_t>reply_len + body_len)
         self._texts.append(reply, reply_len)
         if body_len:
-            self._texts.append(<const char*>refusal, body_len)
-        slot.kind = READY if body_len else ACKNOWLEDGED
+            self._texts.append(<const char*>more, body_len)
+        slot.kind = READY if refusal else ACKNOWLEDGED
         slot.stream_seq, slot.duplicate = stream_seq, duplicate
         slot.reply_len, slot.hdr_len, slot.body_len = reply_len, 0, body_len
         self._count += 1
@@ -120,16 +123,20 @@ cdef class AnswerRing:
         memcpy(out, <const char*>self._prefix, used)
         used += put_decimal(out + used, answer.stream_seq)
         if answer.duplicate:
-            memcpy(out + used, b',"duplicate": true', 18)
+            memcpy(out + used, <const char*>DUPLICATE, 18)
             used += 18
         out[used] = c"}"
         return used + 1
 
     cdef bytes body(self):
         cdef Answer* answer = &self._slots[self._head]
+        cdef bytes text
         if answer.kind == FAILED:
             return self._verdict
-        return PyBytes_FromStringAndSize(self.texts() + answer.reply_len + answer.hdr_len, answer.body_len)
+        text = PyBytes_FromStringAndSize(self.texts() + answer.reply_len + answer.hdr_len, answer.body_len)
+        if answer.kind == ACKNOWLEDGED:
+            return b"%b%d%b%b}" % (self._prefix, answer.stream_seq, DUPLICATE if answer.duplicate else b"", text)
+        return text
 
     cdef int refuse_all(self, bytes refusal) except -1:
         """What is still owed will not become durable: acknowledgements turn into this refusal, copies into nothing."""

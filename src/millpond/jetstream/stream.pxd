@@ -1,33 +1,13 @@
-# One stream: judges publishes, keeps them in its store, answers when they are committed, and tells
-# its consumers. The API rooms (plain Python) drive it through the def/cpdef methods below; by then
-# configurations are validated. States: open -> (failed) -> stopped.
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-from millpond.base.clock cimport Clock
-from millpond.broker.router cimport Router
-from millpond.broker.sink cimport Sink
-from millpond.broker.timers cimport Timer, Timers
-from millpond.broker.turn cimport Turn
-from millpond.store.api cimport Filters, Record, Store, StoreOwner
-from millpond.store.consumer_journal cimport ConsumerJournal
-from millpond.wire.message cimport Msg
-from millpond.jetstream.acks cimport OwedReplies
-from millpond.jetstream.dedupe cimport Dedupe
-from millpond.jetstream.direct_get cimport DirectGets
-from millpond.jetstream.ingest cimport Ingest
-from millpond.jetstream.pub_ack cimport AnswerRing
-from millpond.jetstream.pump cimport CommitPhase, Pump, Settler
-from millpond.jetstream.republish cimport Republisher
+# One stream. The API rooms (plain Python) drive it through the def/cpdef methods below; by then configurations
+# are validated. States: open -> (failed) -> stopped.
+from libc.stdint cimport int64_t, uint64_t
+from millpond.jetstream.batch_totals cimport BatchTotals
+from millpond.jetstream.stream_core cimport StreamCore
 
-cdef class Stream(Settler):
-    cdef readonly str name
-    cdef readonly object config              # stream_config.StreamConfig in force (with defaults filled in)
+cdef class Stream(StreamCore):
     cdef readonly int64_t created_ns
-    cdef readonly Store store
-    cdef readonly ConsumerJournal journal    # None: memory stream
-    cdef readonly Router router
-    cdef readonly Turn turn
     cdef readonly dict consumers             # {name: Consumer}; the API room adds and removes through add/remove_consumer
-    cdef list _listeners                     # the same consumers, for loops
+    cdef readonly bint purged                # since the start
 
     # --- life ---
     # subscribe to config.subjects, rebuild the dedupe window, start expiry
@@ -37,17 +17,16 @@ cdef class Stream(Settler):
     cpdef int update(self, object config) except -1      # a validated new configuration takes effect
     cpdef int add_consumer(self, object consumer) except -1
     cpdef int remove_consumer(self, object consumer) except -1
-    # `callback()` runs when everything done to this stream (store and journal) until now is committed.
-    cpdef int after_commit(self, object callback) except -1
-    # An empty message goes to `reply` at that time; `journaled`: the consumer journal counts too.
-    cdef int reply_after_commit(self, const char* reply, uint32_t reply_len, bint journaled) except -1
+
+    # Batches are counted in `totals`, with the server's others; `abandoned(stream, batch_id, reason)` hears of
+    # those that end without a commit. Before start().
+    cpdef int use_batches(self, BatchTotals totals, object abandoned) except -1
 
     # --- for the API (control plane) ---
     cpdef dict state(self)                   # messages bytes first_seq last_seq first_ts_ns last_ts_ns num_deleted num_subjects
     # {"seq", "subject": bytes, "hdr": bytes, "body": bytes, "ts_ns"} | None (not there). Raises Cold when it
     # must be read first; then `on_warm(callback)` says when to ask again.
     cpdef object get_message(self, uint64_t stream_seq, bytes last_by_subject, bytes next_by_subject)
-    cpdef int on_warm(self, object callback) except -1
     cpdef bint delete_message(self, uint64_t stream_seq, bint secure) except *
     cpdef uint64_t purge(self, bytes subject, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF
     cpdef list subjects(self, bytes filter)  # [(subject, messages)]
@@ -56,54 +35,8 @@ cdef class Stream(Settler):
     cpdef uint64_t seq_at_time(self, int64_t ts_ns) except 0        # first live at or after it; last_seq + 1 if none
 
     # --- private ---
-    cdef readonly Clock clock
-    cdef readonly Pump pump
-    cdef readonly CommitPhase commit_phase
-    cdef readonly bint purged                # since the start
-    cdef readonly str failure                # "" = it takes publishes
-    cdef readonly bint purging               # what consumers hear of removed messages is due to a purge
-    cdef Ingest _ingest
-    cdef object _transform                   # subject_transform; None: subjects are stored as they come
-    cdef Republisher _republisher            # None: nothing is republished
-    cdef Dedupe _dedupe
-    cdef bytes _last_msg_id
-    cdef AnswerRing _answers
-    cdef OwedReplies _owed
-    cdef DirectGets _gets
-    cdef Owner _owner
-    cdef ExpiryTimer _expiry
-    cdef list _subs, _after, _on_warm
-    cdef object _commit_store                # memory stores that commit on request
-    cdef uint64_t _told_seq, _ready_seq      # consumers know of messages up to here; told ready up to here
-    cdef bint _settling_queued, _appending, _releasing, _stopped
-    cdef int store_committed(self) except -1
-    cdef int store_removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1
-    cdef int store_warm(self) except -1
-    cdef int store_failed(self, str reason) except -1
-    cdef bint store_expiring(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except *
-    cdef int expire(self) except -1
-    cdef int _take(self, const Msg* msg) except -1
-    cdef int _judged(self, const Msg* msg) except -1
-    cdef int _store(self, const Msg* msg) except -1
-    cdef uint64_t _append(self, const Msg* msg, int64_t expires_ns) except 0
-    cdef int64_t _expires_ns(self, int64_t ttl_s) noexcept
-    cdef uint64_t _purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF
-    cdef int _roll_up(self, const Msg* msg, uint64_t stream_seq) except -1
-    cdef int _refuse(self, const Msg* msg, object error) except -1
-    cdef int _answer_later(self) except -1
-    cdef int _release(self) except -1
-    cdef int _release_answers(self) except -1
-    cdef int _run_after_commit(self) except -1
-    cdef int _send(self, const char* reply, uint32_t reply_len, const char* body, uint32_t body_len) except -1
+    cdef list _subs
     cdef int _subscribe(self) except -1
     cdef int _unsubscribe(self) except -1
     cdef int _apply_features(self) except -1
     cdef int _apply_limits(self) except -1
-    cdef int _rebuild_dedupe(self) except -1
-    cdef int _arm_expiry(self, int64_t due_ns) except -1
-
-cdef class Owner(StoreOwner):
-    cdef Stream stream
-
-cdef class ExpiryTimer(Timer):
-    cdef Stream stream

@@ -1,91 +1,44 @@
-"""One stream: judge, store, answer when committed, tell the consumers.
+"""One stream: its life, its configuration in force, and what the API asks of it.
 
-A publish is judged and appended during intake. Its answer goes into a ring with the log position that must
-be committed first, and leaves in the commit phase or when the store reports a commit; so do refusals, which
-keep their place among the answers. Consumers hear of a message when it is appended (for their counts) and
-are made ready when it is committed.
+Publishes, commits, expiry and what follows from them are in stream_core.
 
 States: open, failed (reads only; every publish is refused with 10047), stopped.
 """
 
-import logging
-
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
 from millpond.base.clock cimport Clock
 from millpond.broker.router cimport Router
-from millpond.broker.sink cimport Sink, Subscription
-from millpond.broker.timers cimport Timer
 from millpond.broker.turn cimport Turn
-from millpond.jetstream.follower cimport Follower
 from millpond.jetstream.acks cimport OwedReplies
+from millpond.jetstream.atomic_batches cimport AtomicBatches
+from millpond.jetstream.batch_totals cimport BatchTotals
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.direct_get cimport DirectGets
-from millpond.jetstream.ingest cimport ROLLUP_NONE, ROLLUP_SUBJECT, Ingest, header, without_status
-from millpond.jetstream.pub_ack cimport ACKNOWLEDGED, ENCODED_BYTES_MAX, NOTHING, Answer, AnswerRing, Kind
-from millpond.jetstream.pump cimport CommitPhase, Pump, Settler
+from millpond.jetstream.follower cimport Follower
+from millpond.jetstream.host cimport ExpiryTimer, Owner
+from millpond.jetstream.ingest cimport Ingest
+from millpond.jetstream.pub_ack cimport AnswerRing
+from millpond.jetstream.pump cimport CommitPhase, Pump
+from millpond.jetstream.recovery_tail cimport finish_tail, rebuild_window
 from millpond.jetstream.republish cimport Republisher
-from millpond.jetstream.markers cimport expired_block, is_marker
-from millpond.store.api cimport COLD, FOUND, NEVER_EXPIRES, Filters, Limits, Load, Record, Store, StoreOwner
+from millpond.jetstream.retention cimport Retention
+from millpond.jetstream.stream_core cimport StreamCore
+from millpond.jetstream.waiting_room cimport WaitingRoom
+from millpond.store.api cimport COLD, FOUND, Filters, Limits, Load, Record, Store
 from millpond.store.consumer_journal cimport ConsumerJournal
-from millpond.wire.headers cimport has_nats_key
-from millpond.wire.message cimport Msg
 
-from millpond.base import limits
-from millpond.base.errors import StoreError
-from millpond.jetstream.error_table import api_error
-from millpond.jetstream.pub_ack import refusal
 from millpond.subjects.transform import Transform
-from millpond.wire.headers import with_last, without
 
-log = logging.getLogger("millpond")
-
-cdef enum:
-    REPLY_BYTES = 256            # a longer reply subject takes the slow way
-
-cdef size_t INFLIGHT_MESSAGES_MAX = limits.INFLIGHT_MESSAGES_PER_STREAM_MAX
-cdef uint64_t INFLIGHT_BYTES_MAX = limits.INFLIGHT_BYTES_PER_STREAM_MAX
-cdef uint32_t EXPIRE_BUDGET = 1024
 cdef uint32_t DEDUPE_EXPIRE_BUDGET = 20_000
-cdef int64_t EXPIRE_AGAIN_NS = 1_000_000
-cdef int64_t NS_PER_S = 1_000_000_000
-cdef int64_t TIME_MAX_NS = 0x7FFFFFFFFFFFFFFF
-cdef bytes TOO_MANY = b"NATS/1.0 429 Too Many Requests\r\n\r\n"
 
 
 class Cold(Exception):
     """The message must be read from disk first; `on_warm` says when to ask again."""
 
 
-cdef class Owner(StoreOwner):
-    """What the store reports, handed to the stream."""
-
-    cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len, uint64_t size) except -1:
-        return self.stream.store_removed(stream_seq, subject, subject_len)
-
-    cdef bint expiring(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except *:
-        return self.stream.store_expiring(stream_seq, subject, subject_len)
-
-    cdef int committed(self) except -1:
-        return self.stream.store_committed()
-
-    cdef int warm(self) except -1:
-        return self.stream.store_warm()
-
-    cdef int failed(self, str reason) except -1:
-        return self.stream.store_failed(reason)
-
-
-cdef class ExpiryTimer(Timer):
-    """Fires when the next message reaches its end."""
-
-    cdef int fire(self, int64_t now_ns) except -1:
-        return self.stream.expire()
-
-
-cdef class Stream(Settler):
+cdef class Stream(StreamCore):
     """See the head of this file; the methods are described in stream.pxd."""
 
     def __init__(self, str name, object config, int64_t created_ns, Store store, ConsumerJournal journal,
@@ -96,322 +49,38 @@ cdef class Stream(Settler):
         self.consumers, self._listeners = {}, []
         self._subs, self._after, self._on_warm = [], [], []
         self._last_msg_id, self.failure = b"", ""
+        self._retention = Retention(store, pump)
         self._apply_features()
         self._dedupe = Dedupe(config.duplicate_window)
         self._answers = AnswerRing(name, domain)
         self._owed = OwedReplies()
         self._commit_store = getattr(store, "commit", None)
         self._owner = Owner()
-        self._owner.stream = self
+        self._owner.host = self
         store.owner = self._owner
         self._expiry = ExpiryTimer()
-        self._expiry.stream = self
+        self._expiry.host = self
         self._gets = DirectGets(name, store, router, pump, turn)
+        self._waiting = WaitingRoom()
+        self.use_batches(BatchTotals(), None)
         if journal is not None:
             journal.on_committed = self._journal_committed
+
+    cpdef int use_batches(self, BatchTotals totals, object abandoned) except -1:
+        self._abandoned = abandoned
+        self._atomic = AtomicBatches(self, self.store, self._dedupe, self.clock, self.turn.timers, totals)
+        return 0
 
     def _journal_committed(self):
         self.store_committed()
 
-    # --- publishes ---
-
-    cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1:
-        if self._stopped:
-            return 0
-        self._take(msg)
-        return 1
-
-    cdef int _take(self, const Msg* msg) except -1:
-        cdef const char* reply = msg.reply
-        cdef bytes kept
-        cdef Msg changed
-        if (self._answers.count() >= INFLIGHT_MESSAGES_MAX
-                or self.store.position - self.store.committed_position >= INFLIGHT_BYTES_MAX):
-            if msg.reply_len and not self.failure:
-                body = refusal(self.name, api_error("JSStreamTooManyRequests"))
-                self.router.publish(PyBytes_FromStringAndSize(msg.reply, msg.reply_len), body, b"", TOO_MANY)
-                return 0
-        if self.failure:
-            return self._refuse(msg, api_error("JSStorageResourcesExceededErr"))
-        if self.pump.refusing:
-            return self._refuse(msg, api_error("JSInsufficientResourcesErr"))
-        if msg.hdr_len > 8 and (msg.hdr[8] != c"\r" or has_nats_key(msg.hdr, msg.hdr_len)):
-            # Servers put this header on; clients may not have it stored.
-            kept = without(without_status(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len)), b"Nats-Request-Info")
-            changed = msg[0]
-            changed.hdr, changed.hdr_len = <const char*>kept, <uint32_t>len(kept)
-            return self._judged(&changed)
-        return self._judged(msg)
-
-    cdef int _judged(self, const Msg* original) except -1:
-        cdef Msg renamed = original[0]
-        cdef const Msg* msg = &renamed
-        cdef bytes subject
-        if self._transform is not None:
-            subject = self._transform.match(PyBytes_FromStringAndSize(msg.subject, msg.subject_len))
-            if subject is not None:
-                renamed.subject, renamed.subject_len = <const char*>subject, <uint32_t>len(subject)
-        error = self._ingest.judge(msg, self.store, self._dedupe, self._last_msg_id, self.clock.wall_ns)
-        if error is not None:
-            return self._refuse(msg, error)
-        if self._ingest.duplicate_of:
-            if msg.reply_len and not self._ingest.no_ack:
-                self._answers.push(self.store.position, self._ingest.duplicate_of, True, msg.reply, msg.reply_len, b"")
-                self._answer_later()
-            return 0
-        return self._store(msg)
-
-    cdef int _store(self, const Msg* msg) except -1:
-        cdef uint64_t stream_seq
-        cdef bytes msg_id = self._ingest.msg_id, kept
-        cdef Msg changed = msg[0]
-        if self._ingest.ttl_raised:
-            kept = without(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), b"Nats-TTL")
-            kept = with_last(kept, b"Nats-TTL", str(self._ingest.ttl_s).encode())
-            changed.hdr, changed.hdr_len = <const char*>kept, <uint32_t>len(kept)
-        self._appending = True
-        try:
-            stream_seq = self._append(&changed, self._expires_ns(self._ingest.ttl_s))
-            self._last_msg_id = msg_id
-            if msg_id:
-                self._dedupe.add(msg_id, stream_seq, self.clock.wall_ns)
-            if self._ingest.rollup != ROLLUP_NONE:
-                self._roll_up(msg, stream_seq)
-        except (OSError, StoreError) as error:
-            self.store_failed(str(error))
-            return self._refuse(msg, api_error("JSStorageResourcesExceededErr"))
-        finally:
-            self._appending = False
-        if msg.reply_len and not self._ingest.no_ack:
-            self._answers.push(self.store.position, stream_seq, False, msg.reply, msg.reply_len, b"")
-        return self._answer_later()
-
-    cdef uint64_t _append(self, const Msg* msg, int64_t expires_ns) except 0:
-        """Stores the message and lets the consumers know."""
-        cdef Follower consumer
-        cdef uint64_t last_seq, stream_seq
-        if self._republisher is not None:
-            last_seq = self.store.last_for(msg.subject, msg.subject_len)
-        stream_seq = self.store.append(msg, self.clock.wall_ns, expires_ns)
-        if self._republisher is not None:
-            copy = self._republisher.copy(msg, stream_seq, self.store.state.last_ts_ns, last_seq)
-            if copy is not None:
-                self._answers.push_copy(self.store.position, copy[0], copy[1], copy[2])
-        self._told_seq = stream_seq
-        if self.store.exists(stream_seq):
-            for consumer in self._listeners:
-                consumer.appended(stream_seq, msg.subject, msg.subject_len)
-        if expires_ns > 0:
-            self._arm_expiry(expires_ns)
-        if self.store.limits.age_max_ns and not self._expiry.deadline_ns:
-            self._arm_expiry(self.clock.wall_ns + self.store.limits.age_max_ns)
-        return stream_seq
-
-    cdef int64_t _expires_ns(self, int64_t ttl_s) noexcept:
-        """What the store calls the end of a message that arrives now."""
-        cdef int64_t now_ns = max(self.clock.wall_ns, self.store.state.last_ts_ns)
-        if ttl_s <= 0:
-            return NEVER_EXPIRES if ttl_s else 0
-        return now_ns + ttl_s * NS_PER_S if ttl_s < (TIME_MAX_NS - now_ns) // NS_PER_S else TIME_MAX_NS
-
-    cdef int _roll_up(self, const Msg* msg, uint64_t stream_seq) except -1:
-        if self._ingest.rollup == ROLLUP_SUBJECT:
-            self._purge(Filters([PyBytes_FromStringAndSize(msg.subject, msg.subject_len)]), 0, 1)
-        else:
-            self._purge(Filters([]), stream_seq, 0)
-        assert self.store.exists(stream_seq), "a rollup keeps its own message"
-        return 0
-
-    cdef int _refuse(self, const Msg* msg, object error) except -1:
-        if msg.reply_len and not self._ingest.no_ack:
-            self._answers.push(0 if self.failure else self.store.position, 0, False, msg.reply, msg.reply_len,
-                               refusal(self.name, error))
-            self._answer_later()
-        return 0
-
-    cdef int _answer_later(self) except -1:
-        if not self._settling_queued:
-            self._settling_queued = True
-            self.commit_phase.add(self)
-        return 0
-
-    # --- commits ---
-
-    cdef int settle(self) except -1:
-        self._settling_queued = False
-        if self._stopped:
-            return 0
-        if self._commit_store is not None:
-            self._commit_store()
-        return self._release()
-
-    cdef int store_committed(self) except -1:
-        if self._appending:
-            return self._answer_later()
-        return self._release()
-
-    cdef int _release(self) except -1:
-        cdef Follower consumer
-        if self._releasing or self._stopped:
-            return 0
-        self._releasing = True
-        try:
-            self._release_answers()
-            self._owed.release(self.store.committed_position,
-                               self.journal.committed_position if self.journal is not None else 0, self.router)
-            self._run_after_commit()
-        finally:
-            self._releasing = False
-        if self.store.committed_seq > self._ready_seq:
-            self._ready_seq = self.store.committed_seq
-            for consumer in self._listeners:
-                consumer.ready()
-        return 0
-
-    cdef int _release_answers(self) except -1:
-        cdef char[ENCODED_BYTES_MAX] text
-        cdef char[REPLY_BYTES] near
-        cdef Answer* answer
-        cdef bytes reply, hdr, body
-        cdef Kind kind
-        cdef uint32_t size, reply_len
-        while True:
-            answer = self._answers.first()
-            if answer == NULL or answer.position > self.store.committed_position:
-                return 0
-            # The answer leaves the ring first: its receiver may publish to this stream again.
-            kind, reply_len, size = answer.kind, answer.reply_len, 0
-            if kind == ACKNOWLEDGED:
-                size = self._answers.encode(answer, text)
-                if reply_len <= REPLY_BYTES:
-                    memcpy(near, self._answers.texts(), reply_len)
-                    self._answers.pop()
-                    self._send(near, reply_len, text, size)
-                    continue
-            reply = self._answers.texts()[:reply_len]
-            hdr = self._answers.texts()[reply_len:reply_len + answer.hdr_len]
-            body = text[:size] if size else self._answers.body()
-            self._answers.pop()
-            if kind != NOTHING:
-                self.router.publish(reply, body, b"", hdr)
-
-    cdef int _send(self, const char* reply, uint32_t reply_len, const char* body, uint32_t body_len) except -1:
-        cdef Msg msg
-        msg.subject, msg.subject_len = reply, reply_len
-        msg.reply, msg.reply_len = reply, 0
-        msg.hdr, msg.hdr_len = reply, 0
-        msg.body, msg.body_len = body, body_len
-        self.router.route(reply, reply_len, &msg, None)
-        return 0
-
-    cpdef int after_commit(self, object callback) except -1:
-        cdef uint64_t journaled = self.journal.log.position if self.journal is not None else 0
-        self._after.append((self.store.position, journaled, callback))
-        self._answer_later()
-        self.turn.wake()
-        return 0
-
-    cdef int reply_after_commit(self, const char* reply, uint32_t reply_len, bint journaled) except -1:
-        self._owed.push(self.store.position, self.journal.log.position if journaled else 0, reply, reply_len)
-        return self._answer_later()
-
-    cdef int _run_after_commit(self) except -1:
-        while self._after:
-            position, journaled, callback = self._after[0]
-            if position > self.store.committed_position:
-                return 0
-            if self.journal is not None and journaled > self.journal.committed_position:
-                return 0
-            self._after.pop(0)
-            callback()
-        return 0
-
-    # --- what the store reports ---
-
-    cdef int store_removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:
-        cdef Follower consumer
-        if stream_seq > self._told_seq:
-            return 0
-        for consumer in self._listeners:
-            consumer.removed(stream_seq, subject, subject_len)
-        return 0
-
-    cdef int store_warm(self) except -1:
-        cdef Follower consumer
-        cdef list callbacks = self._on_warm
-        if self._stopped:
-            return 0
-        self._on_warm = []
-        for callback in callbacks:
-            callback()
-        self._gets.warm()
-        for consumer in self._listeners:
-            consumer.ready()
-        return 0
-
-    cdef int store_failed(self, str reason) except -1:
-        if self.failure:
-            return 0
-        self.failure = reason or "write failed"
-        log.error("stream %s cannot write and refuses publishes until a restart: %s", self.name, self.failure)
-        self._answers.refuse_all(refusal(self.name, api_error("JSStorageResourcesExceededErr")))
-        self._answer_later()
-        self.turn.wake()
-        return 0
-
-    cpdef int on_warm(self, object callback) except -1:
-        self._on_warm.append(callback)
-        return 0
-
-    # --- expiry ---
-
-    cdef int _arm_expiry(self, int64_t due_ns) except -1:
-        """Expire at this wall time, or earlier when that is planned already."""
-        cdef int64_t deadline_ns = self.clock.mono_ns + max(due_ns - self.clock.wall_ns, EXPIRE_AGAIN_NS)
-        if deadline_ns > 0 and not 0 < self._expiry.deadline_ns <= deadline_ns:
-            self.turn.timers.arm(self._expiry, deadline_ns)
-        return 0
-
-    cdef int expire(self) except -1:
-        cdef int64_t due_ns
-        if self._stopped or self.failure:
-            return 0
-        self._appending = True
-        try:
-            due_ns = self.store.expire(self.clock.wall_ns, EXPIRE_BUDGET)
-        finally:
-            self._appending = False
-        if due_ns:
-            self._arm_expiry(due_ns)
-        return self._answer_later()
-
-    cdef bint store_expiring(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except *:
-        """The last message of its subject is about to expire: a marker comes before it goes (ADR-43)."""
-        cdef Record record
-        cdef Load found = self.store.load(stream_seq, &record)
-        cdef bytes name, block
-        cdef Msg marker
-        if found != FOUND:
-            return False
-        if record.hdr_len and is_marker(record.hdr, record.hdr_len):
-            return True
-        name = PyBytes_FromStringAndSize(subject, subject_len)
-        block = expired_block(self.config.subject_delete_marker_ttl)
-        marker = Msg(<const char*>name, subject_len, b"", 0, <const char*>block, <uint32_t>len(block), b"", 0)
-        try:
-            self._append(&marker, self._expires_ns(self.config.subject_delete_marker_ttl // NS_PER_S))
-        except (OSError, StoreError) as error:
-            self.store_failed(str(error))
-            return False
-        self._last_msg_id = b""
-        return True
-
     # --- life ---
 
     cpdef int start(self) except -1:
+        finish_tail(self.store, self.config.allow_atomic, self.config.allow_rollup_hdrs)
         self._apply_limits()
         self._told_seq = self._ready_seq = self.store.state.last_seq
-        self._rebuild_dedupe()
+        self._last_msg_id = rebuild_window(self.store, self._dedupe, self.clock.wall_ns)
         self._subscribe()
         self._arm_expiry(self.clock.wall_ns)
         return 0
@@ -424,7 +93,9 @@ cdef class Stream(Settler):
             (<Follower>consumer).stop("409 Consumer Deleted" if delete else "")
         self._listeners, self.consumers = [], {}
         self._stopped = True
+        self._retention.stop()
         self.turn.timers.cancel(self._expiry)
+        self._atomic.drop_all()
         self._gets.stop()
         self._after, self._on_warm = [], []
         if delete:
@@ -436,11 +107,15 @@ cdef class Stream(Settler):
     cpdef int update(self, object config) except -1:
         old, self.config = self.config, config
         self._apply_features()
+        if not config.allow_atomic:
+            self._atomic.drop_all()
         self._dedupe.window_ns = config.duplicate_window
         if old.subjects != config.subjects or old.allow_direct != config.allow_direct:
             self._unsubscribe()
             self._subscribe()
         self._apply_limits()
+        if old.retention != config.retention:
+            self.review(1, False)
         self._arm_expiry(self.clock.wall_ns)
         return self._answer_later()
 
@@ -470,6 +145,7 @@ cdef class Stream(Settler):
     cdef int _apply_limits(self) except -1:
         cdef Limits bounds
         config = self.config
+        self._retention.apply(config.retention)
         if config.discard == "old":                # "new" is judged before; it evicts nothing, not even for a marker
             bounds.messages_max = max(config.max_msgs, 0)
             bounds.bytes_max = max(config.max_bytes, 0)
@@ -477,28 +153,8 @@ cdef class Stream(Settler):
             bounds.messages_max = bounds.bytes_max = 0
         bounds.per_subject_max = max(config.max_msgs_per_subject, 0)
         bounds.age_max_ns = config.max_age
-        self._owner.marks_expiry = config.subject_delete_marker_ttl > 0
+        self._owner.marks_expiry = config.subject_delete_marker_ttl > 0 and not config.sealed
         self.store.set_limits(bounds)
-        return 0
-
-    cdef int _rebuild_dedupe(self) except -1:
-        cdef Record record
-        cdef Msg msg
-        cdef bytes msg_id
-        cdef uint64_t last_seq = self.store.state.last_seq
-        cdef uint64_t stream_seq
-        if not self._dedupe.window_ns or not self.store.state.messages:
-            return 0
-        stream_seq = self.store.next_live(self.store.seq_at_time(self.clock.wall_ns - self._dedupe.window_ns))
-        while 0 < stream_seq <= last_seq:
-            if self.store.load(stream_seq, &record, True) == FOUND and record.hdr_len:
-                msg.hdr, msg.hdr_len = record.hdr, record.hdr_len
-                msg_id = header(&msg, b"Nats-Msg-Id")
-                if msg_id:
-                    self._dedupe.add(msg_id, stream_seq, record.ts_ns)
-                if stream_seq == last_seq:
-                    self._last_msg_id = msg_id
-            stream_seq = self.store.next_live(stream_seq + 1)
         return 0
 
     cpdef int set_first_seq(self, uint64_t first_seq) except -1:
@@ -509,13 +165,13 @@ cdef class Stream(Settler):
     cpdef int add_consumer(self, object consumer) except -1:
         assert consumer.name not in self.consumers
         self.consumers[consumer.name] = <Follower?>consumer
-        self._listeners = list(self.consumers.values())
+        self._listeners = self._retention.followers = list(self.consumers.values())
         return 0
 
     cpdef int remove_consumer(self, object consumer) except -1:
         self.consumers.pop(consumer.name, None)
-        self._listeners = list(self.consumers.values())
-        return 0
+        self._listeners = self._retention.followers = list(self.consumers.values())
+        return 0 if self._stopped else self.review(1, True)
 
     # --- for the API ---
 
@@ -575,18 +231,6 @@ cdef class Stream(Settler):
         cdef uint64_t purged = self._purge(Filters([subject] if subject else []), below_seq, keep)
         self.purged = True
         self._answer_later()
-        return purged
-
-    cdef uint64_t _purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF:
-        cdef Follower consumer
-        cdef uint64_t purged
-        self.purging = True
-        try:
-            purged = self.store.purge(filters, below_seq, keep)
-        finally:
-            self.purging = False
-        for consumer in self._listeners:
-            consumer.purged(filters)
         return purged
 
     cpdef list subjects(self, bytes filter):

@@ -78,9 +78,13 @@ cdef class Store:
     # `limits` by removing the oldest (of the subject, of the stream). ts_ns is raised to last_ts_ns if below.
     # expires_ns: the message's own end (Nats-TTL, ADR-43), wall clock; 0 = none, NEVER_EXPIRES = not even by max_age.
     cdef uint64_t append(self, const Msg* msg, int64_t ts_ns, int64_t expires_ns) except 0
+    # Issues the next sequence without a message, and returns it: it is in the log, and nobody gets it.
+    cdef uint64_t skip(self, int64_t ts_ns) except 0
     # One message by sequence. `wait` reads from disk at once (recovery and tools only).
     cdef Load load(self, uint64_t stream_seq, Record* out, bint wait=*) except *
     cdef bint exists(self, uint64_t stream_seq) noexcept
+    # A live message's subject, from the index; the view is valid until the next change. False: not there.
+    cdef bint subject_of(self, uint64_t stream_seq, const char** subject, uint32_t* subject_len) noexcept
 
     # --- queries; 0 = none ---
     cdef uint64_t next_live(self, uint64_t from_seq) noexcept                 # first live >= from_seq

@@ -111,10 +111,16 @@ cdef class Store:
     cdef uint64_t append(self, const Msg* msg, int64_t ts_ns, int64_t expires_ns) except 0:
         raise NotImplementedError
 
+    cdef uint64_t skip(self, int64_t ts_ns) except 0:
+        raise NotImplementedError
+
     cdef Load load(self, uint64_t stream_seq, Record* out, bint wait=False) except *:
         raise NotImplementedError
 
     cdef bint exists(self, uint64_t stream_seq) noexcept:
+        return False
+
+    cdef bint subject_of(self, uint64_t stream_seq, const char** subject, uint32_t* subject_len) noexcept:
         return False
 
     cdef uint64_t next_live(self, uint64_t from_seq) noexcept:
@@ -203,6 +209,10 @@ cdef class Store:
         msg.hdr, msg.hdr_len = PyBytes_AS_STRING(hdr), <uint32_t>len(hdr)
         msg.body, msg.body_len = PyBytes_AS_STRING(body), <uint32_t>len(body)
         return self.append(&msg, ts_ns, expires_ns)
+
+    def skip_message(self, int64_t ts_ns=0):
+        """Issue a sequence without a message; returns it."""
+        return self.skip(ts_ns)
 
     def load_message(self, uint64_t stream_seq, bint wait=True):
         """The message as a dict with seq, ts_ns, subject, hdr, body; None when missing; "cold" when not there yet."""

@@ -172,8 +172,17 @@ cdef class FileStore(IndexedStore):
         return 0
 
     cdef int floor_raised(self) except -1:
-        self.log.last_seq = self.state.last_seq
         self.log.put(FIRST, 0, self.state.first_seq, NULL, 0)
+        self.log.last_seq = self.state.last_seq
+        return self._moved_on(sizeof(Head))
+
+    cdef uint64_t skip(self, int64_t ts_ns) except 0:
+        self._healthy()
+        return IndexedStore.skip(self, ts_ns)
+
+    cdef int last_raised(self) except -1:
+        self.log.put(FIRST, 0, self.state.last_seq + 1, NULL, 0)     # a new segment's head names what came before it
+        self.log.last_seq, self.log.last_ts_ns = self.state.last_seq, self.state.last_ts_ns
         return self._moved_on(sizeof(Head))
 
     cdef bint remove(self, uint64_t stream_seq, bint secure) except *:
@@ -437,6 +446,7 @@ cdef class FileStore(IndexedStore):
 
     cpdef dict memory(self):
         return {"index": self.index.memory_bytes(), "subjects": self.index.subject_bytes(),
+                "expiry": self.expiries.memory_bytes(),
                 "buffers": self.log.memory_bytes() + self._gone_max * sizeof(uint64_t)}
 
     cpdef list check(self):

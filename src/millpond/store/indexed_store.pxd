@@ -15,6 +15,8 @@ cdef class IndexedStore(Store):
     cdef int erased(self, const Entry* entry, bint secure) except -1
     # The empty store now begins at state.first_seq: log it.
     cdef int floor_raised(self) except -1
+    # Sequences up to state.last_seq are issued, without messages: log it.
+    cdef int last_raised(self) except -1
     # The exact time of a live message. False: not at hand; the index's, exact to 1 ms downwards, must do.
     cdef bint exact_ts(self, const Entry* entry, int64_t* ts_ns) noexcept
     # Takes over index.state, after every change of the index.

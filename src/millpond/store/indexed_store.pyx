@@ -37,6 +37,9 @@ cdef class IndexedStore(Store):
     cdef int floor_raised(self) except -1:
         raise NotImplementedError
 
+    cdef int last_raised(self) except -1:
+        raise NotImplementedError
+
     cdef bint exact_ts(self, const Entry* entry, int64_t* ts_ns) noexcept:
         return False
 
@@ -84,11 +87,26 @@ cdef class IndexedStore(Store):
             self.drop(self.state.first_seq, False)
         return 0
 
+    cdef uint64_t skip(self, int64_t ts_ns) except 0:
+        assert not self.closed
+        self.index.raise_last(self.index.state.last_seq + 1)
+        self.index.state.last_ts_ns = max(self.index.state.last_ts_ns, ts_ns)
+        self.refresh()
+        self.last_raised()
+        return self.state.last_seq
+
     # --- questions ---
 
     cdef bint exists(self, uint64_t stream_seq) noexcept:
         cdef Entry entry
         return self.index.get(stream_seq, &entry)
+
+    cdef bint subject_of(self, uint64_t stream_seq, const char** subject, uint32_t* subject_len) noexcept:
+        cdef Entry entry
+        if not self.index.get(stream_seq, &entry):
+            return False
+        subject[0], subject_len[0] = entry.subject, entry.subject_len
+        return True
 
     cdef uint64_t next_live(self, uint64_t from_seq) noexcept:
         return self.index.next_live(from_seq)

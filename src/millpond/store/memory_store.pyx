@@ -116,6 +116,9 @@ cdef class MemoryStore(IndexedStore):
     cdef int floor_raised(self) except -1:
         return self._moved_on(1)
 
+    cdef int last_raised(self) except -1:
+        return self._moved_on(1)
+
     cdef bint remove(self, uint64_t stream_seq, bint secure) except *:
         assert not self.closed
         self._compact_one()

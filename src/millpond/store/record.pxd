@@ -5,7 +5,7 @@ cdef enum Kind:
     MESSAGE = 1
     REMOVE = 2           # body: sequences (u64) that are gone
     FLOOR = 3            # seq: everything below is gone
-    FIRST = 4            # seq: the empty store begins here
+    FIRST = 4            # seq: nothing below is issued again; an empty store begins here
     TRIM = 5             # seq: no segment of a lower generation belongs to the log any more
     ERASED = 6           # a message whose content was overwritten; seq is what it was
     CLEAN = 7            # everything before is on disk; seq is the last sequence

@@ -36,9 +36,9 @@ cdef class ModelStore(Store):
         self.committed_position, self.committed_seq = self.position, self.state.last_seq
         self.owner.committed()
 
-    def warm_up(self):
-        """All cold reads arrive."""
-        self.cold.clear()
+    def warm_up(self, left=()):
+        """All cold reads arrive but those `left`."""
+        self.cold = set(left)
         self.owner.warm()
 
     def fail(self, str reason):
@@ -116,6 +116,21 @@ cdef class ModelStore(Store):
 
     cdef bint exists(self, uint64_t stream_seq) noexcept:
         return any([row[0] == stream_seq for row in self.rows])
+
+    cdef bint subject_of(self, uint64_t stream_seq, const char** subject, uint32_t* subject_len) noexcept:
+        for row in self.rows:
+            if row[0] == stream_seq:
+                self._held = row
+                subject[0], subject_len[0] = <const char*><bytes>row[1], <uint32_t>len(row[1])
+                return True
+        return False
+
+    cdef uint64_t skip(self, int64_t ts_ns) except 0:
+        self.state.last_seq += 1
+        self.state.last_ts_ns = ts_ns
+        self.position += 1
+        self._count()
+        return self.state.last_seq
 
     cdef uint64_t next_live(self, uint64_t from_seq) noexcept:
         return min([row[0] for row in self.rows if row[0] >= from_seq], default=0)

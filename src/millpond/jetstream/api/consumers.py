@@ -8,7 +8,7 @@ import msgspec
 
 from millpond.base import limits
 from millpond.base.ids import short_name
-from millpond.jetstream import consumer_rules
+from millpond.jetstream import consumer_rules, retention_rules
 from millpond.jetstream.api.request import CONSUMERS, Request, optional_body
 from millpond.jetstream.api.sourcing import (
     IDENTITY,
@@ -123,6 +123,7 @@ class ConsumerApi:
             if not internal(config):
                 self._check_room(stream)
             consumer_rules.check_length(config.name)
+            retention_rules.check_new(config, stream.config, self._others(stream, None))
             name, config = config.name or self._free_name(stream), consumer_rules.ephemeral(config)
             self._made(request, self._engine.create_consumer(stream, name, config))
             return
@@ -132,6 +133,7 @@ class ConsumerApi:
         if action == "create":
             raise api_error("JSConsumerAlreadyExists")
         listened = bool(existing.config.deliver_subject) and self._engine.has_interest(existing.config.deliver_subject)
+        retention_rules.check_changed(config, stream.config, self._others(stream, existing))
         consumer_rules.check_update(existing.config, config, listened)
         if config.inactive_threshold != existing.config.inactive_threshold:
             config = consumer_rules.ephemeral(config)
@@ -148,6 +150,9 @@ class ConsumerApi:
                 consumer.tell_pause()
 
         consumer.stream.after_commit(durable)
+
+    def _others(self, stream: Stream, this: Consumer | None) -> list[ConsumerConfig]:
+        return [consumer.config for consumer in stream.consumers.values() if consumer is not this]
 
     def _free_name(self, stream: Stream) -> str:
         while (name := short_name()) in stream.consumers:

@@ -76,6 +76,7 @@ class MessageApi:
             return
         # The file store of nats-server knows which sequences it cannot have had.
         if stream.config.storage == "file" and not 0 < stream_seq <= stream.state()["last_seq"]:
-            request.fail(api_error("JSStreamMsgDeleteFailedF", err="no message found"), failed=False)
+            why = "stream store EOF" if stream_seq else "no message found"
+            request.fail(api_error("JSStreamMsgDeleteFailedF", err=why), failed=False)
         else:
             request.fail(api_error("JSSequenceNotFoundErrF", seq=stream_seq), failed=False)

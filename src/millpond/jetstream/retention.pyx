@@ -1,0 +1,90 @@
+"""Work queues and interest: a message leaves when no consumer needs it any more.
+
+A consumer *wants* the subjects under its filters, and *needs* a message that it wants until it has settled it:
+acknowledged or terminated it, or delivered it when nothing is acknowledged. So an acknowledgement asks the other
+consumers, and removes the message when none of them needs it. A message that reached max_deliver is still needed.
+
+What one acknowledgement settles at once may be long (ack policy all), and so is what a consumer that is deleted
+leaves behind: such ranges are reviewed a few messages a turn.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from millpond.broker.turn cimport Phase
+from millpond.jetstream.follower cimport Follower
+from millpond.jetstream.pump cimport Pump
+from millpond.store.api cimport Store
+
+cdef uint32_t REVIEW_BUDGET = 1024
+cdef dict POLICIES = {"limits": LIMITS, "workqueue": WORKQUEUE, "interest": INTEREST}
+
+
+cdef class Retention(Phase):
+    """Of one stream; `followers` is the stream's own list."""
+
+    def __init__(self, Store store, Pump pump):
+        self._store, self._pump = store, pump
+        self.followers = []
+
+    cdef int apply(self, str retention) except -1:
+        self.policy = POLICIES[retention]
+        return 0
+
+    cdef bint takes(self, const char* subject, uint32_t subject_len) except *:
+        cdef Follower follower
+        if self.policy != INTEREST:
+            return True
+        for follower in self.followers:
+            if follower.wants(subject, subject_len):
+                return True
+        return False
+
+    cdef bint settled(self, uint64_t stream_seq) except *:
+        return self.policy != LIMITS and self._done(stream_seq, True) and self._store.remove(stream_seq, False)
+
+    cdef bint _done(self, uint64_t stream_seq, bint unwanted) except *:
+        """Does no consumer need this message? One that none wants counts as done only if `unwanted`."""
+        cdef const char* subject
+        cdef uint32_t subject_len
+        cdef Follower follower
+        cdef bint wanted = False
+        if not self._store.subject_of(stream_seq, &subject, &subject_len):
+            return False
+        for follower in self.followers:
+            if follower.wants(subject, subject_len):
+                if follower.needs(stream_seq):
+                    return False
+                wanted = True
+        return wanted or unwanted
+
+    cdef int review(self, uint64_t from_seq, uint64_t to_seq, bint unwanted) except -1:
+        if self.policy == LIMITS or from_seq > to_seq:
+            return 0
+        if self._next:
+            from_seq, to_seq = min(from_seq, self._next), max(to_seq, self._end)
+            unwanted = unwanted or self._unwanted
+        self._next, self._end, self._unwanted = max(from_seq, <uint64_t>1), to_seq, unwanted and self.policy == INTEREST
+        if self._look(REVIEW_BUDGET):
+            self._pump.add(self)
+        return 0
+
+    cdef int run(self) except -1:
+        return self._look(REVIEW_BUDGET)
+
+    cdef bint _look(self, uint32_t budget) except *:
+        """Is there more to look at?"""
+        cdef uint64_t stream_seq
+        while self._next and budget:
+            stream_seq = self._store.next_live(self._next)
+            if stream_seq == 0 or stream_seq > self._end:
+                self._next = 0
+                break
+            self._next = stream_seq + 1
+            budget -= 1
+            if self._done(stream_seq, self._unwanted):
+                self._store.remove(stream_seq, False)
+        return self._next != 0
+
+    cdef int stop(self) except -1:
+        self.policy, self._next, self.followers = LIMITS, 0, []
+        return 0

@@ -1,0 +1,85 @@
+# The part of a stream that works in every turn: it judges publishes, keeps them in its store, answers when they are
+# committed, tells its consumers, and lets messages expire. stream.pxd adds its life and what the API asks.
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from millpond.base.clock cimport Clock
+from millpond.broker.router cimport Router
+from millpond.broker.turn cimport Turn
+from millpond.store.api cimport Filters, Store
+from millpond.store.consumer_journal cimport ConsumerJournal
+from millpond.wire.message cimport Msg
+from millpond.jetstream.acks cimport OwedReplies
+from millpond.jetstream.atomic_batches cimport AtomicBatches
+from millpond.jetstream.dedupe cimport Dedupe
+from millpond.jetstream.direct_get cimport DirectGets
+from millpond.jetstream.host cimport ExpiryTimer, Host, Owner
+from millpond.jetstream.ingest cimport Ingest
+from millpond.jetstream.pub_ack cimport AnswerRing
+from millpond.jetstream.pump cimport CommitPhase, Pump
+from millpond.jetstream.republish cimport Republisher
+from millpond.jetstream.retention cimport Retention
+from millpond.jetstream.waiting_room cimport WaitingRoom
+
+cdef class StreamCore(Host):
+    cdef readonly str name
+    cdef readonly object config              # stream_config.StreamConfig in force (with defaults filled in)
+    cdef readonly Store store
+    cdef readonly ConsumerJournal journal    # None: memory stream
+    cdef readonly Router router
+    cdef readonly Turn turn
+    cdef readonly Clock clock
+    cdef readonly Pump pump
+    cdef readonly CommitPhase commit_phase
+    cdef readonly str failure                # "" = it takes publishes
+    cdef readonly bint purging               # what consumers hear of removed messages is due to a purge
+    cdef list _listeners                     # the consumers, for loops
+
+    # `callback()` runs when everything done to this stream (store and journal) until now is committed.
+    cpdef int after_commit(self, object callback) except -1
+    # An empty message goes to `reply` at that time; `journaled`: the consumer journal counts too.
+    cdef int reply_after_commit(self, const char* reply, uint32_t reply_len, bint journaled) except -1
+    # `callback()` runs when cold messages have arrived: ask again.
+    cpdef int on_warm(self, object callback) except -1
+    # A consumer is through with this message, with all of [first_seq, last_seq]: the retention may remove them.
+    cdef int settled(self, uint64_t stream_seq) except -1
+    cdef int settled_through(self, uint64_t first_seq, uint64_t last_seq) except -1
+    # Messages from `from_seq` on may have lost their last consumer (work queue, interest); `unwanted`: also remove
+    # what no consumer wants, with interest retention.
+    cpdef int review(self, uint64_t from_seq, bint unwanted) except -1
+
+    # --- private, shared with Stream ---
+    cdef Ingest _ingest
+    cdef Retention _retention
+    cdef object _transform                   # subject_transform; None: subjects are stored as they come
+    cdef Republisher _republisher            # None: nothing is republished
+    cdef Dedupe _dedupe
+    cdef bytes _last_msg_id
+    cdef AnswerRing _answers
+    cdef OwedReplies _owed
+    cdef DirectGets _gets
+    cdef WaitingRoom _waiting                # publishes that wait for a cold read
+    cdef AtomicBatches _atomic
+    cdef object _abandoned
+    cdef Owner _owner
+    cdef ExpiryTimer _expiry
+    cdef list _after, _on_warm
+    cdef object _commit_store                # memory stores that commit on request
+    cdef uint64_t _told_seq, _ready_seq      # consumers know of messages up to here; told ready up to here
+    cdef bint _settling_queued, _appending, _releasing, _stopped
+    cdef int _take(self, const Msg* msg) except -1
+    cdef int _arrive(self, const Msg* msg) except -1
+    cdef int _admit_waiting(self) except -1
+    cdef int _judged(self, const Msg* msg) except -1
+    cdef uint64_t _store(self, const Msg* msg, bytes tail) except? 0
+    cdef uint64_t _skip(self, const Msg* msg, bytes tail) except? 0
+    cdef uint64_t _lose(self, const Msg* msg, object error) except? 0
+    cdef int _stored(self, const Msg* msg, uint64_t stream_seq, bytes tail) except -1
+    cdef uint64_t _append(self, const Msg* msg, int64_t expires_ns) except 0
+    cdef int64_t _expires_ns(self, int64_t ttl_s) noexcept
+    cdef uint64_t _purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF
+    cdef int _roll_up(self, const Msg* msg, uint64_t keep) except -1
+    cdef int _answer_later(self) except -1
+    cdef int _release(self) except -1
+    cdef int _release_answers(self) except -1
+    cdef int _send(self, const char* reply, uint32_t reply_len, const char* body, uint32_t body_len) except -1
+    cdef int _run_after_commit(self) except -1
+    cdef int _arm_expiry(self, int64_t due_ns) except -1

@@ -1,0 +1,444 @@
+"""What a stream does with publishes: judge, store, answer when committed, tell the consumers.
+
+A publish is judged and appended during intake. Its answer goes into a ring with the log position that must
+be committed first, and leaves in the commit phase or when the store reports a commit; so do refusals, which
+keep their place among the answers. Consumers hear of a message when it is appended (for their counts) and
+are made ready when it is committed.
+
+Messages leave when a limit, a purge or an acknowledgement says so, and when they expire: then a marker may take
+their place, and comes first.
+"""
+
+import logging
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from millpond.broker.sink cimport Sink, Subscription
+from millpond.jetstream.follower cimport Follower
+from millpond.jetstream.headers cimport header, without_status
+from millpond.jetstream.host cimport Host
+from millpond.jetstream.ingest cimport ROLLUP_NONE, ROLLUP_SUBJECT
+from millpond.jetstream.markers cimport expired_block, is_marker
+from millpond.jetstream.pub_ack cimport ACKNOWLEDGED, ENCODED_BYTES_MAX, NOTHING, Answer, Kind
+from millpond.jetstream.retention cimport LIMITS
+from millpond.store.api cimport FOUND, NEVER_EXPIRES, Filters, Load, Record
+from millpond.wire.headers cimport has_nats_key
+from millpond.wire.message cimport Msg
+
+from millpond.base import limits
+from millpond.base.errors import StoreError
+from millpond.jetstream.error_table import api_error
+from millpond.jetstream.pub_ack import refusal
+from millpond.jetstream.waiting import WAIT
+from millpond.wire.headers import with_last, without
+
+log = logging.getLogger("millpond")
+
+cdef enum:
+    REPLY_BYTES = 256            # a longer reply subject takes the slow way
+
+cdef size_t INFLIGHT_MESSAGES_MAX = limits.INFLIGHT_MESSAGES_PER_STREAM_MAX
+cdef uint64_t INFLIGHT_BYTES_MAX = limits.INFLIGHT_BYTES_PER_STREAM_MAX
+cdef uint32_t EXPIRE_BUDGET = 1024
+cdef int64_t EXPIRE_AGAIN_NS = 1_000_000
+cdef int64_t NS_PER_S = 1_000_000_000
+cdef int64_t TIME_MAX_NS = 0x7FFFFFFFFFFFFFFF
+cdef bytes TOO_MANY = b"NATS/1.0 429 Too Many Requests\r\n\r\n"
+
+
+cdef class StreamCore(Host):
+    """The part of a stream that works in every turn; use `Stream`."""
+
+    # --- publishes ---
+
+    cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1:
+        if self._stopped:
+            return 0
+        self._take(msg)
+        return 1
+
+    cdef int _take(self, const Msg* msg) except -1:
+        cdef const char* reply = msg.reply
+        cdef bytes kept
+        cdef Msg changed
+        if (self._answers.count() + self._waiting.count() >= INFLIGHT_MESSAGES_MAX
+                or self.store.position - self.store.committed_position + self._waiting.bytes >= INFLIGHT_BYTES_MAX):
+            if msg.reply_len and not self.failure:
+                body = refusal(self.name, api_error("JSStreamTooManyRequests"))
+                self.router.publish(PyBytes_FromStringAndSize(msg.reply, msg.reply_len), body, b"", TOO_MANY)
+                return 0
+        if self.failure:
+            return self.refuse(msg, api_error("JSStorageResourcesExceededErr"))
+        if self.pump.refusing:
+            return self.refuse(msg, api_error("JSInsufficientResourcesErr"))
+        if msg.hdr_len > 8 and (msg.hdr[8] != c"\r" or has_nats_key(msg.hdr, msg.hdr_len)):
+            # Servers put this header on; clients may not have it stored.
+            kept = without(without_status(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len)), b"Nats-Request-Info")
+            changed = msg[0]
+            changed.hdr, changed.hdr_len = <const char*>kept, <uint32_t>len(kept)
+            return self._arrive(&changed)
+        return self._arrive(msg)
+
+    cdef int _arrive(self, const Msg* msg) except -1:
+        """In the order of arrival: nobody overtakes who waits for a cold read."""
+        if self._waiting.count() or self._judged(msg):
+            return self._waiting.add(msg)
+        return 0
+
+    cdef int _admit_waiting(self) except -1:
+        cdef Msg msg
+        while self._waiting.count():
+            msg = self._waiting.first()
+            if self.failure:
+                self.refuse(&msg, api_error("JSStorageResourcesExceededErr"))
+            elif self._judged(&msg):
+                return 0
+            self._waiting.leave()
+        return 0
+
+    cdef int _judged(self, const Msg* original) except -1:
+        """1: it must wait for a cold read, and nothing has happened."""
+        cdef Msg renamed = original[0]
+        cdef const Msg* msg = &renamed
+        cdef bytes subject
+        if self._transform is not None:
+            subject = self._transform.match(PyBytes_FromStringAndSize(msg.subject, msg.subject_len))
+            if subject is not None:
+                renamed.subject, renamed.subject_len = <const char*>subject, <uint32_t>len(subject)
+        if msg.hdr_len and has_nats_key(msg.hdr, msg.hdr_len) and header(msg, b"Nats-Batch-Id"):
+            return self._atomic.take(msg, self._ingest)
+        error = self._ingest.judge(msg, self.store, self._dedupe, self._last_msg_id, self.clock.wall_ns)
+        if error is WAIT:
+            return 1
+        if error is not None:
+            return self.refuse(msg, error)
+        if self._ingest.duplicate_of:
+            if msg.reply_len and not self._ingest.no_ack:
+                self._answers.push(self.store.position, self._ingest.duplicate_of, True, msg.reply, msg.reply_len, b"")
+                self._answer_later()
+            return 0
+        msg = &self._ingest.msg
+        if not self._retention.takes(msg.subject, msg.subject_len):
+            self._skip(msg, b"")
+            return 0
+        error = self._ingest.admit(msg, self.store)
+        if error is not None:
+            return self.refuse(msg, error)
+        self._store(msg, self._ingest.total.tail() if self._ingest.total is not None else b"")
+        return 0
+
+    cdef uint64_t accept(self, const Msg* msg, bytes tail) except? 0:
+        if self._retention.takes(msg.subject, msg.subject_len):
+            return self._store(msg, tail)
+        return self._skip(msg, tail)
+
+    cdef uint64_t _skip(self, const Msg* msg, bytes tail) except? 0:
+        """Nobody is interested: the message costs a sequence and is not stored."""
+        cdef uint64_t stream_seq
+        try:
+            stream_seq = self.store.skip(self.clock.wall_ns)
+            self._told_seq = stream_seq
+            if self._ingest.rollup != ROLLUP_NONE:
+                self._roll_up(msg, 0)
+        except (OSError, StoreError) as error:
+            return self._lose(msg, error)
+        self._stored(msg, stream_seq, tail)
+        return stream_seq
+
+    cdef uint64_t _store(self, const Msg* msg, bytes tail) except? 0:
+        cdef uint64_t stream_seq
+        cdef bytes kept
+        cdef Msg changed = msg[0]
+        if self._ingest.ttl_raised:
+            kept = without(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), b"Nats-TTL")
+            kept = with_last(kept, b"Nats-TTL", str(self._ingest.ttl_s).encode())
+            changed.hdr, changed.hdr_len = <const char*>kept, <uint32_t>len(kept)
+        self._appending = True
+        try:
+            stream_seq = self._append(&changed, self._expires_ns(self._ingest.ttl_s))
+            if self._ingest.rollup != ROLLUP_NONE:
+                self._roll_up(msg, 1)
+                assert self.store.exists(stream_seq), "a rollup keeps its own message"
+        except (OSError, StoreError) as error:
+            return self._lose(msg, error)
+        finally:
+            self._appending = False
+        self._stored(msg, stream_seq, tail)
+        return stream_seq
+
+    cdef uint64_t _lose(self, const Msg* msg, object error) except? 0:
+        """The store did not take the message."""
+        self.store_failed(str(error))
+        self.refuse(msg, api_error("JSStorageResourcesExceededErr"))
+        return 0
+
+    cdef int _stored(self, const Msg* msg, uint64_t stream_seq, bytes tail) except -1:
+        self._last_msg_id = self._ingest.msg_id
+        if self._last_msg_id:
+            self._dedupe.add(self._last_msg_id, stream_seq, self.clock.wall_ns)
+        if msg.reply_len and not self._ingest.no_ack:
+            self._answers.push(self.store.position, stream_seq, False, msg.reply, msg.reply_len, b"", tail)
+        return self._answer_later()
+
+    cdef uint64_t _append(self, const Msg* msg, int64_t expires_ns) except 0:
+        """Stores the message and lets the consumers know."""
+        cdef Follower consumer
+        cdef uint64_t last_seq = 0, stream_seq
+        if self._republisher is not None:
+            last_seq = self.store.last_for(msg.subject, msg.subject_len)
+        stream_seq = self.store.append(msg, self.clock.wall_ns, expires_ns)
+        if self._republisher is not None:
+            copy = self._republisher.copy(msg, stream_seq, self.store.state.last_ts_ns, last_seq)
+            if copy is not None:
+                self._answers.push_copy(self.store.position, copy[0], copy[1], copy[2])
+        self._told_seq = stream_seq
+        if self.store.exists(stream_seq):
+            for consumer in self._listeners:
+                consumer.appended(stream_seq, msg.subject, msg.subject_len)
+        if expires_ns > 0:
+            self._arm_expiry(expires_ns)
+        if self.store.limits.age_max_ns and not self._expiry.deadline_ns:
+            self._arm_expiry(self.clock.wall_ns + self.store.limits.age_max_ns)
+        return stream_seq
+
+    cdef int64_t _expires_ns(self, int64_t ttl_s) noexcept:
+        """What the store calls the end of a message that arrives now."""
+        cdef int64_t now_ns = max(self.clock.wall_ns, self.store.state.last_ts_ns)
+        if ttl_s <= 0:
+            return NEVER_EXPIRES if ttl_s else 0
+        return now_ns + ttl_s * NS_PER_S if ttl_s < (TIME_MAX_NS - now_ns) // NS_PER_S else TIME_MAX_NS
+
+    cdef int _roll_up(self, const Msg* msg, uint64_t keep) except -1:
+        """Purges what came before on the subject, or on all; `keep` 1: but not the message that was stored just now."""
+        cdef bint one_subject = self._ingest.rollup == ROLLUP_SUBJECT
+        self._purge(Filters([PyBytes_FromStringAndSize(msg.subject, msg.subject_len)] if one_subject else []), 0, keep)
+        return 0
+
+    cdef uint64_t _purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF:
+        cdef Follower consumer
+        cdef uint64_t purged
+        self.purging = True
+        try:
+            purged = self.store.purge(filters, below_seq, keep)
+        finally:
+            self.purging = False
+        for consumer in self._listeners:
+            consumer.purged(filters)
+        return purged
+
+    cdef int refuse(self, const Msg* msg, object error) except -1:
+        if msg.reply_len and not self._ingest.no_ack:
+            self._answers.push(0 if self.failure else self.store.position, 0, False, msg.reply, msg.reply_len,
+                               refusal(self.name, error))
+            self._answer_later()
+        return 0
+
+    cdef int answer(self, const char* reply, uint32_t reply_len, bytes body) except -1:
+        if not body:
+            self.router.publish(PyBytes_FromStringAndSize(reply, reply_len), body)
+            return 0
+        self._answers.push(self.store.position, 0, False, reply, reply_len, body)
+        return self._answer_later()
+
+    cdef int batch_abandoned(self, bytes batch_id, str reason) except -1:
+        if self._abandoned is not None:
+            self._abandoned(self.name, batch_id, reason)
+        return 0
+
+    cdef int _answer_later(self) except -1:
+        if not self._settling_queued:
+            self._settling_queued = True
+            self.commit_phase.add(self)
+        return 0
+
+    # --- commits ---
+
+    cdef int settle(self) except -1:
+        self._settling_queued = False
+        if self._stopped:
+            return 0
+        if self._commit_store is not None:
+            self._commit_store()
+        return self._release()
+
+    cdef int store_committed(self) except -1:
+        if self._appending:
+            return self._answer_later()
+        return self._release()
+
+    cdef int _release(self) except -1:
+        cdef Follower consumer
+        if self._releasing or self._stopped:
+            return 0
+        self._releasing = True
+        try:
+            self._release_answers()
+            self._owed.release(self.store.committed_position,
+                               self.journal.committed_position if self.journal is not None else 0, self.router)
+            self._run_after_commit()
+        finally:
+            self._releasing = False
+        if self.store.committed_seq > self._ready_seq:
+            self._ready_seq = self.store.committed_seq
+            for consumer in self._listeners:
+                consumer.ready()
+        return 0
+
+    cdef int _release_answers(self) except -1:
+        cdef char[ENCODED_BYTES_MAX] text
+        cdef char[REPLY_BYTES] near
+        cdef Answer* answer
+        cdef bytes reply, hdr, body
+        cdef Kind kind
+        cdef uint32_t size, reply_len
+        while True:
+            answer = self._answers.first()
+            if answer == NULL or answer.position > self.store.committed_position:
+                return 0
+            # The answer leaves the ring first: its receiver may publish to this stream again.
+            kind, reply_len, size = answer.kind, answer.reply_len, 0
+            if kind == ACKNOWLEDGED and answer.body_len == 0:
+                size = self._answers.encode(answer, text)
+                if reply_len <= REPLY_BYTES:
+                    memcpy(near, self._answers.texts(), reply_len)
+                    self._answers.pop()
+                    self._send(near, reply_len, text, size)
+                    continue
+            reply = self._answers.texts()[:reply_len]
+            hdr = self._answers.texts()[reply_len:reply_len + answer.hdr_len]
+            body = text[:size] if size else self._answers.body()
+            self._answers.pop()
+            if kind != NOTHING:
+                self.router.publish(reply, body, b"", hdr)
+
+    cdef int _send(self, const char* reply, uint32_t reply_len, const char* body, uint32_t body_len) except -1:
+        cdef Msg msg
+        msg.subject, msg.subject_len = reply, reply_len
+        msg.reply, msg.reply_len = reply, 0
+        msg.hdr, msg.hdr_len = reply, 0
+        msg.body, msg.body_len = body, body_len
+        self.router.route(reply, reply_len, &msg, None)
+        return 0
+
+    cpdef int after_commit(self, object callback) except -1:
+        cdef uint64_t journaled = self.journal.log.position if self.journal is not None else 0
+        self._after.append((self.store.position, journaled, callback))
+        self._answer_later()
+        self.turn.wake()
+        return 0
+
+    cdef int reply_after_commit(self, const char* reply, uint32_t reply_len, bint journaled) except -1:
+        self._owed.push(self.store.position, self.journal.log.position if journaled else 0, reply, reply_len)
+        return self._answer_later()
+
+    cdef int _run_after_commit(self) except -1:
+        while self._after:
+            position, journaled, callback = self._after[0]
+            if position > self.store.committed_position:
+                return 0
+            if self.journal is not None and journaled > self.journal.committed_position:
+                return 0
+            self._after.pop(0)
+            callback()
+        return 0
+
+    # --- what the store reports ---
+
+    cdef int store_removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:
+        cdef Follower consumer
+        if stream_seq > self._told_seq:
+            return 0
+        for consumer in self._listeners:
+            consumer.removed(stream_seq, subject, subject_len)
+        return 0
+
+    cdef int store_warm(self) except -1:
+        cdef Follower consumer
+        cdef list callbacks = self._on_warm
+        if self._stopped:
+            return 0
+        self._on_warm = []
+        self._admit_waiting()
+        for callback in callbacks:
+            callback()
+        self._gets.warm()
+        for consumer in self._listeners:
+            consumer.ready()
+        return 0
+
+    cdef int store_failed(self, str reason) except -1:
+        if self.failure:
+            return 0
+        self.failure = reason or "write failed"
+        log.error("stream %s cannot write and refuses publishes until a restart: %s", self.name, self.failure)
+        self._answers.refuse_all(refusal(self.name, api_error("JSStorageResourcesExceededErr")))
+        self._admit_waiting()
+        self._answer_later()
+        self.turn.wake()
+        return 0
+
+    cpdef int on_warm(self, object callback) except -1:
+        self._on_warm.append(callback)
+        return 0
+
+    # --- retention ---
+
+    cdef int settled(self, uint64_t stream_seq) except -1:
+        if self._retention.policy != LIMITS and self._retention.settled(stream_seq):
+            self._answer_later()
+        return 0
+
+    cdef int settled_through(self, uint64_t first_seq, uint64_t last_seq) except -1:
+        if self._retention.policy != LIMITS:
+            self._retention.review(first_seq, last_seq, False)
+            self._answer_later()
+        return 0
+
+    cpdef int review(self, uint64_t from_seq, bint unwanted) except -1:
+        self._retention.review(from_seq, self.store.state.last_seq, unwanted)
+        return self._answer_later()
+
+    # --- expiry ---
+
+    cdef int _arm_expiry(self, int64_t due_ns) except -1:
+        """Expire at this wall time, or earlier when that is planned already."""
+        cdef int64_t deadline_ns = self.clock.mono_ns + max(due_ns - self.clock.wall_ns, EXPIRE_AGAIN_NS)
+        if deadline_ns > 0 and not 0 < self._expiry.deadline_ns <= deadline_ns:
+            self.turn.timers.arm(self._expiry, deadline_ns)
+        return 0
+
+    cdef int expire(self) except -1:
+        cdef int64_t due_ns
+        if self._stopped or self.failure:
+            return 0
+        self._appending = True
+        try:
+            due_ns = self.store.expire(self.clock.wall_ns, EXPIRE_BUDGET)
+        finally:
+            self._appending = False
+        if due_ns:
+            self._arm_expiry(due_ns)
+        return self._answer_later()
+
+    cdef bint store_expiring(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except *:
+        """The last message of its subject is about to expire: a marker comes before it goes (ADR-43)."""
+        cdef Record record
+        cdef Load found = self.store.load(stream_seq, &record)
+        cdef bytes name, block
+        cdef Msg marker
+        if found != FOUND:
+            return False
+        if record.hdr_len and is_marker(record.hdr, record.hdr_len):
+            return True
+        name = PyBytes_FromStringAndSize(subject, subject_len)
+        block = expired_block(self.config.subject_delete_marker_ttl)
+        marker = Msg(<const char*>name, subject_len, b"", 0, <const char*>block, <uint32_t>len(block), b"", 0)
+        try:
+            self._append(&marker, self._expires_ns(self.config.subject_delete_marker_ttl // NS_PER_S))
+        except (OSError, StoreError) as error:
+            self.store_failed(str(error))
+            return False
+        self._last_msg_id = b""
+        return True

@@ -1,0 +1,12 @@
+# Publishes that cannot be judged before a message was read from disk, and all that came after them.
+from libc.stdint cimport uint64_t
+from millpond.wire.message cimport Msg
+
+cdef class WaitingRoom:
+    cdef object _queue               # deque of (subject, reply, header block, body)
+    cdef readonly uint64_t bytes
+    cdef tuple _first                # keeps what first() views
+    cdef size_t count(self) noexcept
+    cdef int add(self, const Msg* msg) except -1
+    cdef Msg first(self)             # valid until the next call
+    cdef int leave(self) except -1   # the first is done

@@ -1,0 +1,45 @@
+"""Where publishes wait for a cold read, in their order.
+
+As long as somebody waits, everybody who comes waits too: a stream takes publishes in the order in which they came.
+"""
+
+from collections import deque
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint32_t, uint64_t
+
+from millpond.wire.message cimport Msg
+
+
+cdef class WaitingRoom:
+    """Of one stream."""
+
+    def __init__(self):
+        self._queue = deque()
+
+    cdef size_t count(self) noexcept:
+        return <size_t>len(self._queue)
+
+    cdef int add(self, const Msg* msg) except -1:
+        self._queue.append((
+            PyBytes_FromStringAndSize(msg.subject, msg.subject_len), PyBytes_FromStringAndSize(msg.reply, msg.reply_len),
+            PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), PyBytes_FromStringAndSize(msg.body, msg.body_len),
+        ))
+        self.bytes += msg.subject_len + msg.reply_len + msg.hdr_len + msg.body_len
+        return 0
+
+    cdef Msg first(self):
+        cdef bytes subject, reply, hdr, body
+        cdef Msg msg
+        self._first = self._queue[0]
+        subject, reply, hdr, body = self._first
+        msg = Msg(PyBytes_AS_STRING(subject), <uint32_t>PyBytes_GET_SIZE(subject),
+                  PyBytes_AS_STRING(reply), <uint32_t>PyBytes_GET_SIZE(reply),
+                  PyBytes_AS_STRING(hdr), <uint32_t>PyBytes_GET_SIZE(hdr),
+                  PyBytes_AS_STRING(body), <uint32_t>PyBytes_GET_SIZE(body))
+        return msg
+
+    cdef int leave(self) except -1:
+        self._queue.popleft()
+        self.bytes -= sum(len(part) for part in self._first)
+        return 0
