@@ -25,7 +25,7 @@ from .campaign import Server
 from .check import create, read
 from .disk_trace import SEND, Disk, Event, Outbox
 from .disk_trace import read as read_trace
-from .load import STREAMS, Worker, Writer
+from .load import DELETE_REFUSALS, STREAMS, Worker, Writer
 from .model import Violation, settle_torn
 from .wire import Wire
 
@@ -33,6 +33,8 @@ SEED = int(os.environ.get("MILLPOND_CRASH_SEED", "1"))
 CUTS = int(os.environ.get("MILLPOND_CUTS", "400"))
 ANSWERS = 4000
 NO_SUCH_STREAM = b"10059"
+REFUSED_DELETE = tuple(b'"err_code":%d,' % code for code in DELETE_REFUSALS)
+"""Changes nothing, so it is answered at once: it says nothing about what was sent before."""
 SURVIVE = ("nothing", "something", "something", "everything")
 
 
@@ -113,7 +115,11 @@ class Answered:
 
     def _numbers(self, client: str, kind: str) -> list[int]:
         head = f"_INBOX.{client}.{kind}"
-        return [int(subject[len(head) :]) for _, subject, _ in self.outbox.messages if subject.startswith(head)]
+        return [
+            int(subject[len(head) :])
+            for _, subject, payload in self.outbox.messages
+            if subject.startswith(head) and not any(code in payload for code in REFUSED_DELETE)
+        ]
 
 
 async def check(folder: Path, recording: Recording, answered: Answered) -> None:
@@ -183,7 +189,6 @@ def play(folder: Path, recording: Recording, cuts: int, seed: int) -> None:
 
 
 LINUX = pytest.mark.skipif(os.uname().sysname != "Linux", reason="traces the server by LD_PRELOAD")
-TORN_ERASURE = "store/recovery takes a torn erasure in the newest write for a torn write, and disbelieves its removals"
 
 
 @LINUX
@@ -201,12 +206,11 @@ def test_many_power_cuts(tmp_path: Path) -> None:
 
 @LINUX
 @pytest.mark.slow
-@pytest.mark.xfail(raises=Violation, reason=TORN_ERASURE)
+@pytest.mark.xfail(raises=Violation, reason="seeds 2 and 3: LOG differs from the model after a cut; cause not known")
 def test_many_power_cuts_with_deletes(tmp_path: Path) -> None:
     play(tmp_path, Recording(tmp_path, SEED, ANSWERS, deletes=True), CUTS, SEED)
 
 
-@pytest.mark.xfail(raises=Violation, strict=True, reason=TORN_ERASURE)
 def test_a_torn_erasure_brings_nothing_back(tmp_path: Path) -> None:
     """One write: ten messages, an answered purge of "last.a", an answered delete of message 9, whose erasure tears."""
     asyncio.run(_torn_erasure(tmp_path))

@@ -21,9 +21,10 @@ cdef class FileStore(IndexedStore):
     cdef uint64_t* _gone                 # removed since the last write, not from the front
     cdef uint32_t _gone_count, _gone_max
     cdef bint _floor_due                 # removed from the front since the last write
-    cdef list _secure                    # [(seq, number, generation, offset)] removed securely since the last write
+    cdef list _secure                    # [(seq, number, generation, offset, size)] removed securely since the last write
     cdef list _secure_writing            # their tombstones are in the write that runs
     cdef list _erasures                  # their tombstones are committed: to be overwritten
+    cdef bint _unproven                  # some of those wait for a record behind them
     cdef uint64_t _writing_position, _writing_seq
     # --- Target, through the writer ---
     cdef int write(self) except -2

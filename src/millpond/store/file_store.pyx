@@ -5,8 +5,10 @@
     write()    gathered removals become one FLOOR and one REMOVE record; compaction takes a step; TRIM; one write
     synced()   committed_position and committed_seq move; emptied segments are used again; the owner hears of it
 
-Removals from the front are one floor per write, whatever their number. A secure removal is logged first, and once
-that is committed the record is overwritten where it lies; recovery does that again if it has to.
+Removals from the front are one floor per write, whatever their number. A secure removal is logged first; once that
+is committed, and a record of a write behind the message's own, the message is overwritten where it lies. Recovery
+does that again if it has to. Why the second condition: damage in the newest write of all may be a torn write, whose
+removals recovery does not believe. An erasure that is cut short must not make a write look torn that was answered.
 
 After a failed write or sync nothing is written any more: the kernel may call pages clean that never reached the
 disk. `failure` says why, changes are refused, reads go on. A record that does not verify is read once more, then
@@ -23,6 +25,7 @@ from libc.string cimport memcmp
 from millpond.store.api cimport COLD, FOUND, MISSING, Limits, Load, Record, StoreOwner
 from millpond.store.api cimport Filters
 from millpond.store.committer cimport SYNCED, Committer, Target
+from millpond.store.erasing cimport erase
 from millpond.store.index cimport Entry, Index
 from millpond.store.indexed_store cimport IndexedStore
 from millpond.store.record cimport (
@@ -32,6 +35,7 @@ from millpond.store.record cimport (
     MESSAGE,
     REMOVE,
     SECURE,
+    Erasure,
     Head,
     aligned,
     body_len_of,
@@ -151,7 +155,7 @@ cdef class FileStore(IndexedStore):
         cdef uint32_t number = entry.run_id
         self.log.gone(number, entry.size)
         if secure:
-            self._secure.append((entry.seq, number, self.log.at[number].generation, entry.offset))
+            self._secure.append((entry.seq, number, self.log.at[number].generation, entry.offset, entry.size))
         elif entry.seq == self.state.first_seq:    # as it was before this removal
             self._floor_due = True
         else:
@@ -227,6 +231,8 @@ cdef class FileStore(IndexedStore):
         if self._secure:
             self._put_secure()
         self.log.trim()
+        if self._unproven and not self.log.has_begun():
+            self.log.put(REMOVE, 0, 0, NULL, 0)    # of nothing: it proves the write before
         self._writing_position, self._writing_seq = self.position, self.state.last_seq
         fd = self.log.write(self._writer)
         if fd < 0 and more:
@@ -262,23 +268,28 @@ cdef class FileStore(IndexedStore):
         return 0
 
     cdef int _put_secure(self) except -1:
-        cdef uint64_t seq
-        for seq, _, _, _ in self._secure:          # few, and asked for one by one
-            self.log.put(REMOVE, SECURE, 0, &seq, sizeof(uint64_t))
+        cdef Erasure erasure
+        for seq, _, generation, offset, size in self._secure:      # few, and asked for one by one
+            erasure = Erasure(seq, generation, offset, size)
+            self.log.put(REMOVE, SECURE, 0, &erasure, sizeof(Erasure))
         self._secure_writing, self._secure = self._secure, []
         return 0
 
     cdef int _erase_committed(self) except -1:
-        """Overwrites what was removed securely; what has to be read first stays for the next time."""
+        """Overwrites what was removed securely; what has to be read or proven first stays for the next time."""
         cdef uint32_t number
         cdef list left = []
+        self._unproven = False
         for item in self._erasures:
-            seq, number, generation, offset = item
+            seq, number, generation, offset, size = item
             if self.log.at[number].generation != generation:
                 continue                           # its file lives another life
             if self.log.at[number].state != IN_LOG:
                 self.log.discard(number)
-            elif self.log.erase(number, offset, seq) == COLD:
+            elif not self.log.proven(generation, offset):
+                self._unproven = True
+                left.append(item)
+            elif erase(self.log, number, offset, seq, size) == COLD:
                 left.append(item)
         self._erasures = left
         return 0

@@ -31,6 +31,12 @@ cdef packed struct Head:             # little-endian, 32 bytes
     uint64_t seq
     int64_t ts_ns
 
+cdef packed struct Erasure:          # body of a REMOVE with SECURE: what is to be overwritten, and where it lies
+    uint64_t seq
+    uint64_t generation              # of its segment
+    uint32_t offset
+    uint32_t size                    # accounted; tells the record's length but for a few bytes
+
 cdef inline uint32_t aligned(uint32_t length) noexcept:
     return (length + ALIGN - 1) & ~<uint32_t>(ALIGN - 1)
 

@@ -1,7 +1,7 @@
 # From the files of a log back to an index and a log that goes on.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from millpond.store.indexed_store cimport IndexedStore
-from millpond.store.record cimport Head
+from millpond.store.record cimport Erasure, Head
 from millpond.store.segment cimport SegmentHead
 from millpond.store.segment_log cimport SegmentLog
 
@@ -30,7 +30,7 @@ cdef class Recovery:
     cdef readonly list damage        # what was found wrong, in words
     cdef readonly list lost_ranges   # [(first, last)] sequences that damage may have taken
     cdef readonly uint64_t lost      # how many those are
-    cdef readonly list erasures      # [(seq, number, generation, offset)] to be overwritten
+    cdef readonly list erasures      # [(seq, number, generation, offset, size)] to be overwritten
     cdef readonly bint clean         # the log ends with the record of an orderly stop
     cdef IndexedStore _store
     cdef SegmentLog _log
@@ -43,7 +43,9 @@ cdef class Recovery:
     cdef char* _image                # the segment that is being read
     cdef uint32_t _image_bytes, _image_max
     cdef uint32_t _home              # where index.add() puts messages now
-    cdef list _bad                   # places whose messages are not known yet
+    cdef object _loss                # bad places whose messages are not known yet; None: there are none
+    cdef list _losses                # all of them
+    cdef uint64_t _scrub_below       # files below that generation may hold copies of what was erased
     cdef uint64_t _last_original     # highest sequence of a record that was not moved
     cdef uint32_t _sync_from         # parts from here on may not be on disk yet
 
@@ -63,9 +65,13 @@ cdef class Recovery:
     cdef int _merge(self, uint64_t below_seq) except -1
     cdef int _add(self, uint64_t seq, const char* subject, uint32_t subject_len, uint32_t number, uint32_t offset,
                   uint32_t size, int64_t ts_ns, int64_t expires_ns, bint own_run) except -1
-    cdef int _drop(self, uint64_t seq, bint secure) except -1
+    cdef bint _drop(self, uint64_t seq) except *
+    cdef int _erase(self, const Head* head, uint64_t seq) except -1
+    cdef bint _is_message(self, const Part* part, const Erasure* erasure) except *
+    cdef Part* _part_of(self, uint64_t generation) noexcept
     cdef int _floor(self, uint64_t first_seq) except -1
     cdef int _disbelieve(self, Part* part, uint32_t offset, Head* head) except -1
     cdef int _damaged(self, const Part* part, uint32_t bad, uint32_t end) except -1
     cdef int _missing(self, uint64_t next_seq) except -1
+    cdef int _report(self) except -1
     cdef int _finish(self) except -1

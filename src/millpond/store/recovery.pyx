@@ -37,6 +37,7 @@ from millpond.store.record cimport (
     REMOVE,
     SECURE,
     TRIM,
+    Erasure,
     Head,
     aligned,
     body_len_of,
@@ -60,6 +61,7 @@ from millpond.store.segment cimport (
 )
 from millpond.store.segment_log cimport SegmentLog
 
+from millpond.store.losses import Loss
 from millpond.store.segment import segment_number
 
 log = logging.getLogger("millpond")
@@ -82,7 +84,7 @@ cdef class Recovery:
 
     def __init__(self, IndexedStore store, SegmentLog log):
         self._store, self._log = store, log
-        self.damage, self.lost_ranges, self.erasures, self._bad = [], [], [], []
+        self.damage, self.lost_ranges, self.erasures, self._losses = [], [], [], []
         self._home = NO_SEGMENT
 
     def __dealloc__(self):
@@ -342,7 +344,7 @@ cdef class Recovery:
         segment.generation, segment.seed, segment.state = part.head.generation, seed, IN_LOG
         segment.cache_id = self._log.cache.new_id()
         self._merge(part.head.last_seq + 1)
-        if part.gap or (not self._bad and self._log.order and part.head.last_seq > self._last_original):
+        if part.gap or (self._loss is None and self._log.order and part.head.last_seq > self._last_original):
             self._damaged(part, 0, 0)
         self._missing(part.head.last_seq + 1)
         self._store.index.raise_last(part.head.last_seq)
@@ -394,8 +396,10 @@ cdef class Recovery:
         if head.kind == FLOOR:
             self._floor(head.seq)
         elif head.kind == REMOVE:
+            if head.flags & SECURE:
+                return self._erase(head, seqs[0])
             for i in range((head.length - <uint32_t>sizeof(Head)) // <uint32_t>sizeof(uint64_t)):
-                self._drop(seqs[i], head.flags & SECURE != 0)
+                self._drop(seqs[i])
         return 0
 
     cdef int _original(self, Part* part, uint32_t offset, const Head* head) except -1:
@@ -426,17 +430,57 @@ cdef class Recovery:
             self._store.note_expiry(seq, expires_ns)
         return 0
 
-    cdef int _drop(self, uint64_t seq, bint secure) except -1:
+    cdef bint _drop(self, uint64_t seq) except *:
         cdef Entry entry
         if self._store.index.remove(seq, &entry):
             self._log.gone(entry.run_id, entry.size)
-            if secure:
-                self.erasures.append((seq, entry.run_id, self._log.at[entry.run_id].generation, entry.offset))
+            return True
+        for loss in self._losses:
+            loss.removed(seq)
+        return False
+
+    cdef int _erase(self, const Head* head, uint64_t seq) except -1:
+        """A message that was to be overwritten: it may have been, not yet, or in part."""
+        cdef const Erasure* erasure = <const Erasure*>(<const char*>head + sizeof(Head))
+        cdef uint32_t number
+        cdef Entry entry
+        cdef Part* part
+        cdef bint bad = False
+        if self._store.index.get(seq, &entry):
+            number = entry.run_id
+            self.erasures.append((seq, number, self._log.at[number].generation, entry.offset, entry.size))
+        self._drop(seq)
+        if head.length < sizeof(Head) + sizeof(Erasure):
+            return 0                               # as it was written at first: the sequence only
+        part = self._part_of(erasure.generation)
+        if part == NULL:
+            return 0
+        for loss in self._losses:
+            bad = loss.erased(erasure.generation, erasure.offset) or bad
+        if bad or self._is_message(part, erasure):
+            self.erasures.append((erasure.seq, part.number, erasure.generation, erasure.offset, erasure.size))
+        if part.copies:
+            self._scrub_below = max(self._scrub_below, erasure.generation)
         return 0
+
+    cdef bint _is_message(self, const Part* part, const Erasure* erasure) except *:
+        """Is it there still? A floor before its removal may have taken it out of the index."""
+        cdef Head head
+        cdef size_t got = self._log.disk.read(self._log.fd(part.number), <char*>&head, sizeof(Head), erasure.offset)
+        return got == sizeof(Head) and head.kind == MESSAGE and head.seq == erasure.seq
+
+    cdef Part* _part_of(self, uint64_t generation) noexcept:
+        cdef uint32_t i
+        for i in range(self._count):
+            if self._parts[i].head.generation == generation:
+                return &self._parts[i]
+        return NULL
 
     cdef int _floor(self, uint64_t first_seq) except -1:
         while self._store.index.state.messages and self._store.index.state.first_seq < first_seq:
-            self._drop(self._store.index.state.first_seq, False)
+            self._drop(self._store.index.state.first_seq)
+        for loss in self._losses:
+            loss.removed_below(first_seq)
         return 0
 
     # --- damage ---
@@ -455,27 +499,35 @@ cdef class Recovery:
         cdef str name = segment_name(part.number)
         if bad >= part.distrust:
             log.warning("%s/%s: the last write is torn at %d", self._log.directory, name, bad)
-        elif end:
-            self._bad.append(f"{name}: bytes {bad} to {end} are damaged")
+            return 0
+        if self._loss is None:
+            self._loss = Loss(self._last_original + 1)
+            self._losses.append(self._loss)
+        if end:
+            self._loss.damaged(name, part.head.generation, bad, end)
         elif part.gap:
-            self._bad.append(f"a segment before {name} (generation {part.head.generation}) is missing")
+            self._loss.places.append(f"a segment before {name} (generation {part.head.generation}) is missing")
         else:
-            self._bad.append(f"the segment before {name} ends too early")
+            self._loss.places.append(f"the segment before {name} ends too early")
         return 0
 
     cdef int _missing(self, uint64_t next_seq) except -1:
         """The original that comes next is known: what the bad places before it may have held."""
-        cdef uint64_t first = self._last_original + 1
-        if not self._bad:
-            return 0
-        where = ", ".join(self._bad)
-        self._bad = []
-        if next_seq > first:
-            self.damage.append(f"{where}; messages {first} to {next_seq - 1} are lost unless a later record has them")
-            self.lost_ranges.append((first, next_seq - 1))
-            self.lost += next_seq - first
-        else:
-            self.damage.append(f"{where}; no message is known to be lost")
+        if self._loss is not None:
+            self._loss.ends_before(next_seq)
+            self._loss = None
+        return 0
+
+    cdef int _report(self) except -1:
+        """What is lost is known now: later records may have removed it anyway."""
+        for loss in self._losses:
+            ranges = loss.ranges()
+            if not ranges and loss.is_erasure():
+                log.warning("%s: %s: an erasure was cut short, and is done again", self._log.directory, loss)
+                continue
+            self.damage.append(loss.describe(ranges))
+            self.lost_ranges += ranges
+            self.lost += sum([last - first + 1 for first, last in ranges])
         return 0
 
     # --- the end ---
@@ -483,6 +535,7 @@ cdef class Recovery:
     cdef int _finish(self) except -1:
         cdef uint32_t i, number
         self._missing(0)
+        self._report()
         if not self.clean:
             for i in range(self._sync_from, self._count):
                 self._log.disk.sync(self._log.fd(self._parts[i].number))
@@ -491,6 +544,8 @@ cdef class Recovery:
         for number in range(self._log.count):
             if self._log.at[number].state == SPARE:
                 self._log.release(number)
+        if self._scrub_below:
+            self._log.scrub(self._scrub_below)
         self._log.reclaim()
         return self._log.close_files()
 

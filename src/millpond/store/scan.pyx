@@ -7,6 +7,7 @@ from libc.stdint cimport uint32_t
 
 from millpond.store.record cimport (
     HAS_EXPIRY,
+    SECURE,
     Head,
     aligned,
     body_len_of,
@@ -66,7 +67,8 @@ cdef object _describe(const char* at, uint32_t offset):
     cdef const char* body = at + subject + head.subject_len + head.hdr_len
     removed = ()
     if head.kind == 2:
-        removed = tuple([int.from_bytes(body[i:i + 8], "little") for i in range(0, body_len, 8)])
+        named = 8 if head.flags & SECURE else body_len     # of a secure one the rest says where it lies
+        removed = tuple([int.from_bytes(body[i:i + 8], "little") for i in range(0, min(body_len, named), 8)])
     return ScannedRecord(
         offset, head.length, KINDS[head.kind], tuple([name for bit, name in FLAGS.items() if head.flags & bit]),
         head.seq, head.ts_ns, expires_of(head), at[subject:subject + head.subject_len], head.hdr_len, body_len, removed,

@@ -9,6 +9,10 @@ from millpond.store.record cimport Head
 from millpond.store.segment cimport Segment
 from millpond.wire.message cimport Msg
 
+cdef struct Place:                       # of a record
+    uint64_t generation
+    uint32_t offset
+
 cdef class SegmentLog:
     cdef Segment* at                     # by number, below `count`
     cdef uint32_t count, _count_max
@@ -33,6 +37,7 @@ cdef class SegmentLog:
     cdef uint32_t _trimming              # so many of the oldest leave with the write that runs
     cdef uint32_t _batch_bytes           # of the last write: how large the next buffer begins
     cdef bint _batch_begins, _names_synced
+    cdef Place _gathered, _writing, _proof   # first record of the write that gathers, that runs, that was committed last
 
     # --- records; each returns its number and offset. Raises OSError, MemoryError; then nothing was appended ---
     cdef int put_message(self, uint64_t seq, int64_t ts_ns, int64_t expires_ns, const Msg* msg,
@@ -58,8 +63,11 @@ cdef class SegmentLog:
     # At least min(n, what is left of the records) bytes at an offset; *have says how many. Raises OSError.
     cdef Load view(self, uint32_t number, uint32_t offset, uint32_t n, bint wait, char** out, uint32_t* have) except *
     cdef char* peek(self, uint32_t number, uint32_t offset, uint32_t n) noexcept   # NULL: not in memory
-    # Overwrites what the message `seq` at this place says, in the file and in memory. COLD: not now.
-    cdef Load erase(self, uint32_t number, uint32_t offset, uint64_t seq) except *
+    # Is a record of a later write committed? Then damage at this place can never pass for a torn write.
+    cdef bint proven(self, uint64_t generation, uint32_t offset) noexcept
+    cdef bint has_begun(self) noexcept                                   # the next write has a record
+    # Files below that generation may hold copies of what was erased: they are removed, not used again.
+    cdef int scrub(self, uint64_t generation) except -1
     # The file is removed when it has left the log, not used again: it holds what was to be erased.
     cdef int discard(self, uint32_t number) except -1
     # --- recovery ---
@@ -73,7 +81,7 @@ cdef class SegmentLog:
     cpdef list check(self)
 
     cdef char* _take(self, uint32_t length, uint32_t* number, uint32_t* offset) except NULL
-    cdef uint8_t _flags(self) noexcept
+    cdef uint8_t _flags(self, uint32_t number, uint32_t offset) noexcept
     cdef int _resume(self) except -1
     cdef int _begin_segment(self, uint32_t n) except -1
     cdef uint32_t _bytes_for(self, uint32_t n) noexcept
@@ -81,7 +89,6 @@ cdef class SegmentLog:
     cdef int _open_file(self, uint32_t number, uint32_t bytes) except -1
     cdef int _room(self, Segment* segment, uint64_t n) except -1
     cdef int _flush(self, Segment* segment) except -1
-    cdef int _scrub(self, uint64_t generation) except -1
     cdef int _settle(self, uint32_t number) except -1
     cdef int _settle_buffer(self, Segment* segment, uint32_t from_offset) except -1
     cdef void _close_file(self, Segment* segment) noexcept

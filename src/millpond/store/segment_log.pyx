@@ -36,8 +36,6 @@ from millpond.store.record cimport (
     aligned,
     page_ceil,
     page_floor,
-    record_erase,
-    record_plausible,
     record_seal,
 )
 from millpond.store.segment cimport (
@@ -91,11 +89,13 @@ cdef class SegmentLog:
 
     # --- records ---
 
-    cdef uint8_t _flags(self) noexcept:
-        """Marks the first record of a write."""
-        cdef uint8_t flags = BATCH if self._batch_begins else 0
+    cdef uint8_t _flags(self, uint32_t number, uint32_t offset) noexcept:
+        """Marks the first record of a write, and remembers its place."""
+        if not self._batch_begins:
+            return 0
         self._batch_begins = False
-        return flags
+        self._gathered = Place(self.at[number].generation, offset)
+        return BATCH
 
     cdef int put_message(self, uint64_t seq, int64_t ts_ns, int64_t expires_ns, const Msg* msg,
                          uint32_t* number, uint32_t* offset) except -1:
@@ -106,7 +106,7 @@ cdef class SegmentLog:
         assert length < <uint64_t>1 << 31 and msg.subject_len < 1 << 16, "refused before it came here"
         at = self._take(<uint32_t>length, number, offset)
         head = <Head*>at
-        head.length, head.kind, head.flags = <uint32_t>length, MESSAGE, self._flags()
+        head.length, head.kind, head.flags = <uint32_t>length, MESSAGE, self._flags(number[0], offset[0])
         head.subject_len, head.hdr_len = <uint16_t>msg.subject_len, msg.hdr_len
         head.seq, head.ts_ns = seq, ts_ns
         if expires_ns:
@@ -126,7 +126,7 @@ cdef class SegmentLog:
     cdef int put_copy(self, const Head* record, uint32_t* number, uint32_t* offset) except -1:
         cdef Head* head = <Head*>self._take(record.length, number, offset)
         memcpy(head, record, record.length)
-        head.flags = (record.flags & HAS_EXPIRY) | COPY | self._flags()
+        head.flags = (record.flags & HAS_EXPIRY) | COPY | self._flags(number[0], offset[0])
         record_seal(head, self.at[number[0]].seed)
         self.at[number[0]].copies = True
         return 0
@@ -135,7 +135,8 @@ cdef class SegmentLog:
         cdef uint32_t number, offset
         cdef Head* head = <Head*>self._take(<uint32_t>sizeof(Head) + n, &number, &offset)
         memset(head, 0, sizeof(Head))
-        head.length, head.kind, head.flags, head.seq = <uint32_t>sizeof(Head) + n, kind, flags | self._flags(), seq
+        head.length, head.kind, head.seq = <uint32_t>sizeof(Head) + n, kind, seq
+        head.flags = flags | self._flags(number, offset)
         if n:
             memcpy(<char*>head + sizeof(Head), body, n)
         record_seal(head, self.at[number].seed)
@@ -345,6 +346,8 @@ cdef class SegmentLog:
             if number not in self._syncing:
                 self._syncing.insert(0, number)
         self._patched = []
+        if not self._batch_begins:
+            self._writing = self._gathered
         self._batch_begins = True
         for number in self._syncing:
             self.at[number].syncing = True
@@ -360,6 +363,7 @@ cdef class SegmentLog:
         cdef list numbers = self._syncing, left = []
         cdef uint32_t number
         self._syncing = []
+        self._proof = self._writing
         for number in numbers:
             self._settle(number)
         while self._trimming:
@@ -475,34 +479,14 @@ cdef class SegmentLog:
             return segment.buffer + (offset - segment.buffer_from)
         return self.cache.find(segment.cache_id, offset, n)
 
-    cdef Load erase(self, uint32_t number, uint32_t offset, uint64_t seq) except *:
-        cdef Segment* segment = &self.at[number]
-        cdef uint32_t have, length, end, overlap
-        cdef char* at
-        cdef Head* head
-        cdef Load found = self.view(number, offset, sizeof(Head), False, &at, &have)
-        if found != FOUND:
-            return found
-        if not record_plausible(at, segment.used - offset) or (<Head*>at).kind != MESSAGE or (<Head*>at).seq != seq:
-            return FOUND                           # it is not there any more
-        length = (<Head*>at).length
-        found = self.view(number, offset, length, False, &at, &have)
-        if found != FOUND:
-            return found
-        head = <Head*>at
-        if head.flags & COPY:
-            self._scrub(segment.generation)
-        record_erase(head, segment.seed)
-        end = offset + length
-        if segment.buffer != NULL and offset < segment.buffer_from < end:
-            overlap = segment.buffer_from - offset
-            memcpy(segment.buffer, at + overlap, length - overlap)
-        if offset < segment.written:
-            self.disk.write(self.fd(number), at, length, offset)
-            self._patched.append(number)
-        return FOUND
+    cdef bint proven(self, uint64_t generation, uint32_t offset) noexcept:
+        return generation < self._proof.generation or (generation == self._proof.generation
+                                                       and offset < self._proof.offset)
 
-    cdef int _scrub(self, uint64_t generation) except -1:
+    cdef bint has_begun(self) noexcept:
+        return not self._batch_begins
+
+    cdef int scrub(self, uint64_t generation) except -1:
         """Files that held an earlier copy of what is erased are removed, not used again."""
         cdef uint32_t i
         for i in range(self.count):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import select
 import shutil
 from pathlib import Path
 
@@ -273,3 +274,99 @@ def test_expiry_of_its_own_comes_back(tmp_path):
         store = r.reopen()
         assert store.expire_messages(START_NS + 3000) == START_NS + 4000
         assert len(bodies(store)) == 7
+
+
+def overwritten(r: Rig, log: Path, secret: bytes) -> bool:
+    """Commits until the erasure is done; what has to be read from the disk first is awaited."""
+    r.commit()
+    while secret in log.read_bytes():
+        if not select.select([r.cache.event_fd], [], [], 10)[0]:
+            return False
+        r.cache.collect()
+        r.commit()
+    return True
+
+
+def test_an_erasure_waits_for_a_record_behind_its_message(tmp_path):
+    """Damage in the newest write may be a torn write: nothing is overwritten there, not even after a restart."""
+    with rig(tmp_path) as r:
+        store = r.open()
+        store.append_message(b"a", b"secret")
+        store.remove_message(1, True)
+        r.turn()
+        assert b"secret" in (tmp_path / "log.0000").read_bytes()
+        store = r.crash(tmp_path / "crash")
+        log = tmp_path / "crash" / "log.0000"
+        r.committer.run_now()                      # the record that proves the write before is on its way
+        assert b"secret" in log.read_bytes()
+        r.settle()
+        assert overwritten(r, log, b"secret")
+        assert bodies(store) == {} and store.damage == []
+
+
+def erasing(root: Path, behind: bool) -> tuple[bytes, bytes, int]:
+    """The log before and after message 2, one of a write with a removal, is overwritten; and where it lies."""
+    root.mkdir()
+    with rig(root) as r:
+        store = r.open(segment_bytes=1 << 16)
+        for number in range(1, 5):
+            store.append_message(b"k", b"secret %d." % number * 200)
+        store.remove_message(1)
+        store.remove_message(2, True)
+        if behind:
+            r.turn()
+            store.append_message(b"k", b"later")
+        r.turn()
+        before = (root / "log.0000").read_bytes()
+        r.commit()
+        after = (root / "log.0000").read_bytes()
+        (record,) = [record for record in r.scans()[0].records if record.kind == "erased"]
+        assert b"secret 2." in before and b"secret 2." not in after
+    end = record.offset + record.length
+    # The overwriting began when what proves the write was on disk: only the record itself differs.
+    return after[:record.offset] + before[record.offset : end] + after[end:], after, record.offset
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("part", ["first", "second", "none", "noise"])
+def test_an_erasure_torn_anywhere_is_no_loss_and_is_done_again(tmp_path, behind, part):
+    """Its removals are believed, nothing is reported as lost, and in the end nothing of the message is left."""
+    before, after, offset = erasing(tmp_path / "whole", behind)
+    for cut in range(offset, offset + 1800, 150):
+        torn = {"first": after[:cut] + before[cut:], "second": before[:cut] + after[cut:], "none": before,
+                "noise": after[:cut + 40] + b"\xff" + after[cut + 41:]}[part]  # fmt: skip
+        crashed = tmp_path / "crashed"
+        crashed.mkdir()
+        (crashed / "log.0000").write_bytes(torn)
+        with rig(crashed) as r:
+            store = r.open(segment_bytes=1 << 16)
+            assert sorted(bodies(store)) == ([3, 4, 5] if behind else [3, 4])
+            assert store.lost == 0 and store.damage == []
+            assert overwritten(r, crashed / "log.0000", b"secret 2.")
+            store = r.reopen(1 << 16)
+            assert sorted(bodies(store)) == ([3, 4, 5] if behind else [3, 4])
+            assert store.lost == 0 and store.damage == []
+        shutil.rmtree(crashed)
+
+
+def test_files_with_earlier_copies_of_what_was_erased_are_not_used_again_after_a_restart(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open()
+        store.append_message(b"keep", b"secret" * 20)
+        for number in range(400):
+            store.append_message(b"a", b"%d" % number * 30)
+            if number:
+                store.remove_message(number + 1)
+            r.turn()
+        for _ in range(20):
+            store.append_message(b"b", b"x" * 100)
+            r.turn()
+        assert store.figures()["copied_bytes"]
+        store.remove_message(1, True)
+        r.commit()
+        store = r.reopen()
+        for number in range(400):
+            store.append_message(b"c", b"%d" % number * 30)
+            store.remove_message(store.next_message(0))
+            r.turn()
+        assert not any(b"secret" in path.read_bytes() for path in r.segments())
