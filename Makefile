@@ -24,8 +24,10 @@ package: build
 crash: build
 	$(BIN)/python -m pytest -s -m slow tests/crash
 
+EXAMPLES ?= 3000
+
 model: build
-	$(BIN)/python -m pytest -m slow tests/property
+	MILLPOND_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/property/test_consumer_model.py
 
 build: $(STAMP) build/.compiled
 

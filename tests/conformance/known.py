@@ -13,4 +13,5 @@ KNOWN: dict[str, str] = {
     "size_digits": "size-digits",
     "info_from_client": "client-info",
     "deep_connect": "deep-connect",
+    "purged_beside_pending": "purge-pending",
 }

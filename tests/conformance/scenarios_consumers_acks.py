@@ -347,3 +347,13 @@ def ack_metrics(s: Session) -> None:
     got = s.pull("ME", "all", b"2", 2)
     s.ack(got[1])
     s.frames("none", [frame for frame in s.client.flush() if frame.sid == sid])
+
+
+def purged_beside_pending(s: Session) -> None:
+    """A message that is pending, and that the consumer's filter and a purge pass by."""
+    filled(s, "PB", 2)
+    s.consumer("PB", "c", ack_policy="explicit")
+    s.pull("PB", "c", {"batch": 2}, 2)
+    s.consumer("PB", "c", ack_policy="explicit", filter_subject="PB.1")
+    s.api("STREAM.PURGE.PB", {"filter": "PB.1"})
+    s.note(f"pending: {quiet(s, 'CONSUMER.INFO.PB.c')['num_ack_pending']}")

@@ -127,6 +127,54 @@ def requests_pending(s: Session) -> None:
     waiting(s, "RP.c", until=1)
 
 
+def held_requests(s: Session) -> None:
+    """What max_ack_pending holds back is not the end of the stream: a request that does not wait waits."""
+    filled(s, "HR", 3)
+    s.consumer("HR", "due", ack_policy="explicit", max_ack_pending=2, ack_wait=300 * MS_NS)
+    s.pull("HR", "due", {"batch": 3, "no_wait": True}, 2)
+    waiting(s, "HR.due", until=1)
+    s.frame("due again", s.client.next_message(sid="1"))
+    waiting(s, "HR.due", until=0)
+    s.consumer("HR", "acked", ack_policy="explicit", max_ack_pending=2)
+    first, second = s.pull("HR", "acked", {"batch": 5, "no_wait": True}, 2)
+    waiting(s, "HR.acked", until=1)
+    s.client.publish(first.reply)
+    s.client.publish(second.reply)
+    s.frames("the rest and the end", [s.client.next_message(sid="1") for _ in range(2)])
+    waiting(s, "HR.acked", until=0)
+    s.consumer("HR", "deleted", ack_policy="explicit", max_ack_pending=2)
+    s.pull("HR", "deleted", {"batch": 5, "no_wait": True}, 2)
+    waiting(s, "HR.deleted", until=1)
+    s.api("STREAM.MSG.DELETE.HR", {"seq": 1})
+    s.frame("room for one", s.client.next_message(sid="1"))
+    waiting(s, "HR.deleted", until=1)
+
+
+def nobody_there(s: Session) -> None:
+    """No stream or no consumer of that name, not yet or not any more: nobody is subscribed, which 503 says."""
+
+    def ask_all(when: str, *subjects: str) -> None:
+        for subject in subjects:
+            s.client.publish(subject, b'{"seq":1}', s.client.new_reply())
+            s.frame(f"{when} {subject}", s.client.next_message(sid="1"))
+
+    gets = ("$JS.API.DIRECT.GET.NT", "$JS.API.DIRECT.GET.NT.a.b", "$JS.API.CONSUMER.MSG.NEXT.NT.c")
+    ask_all("before", *gets, "$JS.API.CONSUMER.MSG.NEXT.NT")
+    filled(s, "NT", 1)
+    ask_all("no consumer, direct gets not allowed", *gets)
+    s.consumer("NT", "c", ack_policy="explicit")
+    ask_all("another consumer", "$JS.API.CONSUMER.MSG.NEXT.NT.c.d", "$JS.API.CONSUMER.MSG.NEXT.NT.d")
+    message = s.pull("NT", "c", b"1", 1)[0]
+    s.consumer("NT", "push", ack_policy="none", deliver_subject="some.where")
+    ask_all("nothing to acknowledge", "$JS.ACK.NT.push.1.1.1.1.1", "$JS.FC.NT.push.x")
+    s.api("CONSUMER.DELETE.NT.c")
+    ask_all("consumer deleted", "$JS.API.CONSUMER.MSG.NEXT.NT.c", "$JS.FC.NT.c.x")
+    s.client.publish(message.reply, b"", s.client.new_reply())
+    s.frame("late ack", s.client.next_message(sid="1"))
+    s.api("STREAM.DELETE.NT")
+    ask_all("stream deleted", *gets)
+
+
 def several_waiting(s: Session) -> None:
     """Round robin among those that want more; those without a listener are passed over."""
     filled(s, "SW", 0)

@@ -25,12 +25,20 @@ from millpond.jetstream.stream_config import StreamConfig
 
 
 class Got(NamedTuple):
-    """One delivery, as its ack subject tells it."""
+    """One delivery to the request of that number, as its ack subject tells it."""
 
+    request: int
     stream_seq: int
     deliveries: int
     consumer_seq: int
     pending: int
+
+
+class Ended(NamedTuple):
+    """What ended the request of that number: the status line."""
+
+    request: int
+    status: str
 
 
 class Rig:
@@ -40,6 +48,7 @@ class Rig:
         self.folder, self.clock, self.store = folder, ManualClock(), MemoryStore()
         self.stream_config = StreamConfig(name="S", subjects=["s.>"], storage="memory", duplicate_window=0, **limits)
         self.config = self._checked(config)
+        self.requests = 0
         self._open()
         self.consumer = self._consumer(self.journal.open_consumer("c", b"{}"), recovered=False)
 
@@ -56,8 +65,7 @@ class Rig:
         commit = CommitPhase(self.committer)
         self.turn.add_commit(commit)
         self.turn.add_pump(self.pump)
-        self.frames: list[tuple[bytes, bytes]] = []
-        self.router.subscribe(b"in", CallableSink(self._received))
+        self.seen: list[Got | Ended] = []
         self.stream = Stream(
             "S", self.stream_config, 1, self.store, self.journal, self.router, self.turn, self.clock, self.committer,
             self.pump, commit, "",
@@ -74,8 +82,15 @@ class Rig:
         self.settle()
         return consumer
 
-    def _received(self, subject: bytes, reply: bytes, hdr: bytes, body: bytes, source: object) -> None:
-        self.frames.append((reply, hdr))
+    def _inbox(self, request: int) -> CallableSink:
+        def received(subject: bytes, reply: bytes, hdr: bytes, body: bytes, source: object) -> None:
+            if not reply:
+                self.seen.append(Ended(request, hdr.split(b"\r\n")[0].decode().removeprefix("NATS/1.0 ")))
+                return
+            deliveries, seq, consumer_seq, _, pending = (int(token) for token in reply.split(b".")[4:])
+            self.seen.append(Got(request, seq, deliveries, consumer_seq, pending))
+
+        return CallableSink(received)
 
     def settle(self) -> None:
         while finish(self.turn):
@@ -103,15 +118,18 @@ class Rig:
         self.clock.advance(seconds)
         self.settle()
 
-    def pull(self, batch: int) -> list[Got]:
-        """What a request gets that does not wait."""
-        self.frames.clear()
-        body = json.dumps({"batch": batch, "no_wait": True}).encode()
-        self.router.publish(b"$JS.API.CONSUMER.MSG.NEXT.S.c", body, b"in")
+    def pull(self, **request: Any) -> None:
+        """A request with the next number."""
+        self.requests += 1
+        inbox = b"in.%d" % self.requests
+        self.router.subscribe(inbox, self._inbox(self.requests))
+        self.router.publish(b"$JS.API.CONSUMER.MSG.NEXT.S.c", json.dumps(request).encode(), inbox)
         self.settle()
-        numbers = [[int(token) for token in reply.split(b".")[4:]] for reply, _ in self.frames if reply]
-        self.router.publish(b"$JS.API.CONSUMER.MSG.NEXT.S.c", b'{"batch":0,"no_wait":true}', b"nobody")
-        return [Got(seq, deliveries, consumer_seq, pending) for deliveries, seq, consumer_seq, _, pending in numbers]
+
+    def taken(self) -> list[Got | Ended]:
+        """What the requests have got since the last call."""
+        seen, self.seen = self.seen, []
+        return seen
 
     def say(self, stream_seq: int, consumer_seq: int, body: bytes) -> None:
         self.router.publish(b"$JS.ACK.S.c.1.%d.%d.5.0" % (stream_seq, consumer_seq), body)

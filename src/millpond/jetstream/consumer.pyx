@@ -280,9 +280,10 @@ cdef class Consumer(Follower):
         return 0
 
     cdef int purged(self, Filters filters) except -1:
-        cdef uint64_t first_seq = self.cursor.after_purge(filters)
+        """What is still pending is still there: it was delivered under filters that have changed since."""
+        cdef uint64_t first_seq = self.cursor.after_purge(filters), kept = self.state.lowest()
         if first_seq:
-            self.state.advance(first_seq - 1)
+            self.state.advance((min(first_seq, kept) if kept else first_seq) - 1)
         return self.ready()
 
     cdef int ready(self) except -1:
@@ -472,7 +473,7 @@ cdef class Consumer(Follower):
         self.redelivery.expire(self._clock.wall_ns)
         self.priority.expire(now_ns)
         if self.pulls.due_ns and now_ns >= self.pulls.due_ns:
-            self._sweep(not self._delivery.at_limit())
+            self._sweep(False)
         if self._expire_inactive(now_ns):
             return 0
         self._arm()

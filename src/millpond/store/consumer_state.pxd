@@ -60,6 +60,8 @@ cdef class ConsumerState:
     cdef bint is_exhausted(self, uint64_t stream_seq) noexcept
     # Lowest pending >= from_seq; False: none. Iterate with stream_seq + 1.
     cdef bint next_pending(self, uint64_t from_seq, Pending* out) noexcept
+    # Lowest stream sequence that is pending or exhausted; 0 = none.
+    cdef uint64_t lowest(self) noexcept
     # Nothing at or below stream_seq will ever be asked for again (purge; start position): floors move up to it.
     cdef int advance(self, uint64_t stream_seq) except -1
     # The stream lost what is above stream_seq: nothing there is pending or delivered any more.

@@ -144,6 +144,13 @@ cdef class ConsumerState:
         self._log(EXHAUST, stream_seq, 0, 0, True)
         return True
 
+    cdef uint64_t lowest(self) noexcept:
+        cdef Pending first
+        cdef uint64_t pending = first.stream_seq if self.next_pending(0, &first) else 0
+        if self._exhausted_count and (pending == 0 or self._exhausted[0] < pending):
+            return self._exhausted[0]
+        return pending
+
     cdef int advance(self, uint64_t stream_seq) except -1:
         cdef bint moved = stream_seq > self.floor_stream_seq
         cdef Pending first
