@@ -71,8 +71,15 @@ class Writer:
 
     @property
     def answered_upto(self) -> int:
-        """How many operations must have survived: everything up to the last one that was answered."""
-        return max(self.answered, default=-1) + 1
+        """How many operations must have survived: everything up to the last answer that is given in order.
+
+        A refused delete changes nothing and is answered at once; it says nothing about what was sent before it.
+        """
+        in_order = (number for number in self.answered if not self._refused_delete(number))
+        return max(in_order, default=-1) + 1
+
+    def _refused_delete(self, number: int) -> bool:
+        return isinstance(self.operations[number], Delete) and self._expected[number][0] == "error"
 
     def reply(self, number: int) -> str:
         return f"o{number}"
