@@ -85,7 +85,9 @@ def test_a_server_that_ends_takes_no_other_with_it(disk_dir: Path) -> None:
         [*BENCH, *arguments, "--out", str(disk_dir)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        os.kill(wait_for_server(child, disk_dir / "nats-server-delete"), signal.SIGKILL)
+        server = wait_for_server(child, disk_dir / "nats-server-delete")
+        wait_for_samples(child, disk_dir / "memory.csv")
+        os.kill(server, signal.SIGKILL)
         out, err = child.communicate(timeout=60)
     finally:
         child.kill()
@@ -97,6 +99,15 @@ def test_a_server_that_ends_takes_no_other_with_it(disk_dir: Path) -> None:
     assert seconds.get("delete", 0) < seconds["purge"]
     assert "| purge | nats-server | RSS |" in out
     assert groups_of(child.pid) == []
+
+
+def wait_for_samples(bench: subprocess.Popen[str], file: Path) -> None:
+    """Until all three modes are under load: before that the end of a server ends the whole run."""
+    while bench.poll() is None:
+        if file.exists() and ",expiry," in file.read_text():
+            return
+        time.sleep(0.05)  # nothing tells us: the file is the bench's
+    raise AssertionError(f"the bench ended with {bench.returncode}")
 
 
 def wait_for_server(bench: subprocess.Popen[str], out: Path) -> int:
