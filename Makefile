@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check package crash model clean fuzz debug-build debug-test debug-fuzz
+.PHONY: run test check package crash model clean fuzz debug-build debug-test debug-fuzz bench bench-quick instructions
 
 run: build
 	$(BIN)/millpond serve --jetstream --addr 127.0.0.1
@@ -64,10 +64,6 @@ debug-test: debug-build
 debug-fuzz: debug-build
 	$(SANITIZED) $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
 
-clean:
-	rm -rf build $(VENV) src/millpond.egg-info
-	find src -name '*.so' -delete
-
 bench: build
 	$(BIN)/python benchmarks/compare.py
 
@@ -77,4 +73,6 @@ bench-quick: build
 instructions: build
 	$(BIN)/python benchmarks/instructions.py
 
-.PHONY: bench bench-quick instructions
+clean:
+	rm -rf build $(VENV) src/millpond.egg-info
+	find src -name '*.so' -delete

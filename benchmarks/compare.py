@@ -14,6 +14,7 @@ import os
 import platform
 import shutil
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,10 +22,10 @@ from typing import Any, Final
 
 import msgspec
 from page import page
-from rows import TABLES, Row, Table, servers
+from rows import TABLES, THEIRS, Row, Table, servers
 
 from millpond.bench.loop import LoadError
-from millpond.bench.process import ServerError, StartedServer
+from millpond.bench.process import ServerError, ServerSpec, StartedServer
 from millpond.bench.scenarios import Result, run
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -99,17 +100,16 @@ def surroundings(given: argparse.Namespace) -> dict[str, str]:
                 if line.startswith("model name")), platform.processor())  # fmt: skip
     return {
         "Machine": f"{os.cpu_count()} processors ({cpu}), Linux {platform.release()}",
-        "Python": f"{platform.python_version()}, Cython data plane, {'uvloop' if _has('uvloop') else 'asyncio'}",
-        "Against": "nats-server 2.15.1",
+        "Python": f"{platform.python_version()}, Cython data plane, asyncio's own loop",
+        "Against": _version(servers()[THEIRS]),
         "Rounds": f"{given.rounds}, {given.seconds:g} s per row and server; medians",
         "Load average before": ", ".join(f"{load:.1f}" for load in os.getloadavg()),
     }
 
 
-def _has(module: str) -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec(module) is not None
+def _version(spec: ServerSpec) -> str:
+    """What the executable says of itself."""
+    return subprocess.run([*spec.command, "--version"], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Counters, batches and schedules: both servers answer the same, whatever the storage."""
+"""Counters and atomic batches: both servers answer the same, whatever the storage."""
 
 from __future__ import annotations
 

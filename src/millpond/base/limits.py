@@ -86,10 +86,6 @@ ATOMIC_BATCHES_PER_STREAM_MAX: Final = 50
 ATOMIC_BATCHES_MAX: Final = 1000
 ATOMIC_BATCH_BYTES_MAX: Final = 32 * MIB
 """What the waiting messages of all atomic batches may hold in memory."""
-FAST_BATCHES_PER_STREAM_MAX: Final = 1000
-FAST_BATCHES_MAX: Final = 50_000
-FAST_BATCH_FLOW_MAX: Final = 500
-"""Messages for each flow acknowledgement of a server that has one fast batch; more share it."""
 COUNTER_DIGITS_MAX: Final = 4300
 """Of a counter's total and of an increment: as many as Python turns into a number without asking."""
 

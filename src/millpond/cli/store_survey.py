@@ -214,7 +214,9 @@ class _Log:
             self._live.add(record.seq)
         elif record.kind == "remove":
             self._live.difference_update(record.removed)
-        elif record.kind in ("floor", "first"):
+        elif record.kind == "first":               # sequences before it may be passed over: nothing is removed
+            self._first = max(self._first, record.seq)
+        elif record.kind == "floor":
             self._first = max(self._first, record.seq)
             self._live = {seq for seq in self._live if seq >= record.seq}
 

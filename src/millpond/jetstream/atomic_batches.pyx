@@ -5,8 +5,8 @@
 
 Waiting messages live in memory, within a bound for the whole server; a restart forgets them, as it forgets every
 publish that was not acknowledged. The last stored message of a batch says so in its headers. Since a log keeps the
-order of what was appended in one go, a crash in the middle of a commit leaves a beginning of the batch: `tail`
-takes it back when the stream is opened again.
+order of what was appended in one go, a crash in the middle of a commit leaves a beginning of the batch:
+`recovery_tail` takes it back when the stream is opened again.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -104,7 +104,7 @@ cdef class AtomicBatches(Timer):
             if refused is not None:
                 return refused
             batch = self._batches[part.batch_id] = AtomicBatch()
-            self._totals.begin(False)
+            self._totals.begin()
         if part.invalid:
             refused = api_error("JSAtomicPublishInvalidBatchCommitErr")
         elif is_beyond_ours(header(msg, b"Nats-Required-Api-Level")):
@@ -128,7 +128,7 @@ cdef class AtomicBatches(Timer):
             if part.number - part.ends > MESSAGES_MAX:
                 return api_error("JSAtomicPublishTooLargeBatchErrF", size=MESSAGES_MAX)
             return api_error("JSAtomicPublishIncompleteBatchErr")
-        if len(self._batches) >= BATCHES_MAX or not self._totals.may_begin_atomic():
+        if len(self._batches) >= BATCHES_MAX or not self._totals.may_begin():
             return api_error("JSAtomicPublishTooManyInflight")
         return None
 
@@ -146,7 +146,7 @@ cdef class AtomicBatches(Timer):
 
     cdef int _end(self, bytes batch_id) except -1:
         cdef AtomicBatch batch = self._batches.pop(batch_id)
-        self._totals.end(False, batch.bytes)
+        self._totals.end(batch.bytes)
         if not self._batches:
             self._timers.cancel(self)
         return 0

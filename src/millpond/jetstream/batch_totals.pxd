@@ -1,12 +1,11 @@
-# Batches under way in a whole server, which all its streams count together.
+# Atomic batches under way in a whole server, which all its streams count together.
 from libc.stdint cimport int64_t
 
 cdef class BatchTotals:
-    cdef readonly int64_t atomic, fast               # batches begun and not ended
+    cdef readonly int64_t batches                    # begun and not ended
     cdef readonly int64_t bytes                      # of messages that wait for their batch's commit
-    cdef bint may_begin_atomic(self) noexcept
-    cdef bint may_begin_fast(self) noexcept
+    cdef bint may_begin(self) noexcept
     cdef bint may_keep(self, int64_t size) noexcept
-    cdef void begin(self, bint fast) noexcept
-    cdef void end(self, bint fast, int64_t size) noexcept
+    cdef void begin(self) noexcept
+    cdef void end(self, int64_t size) noexcept
     cdef void keep(self, int64_t size) noexcept

@@ -82,7 +82,7 @@ class Engine:
         self._turn = turn
         self._shelves: dict[str, Shelf] = {}
         self.advisories = Advisories(router.publish, turn.clock, options.domain)
-        self._batches = BatchTotals()
+        self.batches = BatchTotals()
         self.pump = Pump()
         self.commit = CommitPhase(storage.committer)
         turn.add_commit(self.commit)
@@ -145,7 +145,7 @@ class Engine:
             config.name, config, created_ns, shelf.store, shelf.journal, self._router, self._turn,
             self.clock, self._storage.committer, self.pump, self.commit, self.domain,
         )  # fmt: skip
-        stream.use_batches(self._batches, self.advisories.batch_abandoned)
+        stream.use_batches(self.batches, self.advisories.batch_abandoned)
         self.streams[config.name] = stream
         self._shelves[config.name] = shelf
         stream.start()

@@ -1,4 +1,4 @@
-# What a stream's parts ask of it: its batches and schedules, its store, its timer. Declared below the stream, so
+# What a stream's parts ask of it: its batches, its store, its timer. Declared below the stream, so
 # that they do not import it.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from millpond.broker.timers cimport Timer

@@ -29,7 +29,7 @@ class JetStreamMemory:
 
     def memory(self) -> dict[str, int]:
         """Bytes by budget."""
-        found = {"read_cache": int(self._read_cache.bytes)}
+        found = {"read_cache": int(self._read_cache.bytes), "buffers": int(self._engine.batches.bytes)}
         for stream in self._engine.streams.values():
             for name, size in _parts(stream):
                 found[name] = found.get(name, 0) + size
@@ -71,6 +71,7 @@ def _parts(stream: Stream) -> Iterator[tuple[str, int]]:
             yield ("messages" if stream.config.storage == "memory" else "buffers"), size
         else:
             yield "subjects", size
+    yield "buffers", stream.waiting_bytes()
     yield "dedupe", stream.dedupe_bytes()
     for consumer in stream.consumers.values():
         yield "consumers", CONSUMER_BYTES + consumer.state.num_pending_acks * PENDING_ACK_BYTES

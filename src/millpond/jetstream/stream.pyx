@@ -193,6 +193,10 @@ cdef class Stream(StreamCore):
         self._dedupe.expire(self.clock.wall_ns, DEDUPE_EXPIRE_BUDGET)
         return self._dedupe.memory_bytes()
 
+    def waiting_bytes(self):
+        """Of publishes that wait for a cold read."""
+        return self._waiting.bytes
+
     def dedupe_count(self):
         """How many message ids the window holds."""
         return len(self._dedupe)

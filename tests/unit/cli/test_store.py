@@ -195,3 +195,25 @@ def test_wrong_usage(tmp_path: Path, directory: Path, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as caught:
         store.main(["repair", str(tmp_path)])
     assert caught.value.code == 2
+
+
+def test_a_sequence_that_was_passed_over_takes_no_message_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Interest retention issues a sequence for what nobody wants, and stores nothing."""
+
+    async def main() -> None:
+        async with millpond.Server(store_dir=str(tmp_path)) as server:
+            client = await nats.connect(server.client_url)
+            js = client.jetstream()
+            await js.add_stream(name="I", subjects=["i.*"], storage="file", retention="interest")
+            await js.pull_subscribe("i.wanted", "worker", stream="I")
+            for subject in ("i.wanted", "i.other", "i.wanted"):
+                await js.publish(subject, b"x")
+            await client.close()
+
+    asyncio.run(main())
+    code, report = verify(tmp_path, capsys)
+    (stream,) = report["streams"]
+    assert (code, stream["damage"]) == (0, [])
+    assert (stream["messages"], stream["first_seq"], stream["last_seq"]) == (2, 1, 3)

@@ -156,6 +156,30 @@ def test_streams_refuse_while_memory_is_out() -> None:
     asyncio.run(asyncio.wait_for(main(), 10))
 
 
+async def batch_under_way(server: millpond.Server) -> tuple[int, int]:
+    """Bytes of the buffers' budget before and while messages wait for the commit of their batch."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    config = b'{"name":"B","subjects":["b"],"storage":"memory","allow_atomic":true}'
+    writer.write(b'CONNECT {"verbose":false,"headers":true}\r\nSUB r 1\r\n')
+    writer.write(b"PUB $JS.API.STREAM.CREATE.B r %d\r\n%s\r\n" % (len(config), config))
+    await reader.readuntil(b'"did_create":true}')
+    before = server.memory.watched.memory()["buffers"]
+    headers = b"NATS/1.0\r\nNats-Batch-Id: x\r\nNats-Batch-Sequence: 1\r\n\r\n"
+    writer.write(b"HPUB b r %d %d\r\n%s%s\r\n" % (len(headers), len(headers) + 50_000, headers, bytes(50_000)))
+    await reader.readuntil(b"MSG r 1 0\r\n\r\n")
+    writer.close()
+    return before, server.memory.watched.memory()["buffers"]
+
+
+def test_messages_that_wait_for_their_batch_are_in_a_budget() -> None:
+    async def main() -> None:
+        async with millpond.Server(jetstream=True) as server:
+            before, meanwhile = await batch_under_way(server)
+            assert 50_000 < meanwhile - before < 51_000
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
 def test_limits_come_from_the_machine_unless_given() -> None:
     options = millpond.Server(jetstream=True).options.jetstream
     assert options is not None and options.max_memory > MIB and options.max_file > MIB
