@@ -35,12 +35,16 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "millpond needs Python >= 3.11, this is " + sys.version.split()[0] + ". Fix: make PYTHON=python3.11 test")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet 'setuptools>=77' 'cython>=3.1'
+	$(BIN)/python -m pip install --quiet 'setuptools>=77' 'cython>=3.3'
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'
 	touch $@
-	@mkdir -p build && touch build/.compiled   # the install above compiled everything
+	@mkdir -p build && touch build/.directives build/.compiled   # the install above compiled everything
 
-build/.compiled: $(STAMP) $(SOURCES) setup.py
+# Other directives make other C of the same sources: everything is made anew.
+build/.directives: setup.py
+	rm -rf build/cython build/temp.* && mkdir -p build && touch $@
+
+build/.compiled: $(STAMP) build/.directives $(SOURCES)
 	$(BIN)/python setup.py --quiet build_ext --inplace
 	@mkdir -p build && touch $@
 

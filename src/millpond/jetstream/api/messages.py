@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any
 
 from millpond.jetstream.api.request import MSG_DELETE, MSG_GET, Request
@@ -55,9 +55,9 @@ class MessageApi:
             return
         message: dict[str, Any] = {"subject": text(found["subject"]), "seq": found["seq"]}
         if found["hdr"] and not body.get("no_hdr"):
-            message["hdrs"] = base64.b64encode(found["hdr"]).decode()
+            message["hdrs"] = b2a_base64(found["hdr"], newline=False).decode()
         if found["body"]:
-            message["data"] = base64.b64encode(found["body"]).decode()
+            message["data"] = b2a_base64(found["body"], newline=False).decode()
         message["time"] = format_time(found["ts_ns"])
         request.ok_untracked(message=message)
 
