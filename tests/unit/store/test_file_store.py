@@ -325,3 +325,26 @@ def test_a_closed_store_takes_nothing(tmp_path):
         r.close()
         with pytest.raises(AssertionError):
             store.append_message(b"a")
+
+
+def test_a_file_that_is_used_again_stays_open_while_others_are_read(tmp_path):
+    """It was open for reading in its former life; as the tail it is not one of those that are closed for others."""
+    with rig(tmp_path) as r:
+        store = r.open()
+        for number in range(60):
+            store.append_message(b"a", b"%04d" % number * 300)
+            r.turn()
+        store = r.reopen()
+        again = store.log.order_list()[0]
+        store.load_message(1)
+        while again in store.log.order_list():
+            store.remove_message(store.next_message(0))
+            r.turn()
+        while again not in store.log.order_list():
+            store.append_message(b"a", b"next" * 300)
+            r.turn()
+        assert store.log.order_list()[-1] == again
+        bodies(store)
+        store.append_message(b"a", b"more")
+        r.turn()
+        assert store.failure == ""
