@@ -71,6 +71,7 @@ cdef class Store:
     cdef readonly uint64_t committed_seq
     cdef public StoreOwner owner
     cdef readonly str failure                   # "" = healthy
+    cdef readonly uint64_t torn_seq             # a crash tore the last write: messages from here on may be missing; 0 = not
 
     # Bytes this message counts for (file: 22 + subject + (4 + headers) + body + 8; memory: 16 + all).
     cdef uint64_t message_size(self, uint32_t subject_len, uint32_t hdr_len, uint32_t body_len) noexcept
@@ -80,6 +81,10 @@ cdef class Store:
     cdef uint64_t append(self, const Msg* msg, int64_t ts_ns, int64_t expires_ns) except 0
     # Issues the next sequence without a message, and returns it: it is in the log, and nobody gets it.
     cdef uint64_t skip(self, int64_t ts_ns) except 0
+    # What is appended in between is one batch: removals are logged behind all of it, so that who opens the store after
+    # a crash and finds a beginning of it can take that back, and what it replaced is there.
+    cdef int begin_batch(self) except -1
+    cdef int end_batch(self) except -1
     # One message by sequence. `wait` reads from disk at once (recovery and tools only).
     cdef Load load(self, uint64_t stream_seq, Record* out, bint wait=*) except *
     cdef bint exists(self, uint64_t stream_seq) noexcept

@@ -114,6 +114,12 @@ cdef class Store:
     cdef uint64_t skip(self, int64_t ts_ns) except 0:
         raise NotImplementedError
 
+    cdef int begin_batch(self) except -1:
+        return 0
+
+    cdef int end_batch(self) except -1:
+        return 0
+
     cdef Load load(self, uint64_t stream_seq, Record* out, bint wait=False) except *:
         raise NotImplementedError
 
@@ -209,6 +215,13 @@ cdef class Store:
         msg.hdr, msg.hdr_len = PyBytes_AS_STRING(hdr), <uint32_t>len(hdr)
         msg.body, msg.body_len = PyBytes_AS_STRING(body), <uint32_t>len(body)
         return self.append(&msg, ts_ns, expires_ns)
+
+    def batch(self, bint begins):
+        """Begin or end a batch."""
+        if begins:
+            self.begin_batch()
+        else:
+            self.end_batch()
 
     def skip_message(self, int64_t ts_ns=0):
         """Issue a sequence without a message; returns it."""

@@ -12,7 +12,8 @@ cdef class IndexedStore(Store):
     cdef uint64_t _lasting_below     # every live message below is one that max_age does not end
     # --- for subclasses ---
     # The message has left the index: give back its bytes, log its removal. Before the owner hears of it.
-    cdef int erased(self, const Entry* entry, bint secure) except -1
+    # evicted: by the limits, which would evict it again.
+    cdef int erased(self, const Entry* entry, bint secure, bint evicted) except -1
     # The empty store now begins at state.first_seq: log it.
     cdef int floor_raised(self) except -1
     # Sequences up to state.last_seq are issued, without messages: log it.
@@ -22,7 +23,7 @@ cdef class IndexedStore(Store):
     # Takes over index.state, after every change of the index.
     cdef int refresh(self) except -1
     # Removes one message whole: index, bytes, owner. False: was not there.
-    cdef bint drop(self, uint64_t stream_seq, bint secure) except *
+    cdef bint drop(self, uint64_t stream_seq, bint secure, bint evicted=*) except *
     # The live message ends at expires_ns, or NEVER_EXPIRES. Called by append and by recovery, never twice for one.
     cdef int note_expiry(self, uint64_t stream_seq, int64_t expires_ns) except -1
     # After an append: evicts the oldest of this subject, then the oldest of all, until the limits hold.

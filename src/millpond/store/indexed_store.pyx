@@ -31,7 +31,7 @@ cdef class IndexedStore(Store):
 
     # --- for subclasses ---
 
-    cdef int erased(self, const Entry* entry, bint secure) except -1:
+    cdef int erased(self, const Entry* entry, bint secure, bint evicted) except -1:
         raise NotImplementedError
 
     cdef int floor_raised(self) except -1:
@@ -56,11 +56,11 @@ cdef class IndexedStore(Store):
             self.exact_ts(&entry, &self.state.first_ts_ns)
         return 0
 
-    cdef bint drop(self, uint64_t stream_seq, bint secure) except *:
+    cdef bint drop(self, uint64_t stream_seq, bint secure, bint evicted=False) except *:
         cdef Entry entry
         if not self.index.remove(stream_seq, &entry):
             return False
-        self.erased(&entry, secure)
+        self.erased(&entry, secure, evicted)
         self.refresh()
         self.expiries.sweep(self.index, SWEEP_ENTRIES)
         if self.owner is not None:
@@ -76,7 +76,7 @@ cdef class IndexedStore(Store):
     cdef int enforce(self, const char* subject, uint32_t subject_len) except -1:
         if self.limits.per_subject_max:
             while self.index.count_for(subject, subject_len) > self.limits.per_subject_max:
-                self.drop(self.index.first_for(subject, subject_len), False)
+                self.drop(self.index.first_for(subject, subject_len), False, True)
         return self._enforce_totals()
 
     cdef int _enforce_totals(self) except -1:
@@ -84,7 +84,7 @@ cdef class IndexedStore(Store):
             self.limits.messages_max and self.state.messages > self.limits.messages_max
             or self.limits.bytes_max and self.state.bytes > self.limits.bytes_max
         ):
-            self.drop(self.state.first_seq, False)
+            self.drop(self.state.first_seq, False, True)
         return 0
 
     cdef uint64_t skip(self, int64_t ts_ns) except 0:
@@ -252,7 +252,7 @@ cdef class IndexedStore(Store):
         if limits.per_subject_max:
             for id in range(self.index.subjects.ids):          # removals neither move ids nor add any
                 while self.index.subjects.at[id].count > limits.per_subject_max:
-                    self.drop(self.index.subjects.at[id].first_seq, False)
+                    self.drop(self.index.subjects.at[id].first_seq, False, True)
         return self._enforce_totals()
 
     cdef int set_first_seq(self, uint64_t first_seq) except -1:

@@ -105,7 +105,7 @@ cdef class MemoryStore(IndexedStore):
         ts_ns[0] = _head(self, entry.run_id, entry.offset).ts_ns
         return True
 
-    cdef int erased(self, const Entry* entry, bint secure) except -1:
+    cdef int erased(self, const Entry* entry, bint secure, bint evicted) except -1:
         cdef Head* head = _head(self, entry.run_id, entry.offset)
         assert head.seq == entry.seq, "the index points at the record"
         if secure:
