@@ -167,7 +167,7 @@ cdef class FastBatches(Timer):
             return api_error("JSBatchPublishInvalidBatchIDErr")
         if self._find(place) is not None:
             return None
-        if place.number != 1:
+        if place.number != 1 or place.pings:
             return api_error("JSBatchPublishUnknownBatchIDErr")
         if len(self._batches) >= BATCHES_MAX or not self._totals.may_begin_fast():
             return api_error("JSBatchPublishTooManyInflight")
@@ -229,7 +229,7 @@ cdef class FastBatches(Timer):
     cdef bint _follows(self, const Msg* msg, const Place* place, FastBatch batch) except *:
         """Counts the message. False: it may not come after the last one, and the batch has ended."""
         cdef uint64_t expected = batch.last + 1
-        if place.number > expected:
+        if place.number != expected:
             self._send_gap(msg, expected, place.number)
         if place.number != expected and not (batch.gaps and place.number > expected):
             self._commit(msg, batch)
