@@ -34,6 +34,7 @@ from millpond.store.consumer_journal cimport ConsumerJournal
 from millpond.subjects.transform import Transform
 
 cdef uint32_t DEDUPE_EXPIRE_BUDGET = 20_000
+cdef int64_t AGE_MAX_NS = 0x3FFFFFFFFFFFFFFF            # 146 years
 
 
 class Cold(Exception):
@@ -125,7 +126,7 @@ cdef class Stream(StreamCore):
             self._subscribe()
         self._apply_limits()
         if old.retention != config.retention:
-            self.review(1, False)
+            self.review(1, True)
         self._arm_expiry(self.clock.wall_ns)
         return self._answer_later()
 
@@ -173,7 +174,8 @@ cdef class Stream(StreamCore):
         else:
             bounds.messages_max = bounds.bytes_max = 0
         bounds.per_subject_max = max(config.max_msgs_per_subject, 0)
-        bounds.age_max_ns = config.max_age
+        # An age whose end no clock can show is none; sums with it would overflow.
+        bounds.age_max_ns = config.max_age if config.max_age <= AGE_MAX_NS else 0
         self._owner.marks_expiry = config.subject_delete_marker_ttl > 0 and not config.sealed
         self.store.set_limits(bounds)
         return 0
