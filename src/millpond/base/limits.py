@@ -86,6 +86,18 @@ ATOMIC_BATCHES_PER_STREAM_MAX: Final = 50
 ATOMIC_BATCHES_MAX: Final = 1000
 ATOMIC_BATCH_BYTES_MAX: Final = 32 * MIB
 """What the waiting messages of all atomic batches may hold in memory."""
+FAST_BATCHES_PER_STREAM_MAX: Final = 1000
+FAST_BATCHES_MAX: Final = 50_000
+FAST_BATCH_MESSAGES_PER_ACK_MAX: Final = 500
+"""What all fast batches of a stream share."""
+SCHEDULE_PATTERNS_KEPT: Final = 256
+"""Parsed patterns and time zones that are remembered."""
+SCHEDULE_YEARS_AHEAD: Final = 5
+"""A cron pattern that matches nothing for so long is none."""
+SCHEDULE_FIRE_DELAY_NS: Final = 250_000_000
+"""Schedules fire no sooner than that after they are stored, and are looked at no more often."""
+SCHEDULES_FIRED_AT_ONCE_MAX: Final = 1024
+"""Those due together fire in the order of their sequences; so many are put in order at a time."""
 COUNTER_DIGITS_MAX: Final = 4300
 """Of a counter's total and of an increment: as many as Python turns into a number without asking."""
 

@@ -73,5 +73,6 @@ def _parts(stream: Stream) -> Iterator[tuple[str, int]]:
             yield "subjects", size
     yield "buffers", stream.waiting_bytes()
     yield "dedupe", stream.dedupe_bytes()
+    yield "subjects", stream.schedule_bytes()
     for consumer in stream.consumers.values():
         yield "consumers", CONSUMER_BYTES + consumer.state.num_pending_acks * PENDING_ACK_BYTES

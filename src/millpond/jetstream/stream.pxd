@@ -40,3 +40,4 @@ cdef class Stream(StreamCore):
     cdef int _unsubscribe(self) except -1
     cdef int _apply_features(self) except -1
     cdef int _apply_limits(self) except -1
+    cdef int _apply_schedules(self) except -1

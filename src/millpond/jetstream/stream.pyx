@@ -17,6 +17,7 @@ from millpond.jetstream.batch_totals cimport BatchTotals
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.direct_get cimport DirectGets
 from millpond.jetstream.follower cimport Follower
+from millpond.jetstream.fast_batches cimport FastBatches
 from millpond.jetstream.host cimport ExpiryTimer, Owner
 from millpond.jetstream.ingest cimport Ingest
 from millpond.jetstream.pub_ack cimport AnswerRing
@@ -24,6 +25,7 @@ from millpond.jetstream.pump cimport CommitPhase, Pump
 from millpond.jetstream.recovery_tail cimport finish_tail, rebuild_window
 from millpond.jetstream.republish cimport Republisher
 from millpond.jetstream.retention cimport Retention
+from millpond.jetstream.schedules cimport Schedules
 from millpond.jetstream.stream_core cimport StreamCore
 from millpond.jetstream.waiting_room cimport WaitingRoom
 from millpond.store.api cimport COLD, FOUND, Filters, Limits, Load, Record, Store
@@ -32,6 +34,7 @@ from millpond.store.consumer_journal cimport ConsumerJournal
 from millpond.subjects.transform import Transform
 
 cdef uint32_t DEDUPE_EXPIRE_BUDGET = 20_000
+cdef int64_t AGE_MAX_NS = 0x3FFFFFFFFFFFFFFF            # 146 years
 
 
 class Cold(Exception):
@@ -69,6 +72,7 @@ cdef class Stream(StreamCore):
     cpdef int use_batches(self, BatchTotals totals, object abandoned) except -1:
         self._abandoned = abandoned
         self._atomic = AtomicBatches(self, self.store, self._dedupe, self.clock, self.turn.timers, totals)
+        self._fast = FastBatches(self, self.store, self._dedupe, self.clock, self.turn.timers, totals)
         return 0
 
     def _journal_committed(self):
@@ -81,6 +85,7 @@ cdef class Stream(StreamCore):
         self._apply_limits()
         self._told_seq = self._ready_seq = self.store.state.last_seq
         self._last_msg_id = rebuild_window(self.store, self._dedupe, self.clock.wall_ns)
+        self._apply_schedules()
         self._subscribe()
         self._arm_expiry(self.clock.wall_ns)
         return 0
@@ -96,6 +101,9 @@ cdef class Stream(StreamCore):
         self._retention.stop()
         self.turn.timers.cancel(self._expiry)
         self._atomic.drop_all()
+        self._fast.drop_all()
+        if self._schedules is not None:
+            self._schedules.stop()
         self._gets.stop()
         self._after, self._on_warm = [], []
         if delete:
@@ -107,15 +115,18 @@ cdef class Stream(StreamCore):
     cpdef int update(self, object config) except -1:
         old, self.config = self.config, config
         self._apply_features()
+        self._apply_schedules()
         if not config.allow_atomic:
             self._atomic.drop_all()
+        if not config.allow_batched:
+            self._fast.drop_all()
         self._dedupe.window_ns = config.duplicate_window
         if old.subjects != config.subjects or old.allow_direct != config.allow_direct:
             self._unsubscribe()
             self._subscribe()
         self._apply_limits()
         if old.retention != config.retention:
-            self.review(1, False)
+            self.review(1, True)
         self._arm_expiry(self.clock.wall_ns)
         return self._answer_later()
 
@@ -142,6 +153,17 @@ cdef class Stream(StreamCore):
         self._republisher = Republisher(config) if config.republish is not None and config.republish.dest else None
         return 0
 
+    cdef int _apply_schedules(self) except -1:
+        """A sealed stream takes no messages, so none of its schedules fires."""
+        wanted = self.config.allow_msg_schedules and not self.config.sealed
+        if wanted and self._schedules is None:
+            self._schedules = Schedules(self, self.store, self.clock, self.turn.timers)
+            self._schedules.recover()
+        elif not wanted and self._schedules is not None:
+            self._schedules.stop()
+            self._schedules = None
+        return 0
+
     cdef int _apply_limits(self) except -1:
         cdef Limits bounds
         config = self.config
@@ -152,7 +174,8 @@ cdef class Stream(StreamCore):
         else:
             bounds.messages_max = bounds.bytes_max = 0
         bounds.per_subject_max = max(config.max_msgs_per_subject, 0)
-        bounds.age_max_ns = config.max_age
+        # An age whose end no clock can show is none; sums with it would overflow.
+        bounds.age_max_ns = config.max_age if config.max_age <= AGE_MAX_NS else 0
         self._owner.marks_expiry = config.subject_delete_marker_ttl > 0 and not config.sealed
         self.store.set_limits(bounds)
         return 0
@@ -192,6 +215,10 @@ cdef class Stream(StreamCore):
         """What the window of message ids holds in memory, after it has forgotten what is due."""
         self._dedupe.expire(self.clock.wall_ns, DEDUPE_EXPIRE_BUDGET)
         return self._dedupe.memory_bytes()
+
+    def schedule_bytes(self):
+        """What is known of when schedules fire."""
+        return self._schedules.memory_bytes() if self._schedules is not None else 0
 
     def waiting_bytes(self):
         """Of publishes that wait for a cold read."""

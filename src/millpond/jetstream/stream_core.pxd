@@ -11,12 +11,14 @@ from millpond.jetstream.acks cimport OwedReplies
 from millpond.jetstream.atomic_batches cimport AtomicBatches
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.direct_get cimport DirectGets
+from millpond.jetstream.fast_batches cimport FastBatches
 from millpond.jetstream.host cimport ExpiryTimer, Host, Owner
 from millpond.jetstream.ingest cimport Ingest
 from millpond.jetstream.pub_ack cimport AnswerRing
 from millpond.jetstream.pump cimport CommitPhase, Pump
 from millpond.jetstream.republish cimport Republisher
 from millpond.jetstream.retention cimport Retention
+from millpond.jetstream.schedules cimport Schedules
 from millpond.jetstream.waiting_room cimport WaitingRoom
 
 cdef class StreamCore(Host):
@@ -58,6 +60,8 @@ cdef class StreamCore(Host):
     cdef DirectGets _gets
     cdef WaitingRoom _waiting                # publishes that wait for a cold read
     cdef AtomicBatches _atomic
+    cdef FastBatches _fast
+    cdef Schedules _schedules                # None: without allow_msg_schedules
     cdef object _abandoned
     cdef Owner _owner
     cdef ExpiryTimer _expiry
@@ -77,6 +81,7 @@ cdef class StreamCore(Host):
     cdef int64_t _expires_ns(self, int64_t ttl_s) noexcept
     cdef uint64_t _purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF
     cdef int _roll_up(self, const Msg* msg, uint64_t keep) except -1
+    cdef bytes _transformed(self, Msg* msg)
     cdef int _answer_later(self) except -1
     cdef int _release(self) except -1
     cdef int _release_answers(self) except -1

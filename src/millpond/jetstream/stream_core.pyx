@@ -16,6 +16,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from millpond.broker.sink cimport Sink, Subscription
+from millpond.jetstream.fast_batches cimport is_fast
 from millpond.jetstream.follower cimport Follower
 from millpond.jetstream.headers cimport header, without_status
 from millpond.jetstream.host cimport Host
@@ -102,11 +103,9 @@ cdef class StreamCore(Host):
         """1: it must wait for a cold read, and nothing has happened."""
         cdef Msg renamed = original[0]
         cdef const Msg* msg = &renamed
-        cdef bytes subject
-        if self._transform is not None:
-            subject = self._transform.match(PyBytes_FromStringAndSize(msg.subject, msg.subject_len))
-            if subject is not None:
-                renamed.subject, renamed.subject_len = <const char*>subject, <uint32_t>len(subject)
+        cdef bytes subject = self._transformed(&renamed) if self._transform is not None else None
+        if is_fast(msg.reply, msg.reply_len):
+            return self._fast.take(msg, self._ingest)
         if msg.hdr_len and has_nats_key(msg.hdr, msg.hdr_len) and header(msg, b"Nats-Batch-Id"):
             return self._atomic.take(msg, self._ingest)
         error = self._ingest.judge(msg, self.store, self._dedupe, self._last_msg_id, self.clock.wall_ns)
@@ -129,6 +128,26 @@ cdef class StreamCore(Host):
         self._store(msg, self._ingest.total.tail() if self._ingest.total is not None else b"")
         return 0
 
+    cdef bytes _transformed(self, Msg* msg):
+        """Gives the message the subject that it is stored under; keeps what the message then views."""
+        cdef bytes subject = self._transform.match(PyBytes_FromStringAndSize(msg.subject, msg.subject_len))
+        if subject is not None:
+            msg.subject, msg.subject_len = <const char*>subject, <uint32_t>len(subject)
+        return subject
+
+    cdef uint64_t produce(self, const Msg* original) except? 0:
+        cdef Msg msg = original[0]
+        cdef bytes subject
+        if self.failure or self.pump.refusing or self._ingest.check_size(&msg) is not None:
+            return 0
+        subject = self._transformed(&msg) if self._transform is not None else None
+        self._ingest.take_as_it_is(&msg)
+        return self.accept(&msg, b"")
+
+    cdef int end_schedule(self, bytes subject) except -1:
+        self._purge(Filters([subject]), 0, 0)
+        return self._answer_later()
+
     cdef uint64_t accept(self, const Msg* msg, bytes tail) except? 0:
         if self._retention.takes(msg.subject, msg.subject_len):
             return self._store(msg, tail)
@@ -140,8 +159,7 @@ cdef class StreamCore(Host):
         try:
             stream_seq = self.store.skip(self.clock.wall_ns)
             self._told_seq = stream_seq
-            if self._ingest.rollup != ROLLUP_NONE:
-                self._roll_up(msg, 0)
+            self._roll_up(msg, 0)
         except (OSError, StoreError) as error:
             return self._lose(msg, error)
         self._stored(msg, stream_seq, tail)
@@ -158,9 +176,7 @@ cdef class StreamCore(Host):
         self._appending = True
         try:
             stream_seq = self._append(&changed, self._expires_ns(self._ingest.ttl_s))
-            if self._ingest.rollup != ROLLUP_NONE:
-                self._roll_up(msg, 1)
-                assert self.store.exists(stream_seq), "a rollup keeps its own message"
+            self._roll_up(msg, 1)
         except (OSError, StoreError) as error:
             return self._lose(msg, error)
         finally:
@@ -194,6 +210,8 @@ cdef class StreamCore(Host):
             if copy is not None:
                 self._answers.push_copy(self.store.position, copy[0], copy[1], copy[2])
         self._told_seq = stream_seq
+        if self._schedules is not None:
+            self._schedules.appended(stream_seq, msg, self.store.state.last_ts_ns)
         if self.store.exists(stream_seq):
             for consumer in self._listeners:
                 consumer.appended(stream_seq, msg.subject, msg.subject_len)
@@ -211,9 +229,13 @@ cdef class StreamCore(Host):
         return now_ns + ttl_s * NS_PER_S if ttl_s < (TIME_MAX_NS - now_ns) // NS_PER_S else TIME_MAX_NS
 
     cdef int _roll_up(self, const Msg* msg, uint64_t keep) except -1:
-        """Purges what came before on the subject, or on all; `keep` 1: but not the message that was stored just now."""
+        """Purges what the message asks for; of a rollup `keep` 1 is left: the message that was stored just now."""
         cdef bint one_subject = self._ingest.rollup == ROLLUP_SUBJECT
-        self._purge(Filters([PyBytes_FromStringAndSize(msg.subject, msg.subject_len)] if one_subject else []), 0, keep)
+        if self._ingest.rollup != ROLLUP_NONE:
+            self._purge(Filters([PyBytes_FromStringAndSize(msg.subject, msg.subject_len)] if one_subject else []),
+                        0, keep)
+        if self._ingest.ends:
+            self._purge(Filters([self._ingest.ends]), 0, 0)
         return 0
 
     cdef uint64_t _purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF:
@@ -234,6 +256,11 @@ cdef class StreamCore(Host):
                                refusal(self.name, error))
             self._answer_later()
         return 0
+
+    cdef int acknowledge(self, const char* reply, uint32_t reply_len, uint64_t stream_seq, bint duplicate,
+                         bytes tail) except -1:
+        self._answers.push(self.store.position, stream_seq, duplicate, reply, reply_len, b"", tail)
+        return self._answer_later()
 
     cdef int answer(self, const char* reply, uint32_t reply_len, bytes body) except -1:
         if not body:
@@ -363,6 +390,8 @@ cdef class StreamCore(Host):
         self._admit_waiting()
         for callback in callbacks:
             callback()
+        if self._schedules is not None:
+            self._schedules.warm()
         self._gets.warm()
         for consumer in self._listeners:
             consumer.ready()

@@ -189,8 +189,6 @@ def _placement(config: StreamConfig, pedantic: bool) -> StreamConfig:
 NOT_YET: Final[dict[str, object]] = {
     "mirror": None,
     "sources": [],
-    "allow_msg_schedules": False,
-    "allow_batched": False,
 }
 """Fields of features that this release does not have, with the only value it takes (docs/differences.md)."""
 
@@ -200,10 +198,6 @@ def _not_yet(config: StreamConfig, pedantic: bool) -> StreamConfig:
     for name, idle in NOT_YET.items():
         if getattr(config, name) != idle:
             raise invalid(f"{name} is not supported by this server")
-    if config.compression != "none":
-        raise invalid("compression is not supported by this server")
-    if config.persist_mode == "async":
-        raise invalid("persist_mode async is not supported by this server")
     return config
 
 
