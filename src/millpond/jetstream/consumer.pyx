@@ -18,7 +18,7 @@ from millpond.broker.sink cimport Sink, Subscription
 from millpond.broker.timers cimport Timer, Timers
 from millpond.jetstream.consumer_acks cimport IGNORED, NEXT, READY, Acks, Effect
 from millpond.jetstream.consumer_cursor cimport Cursor
-from millpond.jetstream.consumer_delivery cimport DRY, HELD, RETRY, Delivery
+from millpond.jetstream.consumer_delivery cimport DRY, HELD, RETRY, SEARCHING, Delivery
 from millpond.jetstream.consumer_pace cimport Pace
 from millpond.jetstream.flow_control cimport Window
 from millpond.jetstream.follower cimport Follower
@@ -78,7 +78,7 @@ cdef class Consumer(Follower):
         self.stream, self.state = stream, state
         self._on_inactive, self._scope = on_inactive, scope
         self._clock, self._timers, self._pump = clock, timers, pump
-        self._subs = []
+        self._subs, self._on_counted = [], []
         self._timer = ConsumerTimer()
         self._timer.consumer = self
         self._notices = Notices(stream.router, self, advisories, stream.name, name)
@@ -185,7 +185,19 @@ cdef class Consumer(Follower):
         self._pump.forget(self)
         self._timers.cancel(self._timer)
         self._timer.consumer = None
+        self._tell_counted()
         return self.pulls.end(status)
+
+    cpdef int when_counted(self, object callback) except -1:
+        self._on_counted.append(callback)
+        return 0 if self.cursor.counting else self._tell_counted()
+
+    cdef int _tell_counted(self) except -1:
+        cdef list callbacks = self._on_counted
+        self._on_counted = []
+        for callback in callbacks:
+            callback()
+        return 0
 
     cpdef int update(self, object config) except -1:
         old, self.config = self.config, config
@@ -214,6 +226,7 @@ cdef class Consumer(Follower):
         self.state.reset(stream_seq - 1, True)
         self.redelivery.forget()
         self.cursor.go_on()
+        self.stream.review(1, False)         # what lies below the new position is settled
         self._arm()
         self.ready()
         return stream_seq
@@ -287,8 +300,11 @@ cdef class Consumer(Follower):
         return self.ready()
 
     cdef int ready(self) except -1:
-        if self._stopped or (self.push is None and self.pulls.count == 0):
+        if self._stopped or (self.push is None and self.pulls.count == 0 and not self.cursor.counting):
             return 0
+        return self._queue()
+
+    cdef int _queue(self) except -1:
         if self._pumping:
             self._again = True
         elif not self.queued:
@@ -304,6 +320,13 @@ cdef class Consumer(Follower):
         self.queued = False
         if self._stopped:
             return 0
+        if self.cursor.counting:
+            if self.cursor.count_on():
+                self.queued = True
+                return 1
+            self._tell_counted()
+            if self._stopped:
+                return 0
         self._pumping, self._again = True, False
         try:
             if self.push is not None:
@@ -314,7 +337,7 @@ cdef class Consumer(Follower):
         finally:
             self._pumping = False
         self._arm()
-        self.queued = not self._stopped and (outcome > 0 or self._again)
+        self.queued = not self._stopped and (outcome > 0 or outcome == SEARCHING or self._again)
         return self.queued
 
     cdef uint64_t _deliver_many(self, uint32_t messages, uint64_t bytes, int64_t now_ns,
@@ -338,7 +361,7 @@ cdef class Consumer(Follower):
         return used
 
     cdef bint _may_deliver(self, int64_t now_ns) except *:
-        if self._stopped or (self._pause_until_ns and self._pause_until_ns > self._clock.wall_ns):
+        if self._stopped or self.cursor.counting or (self._pause_until_ns and self._pause_until_ns > self._clock.wall_ns):
             return False
         if self._delivery.pace is not None and self._delivery.pace.hold_until_ns > now_ns:
             return False
@@ -368,7 +391,7 @@ cdef class Consumer(Follower):
         """A pull request whose words begin behind the first `skipped` bytes of the body."""
         cdef Moment at = self._delivery.moment(self.cursor.num_pending)
         cdef bytes reply = PyBytes_FromStringAndSize(msg.reply, msg.reply_len)
-        cdef uint64_t ready = self.cursor.num_pending + self.state.num_queued
+        cdef uint64_t ready = self.cursor.num_pending + self.state.num_queued + self.cursor.counting
         self._used_ns = at.now_ns
         if not self.pulls.add(reply, msg.body + skipped, msg.body_len - skipped, ready, &at):
             return 0

@@ -141,15 +141,19 @@ class ConsumerApi:
         self._made(request, existing)
 
     def _made(self, request: Request, consumer: Consumer) -> None:
-        """The answer tells of the consumer as it is now, before it delivers, and comes when that is durable."""
-        described = self.described(consumer)
+        """The answer tells of the consumer as it is before it delivers, and comes when that is durable."""
 
-        def durable() -> None:
-            request.ok(**described)
-            if described.get("paused"):
-                consumer.tell_pause()
+        def counted() -> None:
+            described = self.described(consumer)
 
-        consumer.stream.after_commit(durable)
+            def durable() -> None:
+                request.ok(**described)
+                if described.get("paused"):
+                    consumer.tell_pause()
+
+            consumer.stream.after_commit(durable)
+
+        consumer.when_counted(counted)
 
     def _others(self, stream: Stream, this: Consumer | None) -> list[ConsumerConfig]:
         return [consumer.config for consumer in stream.consumers.values() if consumer is not this]
@@ -169,7 +173,8 @@ class ConsumerApi:
 
     def info(self, request: Request) -> None:
         require_empty(request)
-        request.ok(**self.described(self._consumer(request)))
+        consumer = self._consumer(request)
+        consumer.when_counted(lambda: request.ok(**self.described(consumer)))
 
     def pause(self, request: Request) -> None:
         """PAUSE.<stream>.<consumer>; without a time it resumes."""
@@ -194,8 +199,12 @@ class ConsumerApi:
             stream_seq = consumer.reset(body.get("seq", 0))
         except NotAllowed as error:
             raise api_error("JSConsumerInvalidResetErr", err=str(error)) from None
-        described = self.described(consumer)
-        consumer.stream.after_commit(lambda: request.ok_untracked(**described, reset_seq=stream_seq))
+
+        def counted() -> None:
+            described = self.described(consumer)
+            consumer.stream.after_commit(lambda: request.ok_untracked(**described, reset_seq=stream_seq))
+
+        consumer.when_counted(counted)
 
     def unpin(self, request: Request) -> None:
         """UNPIN.<stream>.<consumer>: the pinned client of a priority group is none any more."""

@@ -126,8 +126,11 @@ class StreamApi:
         if stream.config.deny_purge:
             raise api_error("JSStreamPurgeFailedF", err="stream purge not permitted")
         subject = body.get("filter", "").encode("utf-8", "surrogateescape")
-        purged = stream.purge(subject, body.get("seq", 0), body.get("keep", 0))
-        stream.after_commit(lambda: request.ok(success=True, purged=purged))
+
+        def gone(purged: int) -> None:
+            stream.after_commit(lambda: request.ok(success=True, purged=purged))
+
+        stream.start_purge(subject, body.get("seq", 0), body.get("keep", 0), gone)
 
     def needs_cluster(self, request: Request) -> None:
         raise api_error("JSClusterRequiredErr")
