@@ -36,7 +36,7 @@ from millpond.wire.message cimport Msg
 
 from millpond.base import limits
 from millpond.jetstream.consumer_reset import reset_seq
-from millpond.jetstream.go_time import format_time
+from millpond.jetstream.go_time import format_time, int64_ns
 
 cdef enum Tag:
     PULL = 1
@@ -220,13 +220,13 @@ cdef class Consumer(Follower):
 
     cpdef uint64_t reset(self, uint64_t stream_seq) except 0:
         cdef Store store = self.stream.store
-        start_ns = max(0, min(self.config.opt_start_time_ns, FOR_EVER))
+        start_ns = self.config.opt_start_time_ns
         stream_seq = reset_seq(self.config, stream_seq, self.state.floor_stream_seq,
-                               store.seq_at_time(start_ns) if start_ns else 0)
+                               store.seq_at_time(int64_ns(start_ns)) if start_ns else 0)
         self.state.reset(stream_seq - 1, True)
         self.redelivery.forget()
         self.cursor.go_on()
-        self.stream.review(1, False)         # what lies below the new position is settled
+        self.stream.passed_over(stream_seq)
         self._arm()
         self.ready()
         return stream_seq
@@ -266,7 +266,8 @@ cdef class Consumer(Follower):
         if stream_seq > self.cursor.position or self.state.is_exhausted(stream_seq):
             return True
         if stream_seq <= self.state.floor_stream_seq:
-            return False
+            # A work queue keeps what a reset has passed over: nobody acknowledged it.
+            return stream_seq <= self.state.began_stream_seq and self.stream.config.retention == "workqueue"
         return self._acks.ack_all or self.state.get(stream_seq, &pending)
 
     cdef int appended(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:
@@ -283,7 +284,7 @@ cdef class Consumer(Follower):
         """A message that was delivered has left the stream."""
         cdef Pending pending
         cdef bint known = self.state.get(stream_seq, &pending)
-        if self.state.ack(stream_seq, self.state.acked_ts_ns) == WAS_PENDING and known:
+        if self.state.ack(stream_seq, self._clock.wall_ns) == WAS_PENDING and known:
             if not self.stream.purging:
                 self._notices.advise("CONSUMER.MSG_TERMINATED", "terminated", {
                     "consumer_seq": pending.consumer_seq, "stream_seq": stream_seq, "deliveries": pending.deliveries,

@@ -43,6 +43,8 @@ cdef class StreamCore(Host):
     # A consumer is through with this message, with all of [first_seq, last_seq]: the retention may remove them.
     cdef int settled(self, uint64_t stream_seq) except -1
     cdef int settled_through(self, uint64_t first_seq, uint64_t last_seq) except -1
+    # A consumer was moved to `stream_seq`: what lies below is settled for it, with interest retention.
+    cdef int passed_over(self, uint64_t stream_seq) except -1
     # Messages from `from_seq` on may have lost their last consumer (work queue, interest); `unwanted`: also remove
     # what no consumer wants, with interest retention.
     cpdef int review(self, uint64_t from_seq, bint unwanted) except -1

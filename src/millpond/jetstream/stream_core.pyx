@@ -22,7 +22,7 @@ from millpond.jetstream.host cimport Host
 from millpond.jetstream.ingest cimport ROLLUP_NONE, ROLLUP_SUBJECT
 from millpond.jetstream.markers cimport expired_block, is_marker
 from millpond.jetstream.pub_ack cimport ACKNOWLEDGED, ENCODED_BYTES_MAX, NOTHING, Answer, Kind
-from millpond.jetstream.retention cimport LIMITS
+from millpond.jetstream.retention cimport INTEREST, LIMITS
 from millpond.jetstream.purging cimport Purge
 from millpond.store.api cimport FOUND, NEVER_EXPIRES, Filters, Load, Record
 from millpond.wire.headers cimport has_nats_key
@@ -428,6 +428,12 @@ cdef class StreamCore(Host):
     cdef int settled_through(self, uint64_t first_seq, uint64_t last_seq) except -1:
         if self._retention.policy != LIMITS:
             self._retention.review(first_seq, last_seq, False)
+            self._answer_later()
+        return 0
+
+    cdef int passed_over(self, uint64_t stream_seq) except -1:
+        if self._retention.policy == INTEREST and stream_seq > 1:
+            self._retention.review(1, stream_seq - 1, False)
             self._answer_later()
         return 0
 

@@ -52,7 +52,10 @@ class Queue:
         self.router.publish(subject, b"x", b"", hdr)
         self.turns()
 
-    def add(self, name: str, *filters: str, ack_policy: str = "explicit", state: Any = None, turns: bool = True, **config: Any) -> Consumer:
+    def add(
+        self, name: str, *filters: str, ack_policy: str = "explicit", state: Any = None, turns: bool = True,
+        **config: Any,
+    ) -> Consumer:  # fmt: skip
         wanted = ConsumerConfig(
             name=name, durable_name=name, filter_subjects=list(filters), ack_policy=ack_policy,
             **{"ack_wait": 30 * SECOND, "max_waiting": 512, "max_deliver": -1} | config,

@@ -22,9 +22,10 @@ def store_of(subjects: list[bytes], removed: set[int]) -> MemoryStore:
 
 @given(
     st.lists(st.sampled_from(SUBJECTS), max_size=40), st.sets(st.integers(1, 40), max_size=20),
-    st.sampled_from(FILTERS), st.integers(1, 45), st.integers(0, 45), st.integers(1, 7),
+    st.sampled_from(FILTERS), st.tuples(st.integers(1, 45), st.integers(0, 45)), st.integers(1, 7),
 )  # fmt: skip
-def test_in_steps_as_at_once(subjects, removed, filters, begin, end, rows):
+def test_in_steps_as_at_once(subjects, removed, filters, bounds, rows):
+    begin, end = bounds
     store = store_of(subjects, removed)
     matching = [seq for seq in range(begin, end + 1) if seq in live(store) and accepts(store, seq, filters)]
     found, at, looks = 0, begin, 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from millpond.store.api import Filters
+
 from millpond.subjects import pytokens
 
 TOKENS = st.sampled_from(["a", "b", "*", "aa"])
