@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check package crash model clean fuzz debug-build debug-test debug-fuzz bench bench-quick instructions
+.PHONY: run test check package crash model differential clean fuzz debug-build debug-test debug-fuzz bench bench-quick instructions
 
 run: build
 	$(BIN)/millpond serve --jetstream --addr 127.0.0.1
@@ -27,7 +27,13 @@ crash: build
 EXAMPLES ?= 3000
 
 model: build
-	MILLPOND_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/property/test_consumer_model.py
+	MILLPOND_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/property/test_consumer_model.py \
+		tests/property/test_retention_model.py
+
+SEEDS ?= 50
+
+differential: build
+	MILLPOND_RANDOM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/conformance/test_random_consumers.py
 
 build: $(STAMP) build/.compiled
 

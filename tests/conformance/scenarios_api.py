@@ -242,14 +242,27 @@ def unknown_subjects(s: Session) -> None:
     s.frames("answers to unknown subjects", s.client.flush())
 
 
+def _audited(s: Session, sid: str, verb: str, count: int = 1) -> None:
+    """Waits for the audit of requests: what has no reply is done when somebody was told."""
+    for _ in range(count):
+        while json.loads(s.client.next_message(sid=sid).payload)["subject"] != f"$JS.API.{verb}":
+            pass
+        s.note(f"audited: {verb}")
+
+
 def without_reply(s: Session) -> None:
     """A request that nobody waits for has its effect, and its place in the counters and the audit."""
+    sid = s.client.subscribe("$JS.EVENT.ADVISORY.API")
     s.client.publish("$JS.API.STREAM.CREATE.Q", b'{"name":"Q","subjects":["q"],"storage":"memory"}')
+    _audited(s, sid, "STREAM.CREATE.Q")
     s.client.publish("$JS.API.STREAM.CREATE.Q", b"{")
+    _audited(s, sid, "STREAM.CREATE.Q")
     s.client.publish("$JS.API.INFO")
+    _audited(s, sid, "INFO")
     s.api("STREAM.INFO.Q")
     s.account()
     s.client.publish("$JS.API.STREAM.DELETE.Q")
+    _audited(s, sid, "STREAM.DELETE.Q")
     s.api("STREAM.INFO.Q")
     s.account()
 

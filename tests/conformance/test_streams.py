@@ -25,7 +25,7 @@ SCENARIOS = [
 ONCE = [
     streams.paging, api.every_field_at_its_bounds, api.combinations, api.deep_nesting, api.required_level,
     api.verbs_of_clusters, api.unknown_subjects,
-    pytest.param(api.without_reply, marks=pytest.mark.slow),    # differed once under load; why is not known
+    api.without_reply,
 ]
 """Where the storage makes no difference."""
 pytestmark = pytest.mark.reference

@@ -41,6 +41,9 @@ STALL_CREDIT_BYTES: Final = 64 * KIB
 """What a producer may send after a stall before it can be stalled again: nobody who reads slowly stops it."""
 READ_BUFFER_BYTES: Final = 256 * KIB
 TURN_READ_BYTES_PER_CONNECTION: Final = 256 * KIB
+SEARCH_STEP_ROWS: Final = 16_384
+"""Messages that one step looks at, of a search or a count over a stream: about a millisecond."""
+PURGE_STEP_MESSAGES: Final = 1024
 PUMP_MESSAGES_PER_CONSUMER: Final = 256
 PUMP_BYTES_PER_CONSUMER: Final = 512 * KIB
 

@@ -125,6 +125,13 @@ class Engine:
     def configs(self) -> Iterable[StreamConfig]:
         return (stream.config for stream in self.streams.values())
 
+    def stream(self, name: str) -> Stream:
+        """Raises 10059 when there is none of this name."""
+        found = self.streams.get(name)
+        if found is None:
+            raise api_error("JSStreamNotFoundErr")
+        return found
+
     def create_stream(self, config: StreamConfig, done: Callable[[Stream], None]) -> None:
         """A checked configuration becomes a running stream; `done(stream)` when that is durable."""
         created_ns = self.clock.wall_ns

@@ -31,6 +31,8 @@ cdef class Host(Settler):
     cdef int store_failed(self, str reason) except -1
     # The next message has reached its end.
     cdef int expire(self) except -1
+    # The next step of a purge under way. 1: there is more.
+    cdef int purge_on(self) except -1
 
 cdef class Owner(StoreOwner):
     cdef Host host

@@ -51,6 +51,9 @@ cdef class Host(Settler):
     cdef int expire(self) except -1:
         raise NotImplementedError(type(self).__name__)
 
+    cdef int purge_on(self) except -1:
+        raise NotImplementedError(type(self).__name__)
+
 
 cdef class Owner(StoreOwner):
     """What the store reports, handed to the stream."""

@@ -22,6 +22,7 @@ from millpond.jetstream.host cimport ExpiryTimer, Owner
 from millpond.jetstream.ingest cimport Ingest
 from millpond.jetstream.pub_ack cimport AnswerRing
 from millpond.jetstream.pump cimport CommitPhase, Pump
+from millpond.jetstream.purging cimport Purge, PurgeSteps, is_short
 from millpond.jetstream.recovery_tail cimport finish_tail, rebuild_window
 from millpond.jetstream.republish cimport Republisher
 from millpond.jetstream.retention cimport Retention
@@ -50,7 +51,9 @@ cdef class Stream(StreamCore):
         self.store, self.journal, self.router, self.turn, self.clock = store, journal, router, turn, clock
         self.pump, self.commit_phase = pump, commit
         self.consumers, self._listeners = {}, []
-        self._subs, self._after, self._on_warm = [], [], []
+        self._subs, self._after, self._on_warm, self._purges = [], [], [], []
+        self._purge_steps = PurgeSteps()
+        self._purge_steps.host = self
         self._last_msg_id, self.failure = b"", ""
         self._retention = Retention(store, pump)
         self._apply_features()
@@ -105,7 +108,7 @@ cdef class Stream(StreamCore):
         if self._schedules is not None:
             self._schedules.stop()
         self._gets.stop()
-        self._after, self._on_warm = [], []
+        self._after, self._on_warm, self._purges = [], [], []
         if delete:
             self.store.destroy()
         else:
@@ -263,6 +266,15 @@ cdef class Stream(StreamCore):
         self.purged = True
         self._answer_later()
         return purged
+
+    cpdef int start_purge(self, bytes subject, uint64_t below_seq, uint64_t keep, object done) except -1:
+        if is_short(self.store) and not self._purges:
+            done(self.purge(subject, below_seq, keep))
+            return 0
+        self.purged = True
+        self._purges.append(Purge(self.store, Filters([subject] if subject else []), below_seq, keep, done))
+        self.pump.add(self._purge_steps)
+        return self.turn.wake()
 
     cpdef list subjects(self, bytes filter):
         return self.store.subjects_match(Filters([filter] if filter else []))

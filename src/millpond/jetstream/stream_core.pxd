@@ -16,6 +16,7 @@ from millpond.jetstream.host cimport ExpiryTimer, Host, Owner
 from millpond.jetstream.ingest cimport Ingest
 from millpond.jetstream.pub_ack cimport AnswerRing
 from millpond.jetstream.pump cimport CommitPhase, Pump
+from millpond.jetstream.purging cimport PurgeSteps
 from millpond.jetstream.republish cimport Republisher
 from millpond.jetstream.retention cimport Retention
 from millpond.jetstream.schedules cimport Schedules
@@ -44,6 +45,8 @@ cdef class StreamCore(Host):
     # A consumer is through with this message, with all of [first_seq, last_seq]: the retention may remove them.
     cdef int settled(self, uint64_t stream_seq) except -1
     cdef int settled_through(self, uint64_t first_seq, uint64_t last_seq) except -1
+    # A consumer was moved to `stream_seq`: what lies below is settled for it, with interest retention.
+    cdef int passed_over(self, uint64_t stream_seq) except -1
     # Messages from `from_seq` on may have lost their last consumer (work queue, interest); `unwanted`: also remove
     # what no consumer wants, with interest retention.
     cpdef int review(self, uint64_t from_seq, bint unwanted) except -1
@@ -65,11 +68,16 @@ cdef class StreamCore(Host):
     cdef object _abandoned
     cdef Owner _owner
     cdef ExpiryTimer _expiry
+    cdef PurgeSteps _purge_steps
+    cdef list _purges                        # [Purge] under way, the first one at work
     cdef list _after, _on_warm
     cdef object _commit_store                # memory stores that commit on request
     cdef uint64_t _told_seq, _ready_seq      # consumers know of messages up to here; told ready up to here
     cdef bint _settling_queued, _appending, _releasing, _stopped
+    cdef bint _overrun                       # publishes without a reply are dropped: the log has it
     cdef int _take(self, const Msg* msg) except -1
+    cdef bint _is_full(self) noexcept
+    cdef int _turn_away(self, const Msg* msg) except -1
     cdef int _arrive(self, const Msg* msg) except -1
     cdef int _admit_waiting(self) except -1
     cdef int _judged(self, const Msg* msg) except -1

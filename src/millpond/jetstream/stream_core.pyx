@@ -23,7 +23,8 @@ from millpond.jetstream.host cimport Host
 from millpond.jetstream.ingest cimport ROLLUP_NONE, ROLLUP_SUBJECT
 from millpond.jetstream.markers cimport expired_block, is_marker
 from millpond.jetstream.pub_ack cimport ACKNOWLEDGED, ENCODED_BYTES_MAX, NOTHING, Answer, Kind
-from millpond.jetstream.retention cimport LIMITS
+from millpond.jetstream.retention cimport INTEREST, LIMITS
+from millpond.jetstream.purging cimport Purge
 from millpond.store.api cimport FOUND, NEVER_EXPIRES, Filters, Load, Record
 from millpond.wire.headers cimport has_nats_key
 from millpond.wire.message cimport Msg
@@ -64,14 +65,11 @@ cdef class StreamCore(Host):
         cdef const char* reply = msg.reply
         cdef bytes kept
         cdef Msg changed
-        if (self._answers.count() + self._waiting.count() >= INFLIGHT_MESSAGES_MAX
-                or self.store.position - self.store.committed_position + self._waiting.bytes >= INFLIGHT_BYTES_MAX):
-            if msg.reply_len and not self.failure:
-                body = refusal(self.name, api_error("JSStreamTooManyRequests"))
-                self.router.publish(PyBytes_FromStringAndSize(msg.reply, msg.reply_len), body, b"", TOO_MANY)
-                return 0
         if self.failure:
             return self.refuse(msg, api_error("JSStorageResourcesExceededErr"))
+        if self._is_full():
+            return self._turn_away(msg)
+        self._overrun = False
         if self.pump.refusing:
             return self.refuse(msg, api_error("JSInsufficientResourcesErr"))
         if msg.hdr_len > 8 and (msg.hdr[8] != c"\r" or has_nats_key(msg.hdr, msg.hdr_len)):
@@ -81,6 +79,20 @@ cdef class StreamCore(Host):
             changed.hdr, changed.hdr_len = <const char*>kept, <uint32_t>len(kept)
             return self._arrive(&changed)
         return self._arrive(msg)
+
+    cdef bint _is_full(self) noexcept:
+        return (self._answers.count() + self._waiting.count() >= INFLIGHT_MESSAGES_MAX
+                or self.store.position - self.store.committed_position + self._waiting.bytes >= INFLIGHT_BYTES_MAX)
+
+    cdef int _turn_away(self, const Msg* msg) except -1:
+        """Too much is under way. Who asked for an answer gets it now, not in its place behind all that."""
+        if msg.reply_len:
+            body = refusal(self.name, api_error("JSStreamTooManyRequests"))
+            self.router.publish(PyBytes_FromStringAndSize(msg.reply, msg.reply_len), body, b"", TOO_MANY)
+        elif not self._overrun:
+            self._overrun = True
+            log.warning("stream %s drops publishes that want no acknowledgement: too many are under way", self.name)
+        return 0
 
     cdef int _arrive(self, const Msg* msg) except -1:
         """In the order of arrival: nobody overtakes who waits for a cold read."""
@@ -280,6 +292,29 @@ cdef class StreamCore(Host):
             self.commit_phase.add(self)
         return 0
 
+    cdef int purge_on(self) except -1:
+        cdef Follower consumer
+        cdef Purge purge = self._purges[0] if self._purges else None
+        cdef bint more
+        if purge is None or self._stopped:
+            return 0
+        self.purging = True
+        try:
+            more = purge.step(self.store)
+        except (OSError, StoreError) as error:
+            self._purges.pop(0)
+            self.store_failed(str(error))
+            return 1
+        finally:
+            self.purging = False
+        if not more:
+            self._purges.pop(0)
+            for consumer in self._listeners:
+                consumer.purged(purge.filters)
+            purge.done(purge.purged)
+        self._answer_later()
+        return 1 if self._purges else 0
+
     # --- commits ---
 
     cdef int settle(self) except -1:
@@ -422,6 +457,12 @@ cdef class StreamCore(Host):
     cdef int settled_through(self, uint64_t first_seq, uint64_t last_seq) except -1:
         if self._retention.policy != LIMITS:
             self._retention.review(first_seq, last_seq, False)
+            self._answer_later()
+        return 0
+
+    cdef int passed_over(self, uint64_t stream_seq) except -1:
+        if self._retention.policy == INTEREST and stream_seq > 1:
+            self._retention.review(1, stream_seq - 1, False)
             self._answer_later()
         return 0
 

@@ -117,6 +117,21 @@ cdef class IndexedStore(Store):
     cdef uint64_t count_match(self, uint64_t from_seq, Filters filters) noexcept:
         return self.index.count_match(from_seq, filters)
 
+    cdef uint64_t search(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
+                         uint64_t* resume) noexcept:
+        return self.index.search(from_seq, to_seq, filters, rows, resume)
+
+    cdef uint64_t count_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
+                             uint64_t* resume) noexcept:
+        return self.index.count_part(from_seq, to_seq, filters, rows, resume)
+
+    cdef size_t last_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows, uint64_t* seqs,
+                          uint64_t* resume) noexcept:
+        return self.index.last_part(from_seq, to_seq, filters, rows, seqs, resume)
+
+    cdef bint is_long(self, uint64_t from_seq, Filters filters) noexcept:
+        return self.index.is_long(from_seq, filters)
+
     cdef uint64_t last_for(self, const char* subject, uint32_t subject_len) noexcept:
         return self.index.last_for(subject, subject_len)
 

@@ -35,12 +35,6 @@ class StreamApi:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def _find(self, name: str) -> Stream:
-        stream = self._engine.streams.get(name)
-        if stream is None:
-            raise api_error("JSStreamNotFoundErr")
-        return stream
-
     def create(self, request: Request) -> None:
         body = decode(request.body, STREAM_REQUEST, self._engine.strict)
         config = stream_rules.with_required_level(stream_from_request(body))
@@ -66,7 +60,7 @@ class StreamApi:
         config = stream_rules.checked(stream_from_request(body), body.get("pedantic", False))
         if config.name != request.args[0]:
             raise api_error("JSStreamMismatchErr")
-        stream = self._find(config.name)
+        stream = self._engine.stream(config.name)
         config = stream_rules.with_required_level(config)
         config = stream_rules.updated(stream.config, stream_rules.checked(config, body.get("pedantic", False)))
         self._engine.check_room(config)
@@ -77,11 +71,11 @@ class StreamApi:
     def delete(self, request: Request) -> None:
         if not is_empty_request(request.body):
             raise api_error("JSNotEmptyRequestErr")
-        self._engine.delete_stream(self._find(request.args[0]), lambda: request.ok(success=True))
+        self._engine.delete_stream(self._engine.stream(request.args[0]), lambda: request.ok(success=True))
 
     def info(self, request: Request) -> None:
         body = optional_body(request, STREAM_INFO, self._engine.strict)
-        stream = self._find(request.args[0])
+        stream = self._engine.stream(request.args[0])
         paging = {"total": 0, "offset": 0, "limit": 0}
         subjects: dict[str, int] = {}
         filter = body.get("subjects_filter", "")
@@ -120,14 +114,17 @@ class StreamApi:
         body = optional_body(request, STREAM_PURGE, self._engine.strict)
         if body.get("seq") and body.get("keep"):
             raise api_error("JSBadRequestErr")
-        stream = self._find(request.args[0])
+        stream = self._engine.stream(request.args[0])
         if stream.config.sealed:
             raise api_error("JSStreamSealedErr")
         if stream.config.deny_purge:
             raise api_error("JSStreamPurgeFailedF", err="stream purge not permitted")
         subject = body.get("filter", "").encode("utf-8", "surrogateescape")
-        purged = stream.purge(subject, body.get("seq", 0), body.get("keep", 0))
-        stream.after_commit(lambda: request.ok(success=True, purged=purged))
+
+        def gone(purged: int) -> None:
+            stream.after_commit(lambda: request.ok(success=True, purged=purged))
+
+        stream.start_purge(subject, body.get("seq", 0), body.get("keep", 0), gone)
 
     def needs_cluster(self, request: Request) -> None:
         raise api_error("JSClusterRequiredErr")
