@@ -12,6 +12,7 @@ from millpond.base.errors import ApiError
 from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import duration_text
+from millpond.jetstream.go_text import quote
 from millpond.jetstream.stream_config import StreamConfig
 from millpond.jetstream.stream_rules import FORBIDDEN_IN_NAMES
 from millpond.subjects import pytokens
@@ -258,7 +259,7 @@ def _check_sampling(config: ConsumerConfig) -> None:
         return
     digits = config.sample_freq.removesuffix("%")
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", digits):
-        raise api_error("JSConsumerInvalidSamplingErrF", err=f'strconv.Atoi: parsing "{digits}": invalid syntax')
+        raise api_error("JSConsumerInvalidSamplingErrF", err=f"strconv.Atoi: parsing {quote(digits)}: invalid syntax")
     if int(digits) < 0:
         raise api_error("JSConsumerInvalidSamplingErrF", err="<nil>")
 

@@ -34,6 +34,7 @@ from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import Shape, decode
 from millpond.jetstream.pump import CommitPhase, Pump
 from millpond.jetstream.storage import Shelf, Storage
+from millpond.jetstream.storage_room import StorageRoom
 from millpond.jetstream.stream import Stream
 from millpond.jetstream.stream_config import StreamConfig
 from millpond.store.consumer_state import ConsumerState
@@ -83,6 +84,10 @@ class Engine:
         self._shelves: dict[str, Shelf] = {}
         self.advisories = Advisories(router.publish, turn.clock, options.domain)
         self.batches = BatchTotals()
+        self._rooms = {
+            "memory": StorageRoom(options.max_memory, lambda: self._bytes_held("memory")),
+            "file": StorageRoom(options.max_file, lambda: self._bytes_held("file")),
+        }
         self.pump = Pump()
         self.commit = CommitPhase(storage.committer)
         turn.add_commit(self.commit)
@@ -146,6 +151,7 @@ class Engine:
             self.clock, self._storage.committer, self.pump, self.commit, self.domain,
         )  # fmt: skip
         stream.use_batches(self.batches, self.advisories.batch_abandoned)
+        stream.use_room(self._rooms[config.storage])
         self.streams[config.name] = stream
         self._shelves[config.name] = shelf
         stream.start()
@@ -251,6 +257,9 @@ class Engine:
             self.delete_consumer(consumer, lambda: None)
 
     # --- figures ---
+
+    def _bytes_held(self, storage: str) -> int:
+        return sum(stream.bytes_held() for stream in self.streams.values() if stream.config.storage == storage)
 
     def usage(self) -> Usage:
         by_storage = {"file": 0, "memory": 0}

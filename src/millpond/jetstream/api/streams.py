@@ -177,13 +177,13 @@ def _check_consumers(stream: Stream, config: StreamConfig) -> None:
 def state_json(
     stream: Stream, subjects: dict[str, int] | None = None, deleted: list[int] | None = None
 ) -> dict[str, Any]:
-    """StreamState in the server's order; an untouched stream begins at 0, or where it was told to."""
+    """StreamState in the server's order; an untouched stream begins at 0, or where it was made to begin."""
     state = stream.state()
-    fresh = state["last_seq"] == 0 and not stream.purged
+    fresh = state["last_seq"] == 0 and state["first_seq"] == 1 and not stream.purged
     out: dict[str, Any] = {
         "messages": state["messages"],
         "bytes": state["bytes"],
-        "first_seq": stream.config.first_seq if fresh else state["first_seq"],
+        "first_seq": int(stream.config.first_seq == 1) if fresh else state["first_seq"],
         "first_ts": format_time(state["first_ts_ns"]) if state["messages"] else ZERO_TIME,
         "last_seq": state["last_seq"],
         "last_ts": format_time(state["last_ts_ns"]),
