@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from . import scenarios_limits as limits
 from .conftest import running_pair
 from .target import Target
 
+SCENARIOS = [limits.full, limits.reserved, limits.asked_for]
 pytestmark = pytest.mark.reference
 
 
@@ -23,6 +25,19 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize("storage", ["memory", "file"])
-@pytest.mark.parametrize("scenario", [limits.full, limits.reserved], ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_same_answers(compare, scenario, storage):
     compare(scenario, storage)
+
+
+def test_the_pages_show_them(pair):
+    """`/jsz` and `/varz` name the limits, on both servers alike."""
+    for path, members in (("/jsz", ("limits",)), ("/varz", ("jetstream", "limits"))):
+        found = []
+        for target in pair:
+            page = json.loads(target.http(path)[1])
+            for member in members:
+                page = page[member]
+            found.append(page)
+        assert found[0] == found[1]
+        assert found[0]["max_request_batch"] == 10

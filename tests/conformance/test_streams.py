@@ -19,7 +19,7 @@ SCENARIOS = [
     direct.one_message, direct.one_message_with_gaps, direct.batches, direct.batches_with_gaps, direct.empty_streams,
     direct.by_subject, direct.direct_levels, direct.direct_switch, direct.direct_bodies, direct.too_many_subjects,
     direct.long_batches,
-    api.bodies, api.same_again, api.pedantic, api.stream_names,
+    api.bodies, api.same_again, api.pedantic, api.stream_names, api.names_of_no_file,
     api.counters, api.audited, api.actions,
 ]
 ONCE = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -36,11 +36,14 @@ from millpond.jetstream.pump import CommitPhase, Pump
 from millpond.jetstream.storage import Shelf, Storage
 from millpond.jetstream.storage_room import StorageRoom
 from millpond.jetstream.stream import Stream
-from millpond.jetstream.stream_config import StreamConfig
+from millpond.jetstream.stream_config import ServerLimits, StreamConfig
 from millpond.store.consumer_state import ConsumerState
 
 ACCOUNT = "$G"
 """The account that everybody is in."""
+
+NO_FILE_NAME: Final = "\0"
+"""What nothing on disk can have in its name, there; and so not here, where names of files are other ones."""
 
 log = logging.getLogger("millpond")
 
@@ -93,6 +96,21 @@ class Engine:
         turn.add_commit(self.commit)
         turn.add_pump(self.pump)
 
+    def use_options(self, options: JetStreamOptions) -> None:
+        """Settings that were reloaded take effect."""
+        self.options = options
+        self._rooms["memory"].resize(options.max_memory)
+        self._rooms["file"].resize(options.max_file)
+
+    @property
+    def limits(self) -> ServerLimits:
+        options = self.options
+        return ServerLimits(
+            max_ack_pending=options.limit_max_ack_pending,
+            max_request_batch=options.limit_max_request_batch,
+            duplicate_window_ns=options.limit_duplicate_window_ns,
+        )
+
     # --- recovery and stop ---
 
     def recover(self) -> None:
@@ -132,6 +150,8 @@ class Engine:
 
     def create_stream(self, config: StreamConfig, done: Callable[[Stream], None]) -> None:
         """A checked configuration becomes a running stream; `done(stream)` when that is durable."""
+        if config.storage == "file" and NO_FILE_NAME in config.name:
+            raise api_error("JSStreamCreateErrF", err="error creating store for stream")
         created_ns = self.clock.wall_ns
         shelf = self._storage.create(config)
         stream = self._open(config, created_ns, shelf)
@@ -206,6 +226,8 @@ class Engine:
         journal = stream.journal
         if journal is None or config.mem_storage or config.direct:
             state = ConsumerState()
+        elif NO_FILE_NAME in name:
+            raise api_error("JSConsumerCreateErrF", err="error creating store for consumer")
         else:
             state = journal.open_consumer(name, _stored(consumer_to_json(config, managed=False), created_ns))
         consumer = self._consumer(stream, name, config, created_ns, state)

@@ -21,5 +21,8 @@ cdef class StorageRoom:
             self._left, self._counted_ns = self.limit - <int64_t>self._used(), now_ns
         return self._left < 0
 
+    def resize(self, int64_t limit):
+        self.limit, self._left, self._counted_ns = limit, -1, -1
+
     cdef void took(self, int64_t size) noexcept:
         self._left -= size

@@ -114,8 +114,9 @@ class ConsumerApi:
         existing = stream.consumers.get(config.name) if config.name else None
         if existing is not None:
             config = kept_by_an_update(config, existing.config)
-        config = consumer_rules.with_defaults(config, stream.config, body.get("pedantic", False))
-        consumer_rules.check(config, stream.config)
+        bounds = self._engine.limits
+        config = consumer_rules.with_defaults(config, stream.config, body.get("pedantic", False), bounds)
+        consumer_rules.check(config, stream.config, bounds)
         action = body.get("action", "")
         if existing is None:
             if action == "update":

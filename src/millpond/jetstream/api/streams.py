@@ -50,7 +50,7 @@ class StreamApi:
             raise api_error("JSStreamNameContainsPathSeparatorsErr")
         stream_rules.check_create(config)
         self._engine.check_room(config)
-        config = stream_rules.checked(config, body.get("pedantic", False))
+        config = stream_rules.checked(config, body.get("pedantic", False), self._engine.limits)
         stream_rules.check_single_server(config)
         existing = self._engine.streams.get(config.name)
         if existing is not None:
@@ -63,12 +63,13 @@ class StreamApi:
 
     def update(self, request: Request) -> None:
         body = decode(request.body, STREAM_REQUEST, self._engine.strict)
-        config = stream_rules.checked(stream_from_request(body), body.get("pedantic", False))
+        pedantic, bounds = body.get("pedantic", False), self._engine.limits
+        config = stream_rules.checked(stream_from_request(body), pedantic, bounds)
         if config.name != request.args[0]:
             raise api_error("JSStreamMismatchErr")
         stream = self._find(config.name)
         config = stream_rules.with_required_level(config)
-        config = stream_rules.updated(stream.config, stream_rules.checked(config, body.get("pedantic", False)))
+        config = stream_rules.updated(stream.config, stream_rules.checked(config, pedantic, bounds))
         self._engine.check_room(config)
         _check_consumers(stream, config)
         stream_rules.check_overlap(config, self._engine.configs())
