@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from . import scenarios_api as api
+from . import scenarios_api_doors as doors
 from . import scenarios_direct_get as direct
 from . import scenarios_streams as streams
 
@@ -24,7 +25,7 @@ SCENARIOS = [
 ]
 ONCE = [
     streams.paging, api.every_field_at_its_bounds, api.combinations, api.deep_nesting, api.required_level,
-    api.verbs_of_clusters, api.unknown_subjects,
+    api.verbs_of_clusters, api.unknown_subjects, doors.odd_subjects, doors.headers, doors.pages,
     pytest.param(api.without_reply, marks=pytest.mark.slow),    # differed once under load; why is not known
 ]
 """Where the storage makes no difference."""
