@@ -49,7 +49,9 @@ SAME = [
     "jetstream {sync_interval: always}", "jetstream {sync: Always}", "jetstream {sync_interval: '2m'}",
     "jetstream {sync_interval: 2m}", "jetstream {sync_interval: soon}", "jetstream {strict: false}",
     "jetstream {strict: 'no'}", "jetstream {max_fil: 1}", "jetstream {limits {}}", "jetstream {limits: 5}",
-    "jetstream {limits {unknown: 1}}",
+    "jetstream {limits {unknown: 1}}", "jetstream {limits {max_request_batch: 5, max_ack_pending: 7}}",
+    "jetstream {limits {duplicate_window: '1m'}}", "jetstream {limits {duplicate_window: often}}",
+    "jetstream {limits {MAX_ACK_PENDING: 0}}",
     # keys that nobody knows
     "foo: 1", "foo: 1\nbar: 2", "foo: 1\nport: $foo", "ports: 4222", "included: x", "include: x",
 ]  # fmt: skip

@@ -346,3 +346,15 @@ def actions(s: Session) -> None:
     s.api("STREAM.PURGE.ADV")
     s.api("STREAM.DELETE.ADV")
     told(s, "2", 19)
+
+
+def names_of_no_file(s: Session) -> None:
+    """A zero byte in a name: nothing on disk can be called that, and memory takes it."""
+    s.stream("E", subjects=["e"])
+    for verb, body in ((b"STREAM.CREATE.a\0b", b'{"name":"a\\u0000b","subjects":["z"],"storage":"%b"}'),
+                       (b"CONSUMER.CREATE.E.a\0b", b'{"stream_name":"E","config":{"durable_name":"a\\u0000b"}}')):
+        text = body % s.storage.encode() if b"%b" in body else body
+        s.client.send(b"PUB $JS.API.%b _INBOX.me.zero %d\r\n%b\r\n" % (verb, len(text), text))
+        s.frame(f"{verb!r} {text!r}", s.client.next_message("_INBOX.me.zero"))
+    s.api("STREAM.NAMES")
+    s.api("CONSUMER.NAMES.E")

@@ -66,6 +66,8 @@ API_LEVEL: Final = 5
 HEADER_BLOCK_BYTES_MAX: Final = 64 * KIB
 RECORD_BYTES_MAX: Final = 32 * MIB
 NAME_BYTES_MAX: Final = 255
+DURATION_MAX_NS: Final = 2**63 - 1
+"""Longer ones are shown as this long, as Go does."""
 DESCRIPTION_BYTES_MAX: Final = 4096
 METADATA_BYTES_MAX: Final = 128 * KIB
 DUPLICATE_WINDOW_DEFAULT_NS: Final = 120_000_000_000

@@ -112,8 +112,8 @@ cdef class Consumer(Follower):
         self._delivery.headers_only = config.headers_only
         self._delivery.tracked = config.ack_policy != "none"
         self._delivery.ack_by_flow = config.ack_policy == "flow_control"
-        self._inactive_ns = config.inactive_threshold
-        self._pause_until_ns = min(config.pause_until_ns, FOR_EVER)
+        self._inactive_ns = min(config.inactive_threshold, FOR_EVER // 2)
+        self._pause_until_ns = max(0, min(config.pause_until_ns, FOR_EVER))
         self._pause_told = self._pause_until_ns <= self._clock.wall_ns
         if config.rate_limit_bps or config.replay_policy == "original" or self._delivery.pace is not None:
             self._delivery.pace = self._delivery.pace or Pace()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -34,12 +34,16 @@ from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import Shape, decode
 from millpond.jetstream.pump import CommitPhase, Pump
 from millpond.jetstream.storage import Shelf, Storage
+from millpond.jetstream.storage_room import StorageRoom
 from millpond.jetstream.stream import Stream
-from millpond.jetstream.stream_config import StreamConfig
+from millpond.jetstream.stream_config import ServerLimits, StreamConfig
 from millpond.store.consumer_state import ConsumerState
 
 ACCOUNT = "$G"
 """The account that everybody is in."""
+
+NO_FILE_NAME: Final = "\0"
+"""What nothing on disk can have in its name, there; and so not here, where names of files are other ones."""
 
 log = logging.getLogger("millpond")
 
@@ -83,10 +87,29 @@ class Engine:
         self._shelves: dict[str, Shelf] = {}
         self.advisories = Advisories(router.publish, turn.clock, options.domain)
         self.batches = BatchTotals()
+        self._rooms = {
+            "memory": StorageRoom(options.max_memory, lambda: self._bytes_held("memory")),
+            "file": StorageRoom(options.max_file, lambda: self._bytes_held("file")),
+        }
         self.pump = Pump()
         self.commit = CommitPhase(storage.committer)
         turn.add_commit(self.commit)
         turn.add_pump(self.pump)
+
+    def use_options(self, options: JetStreamOptions) -> None:
+        """Settings that were reloaded take effect."""
+        self.options = options
+        self._rooms["memory"].resize(options.max_memory)
+        self._rooms["file"].resize(options.max_file)
+
+    @property
+    def limits(self) -> ServerLimits:
+        options = self.options
+        return ServerLimits(
+            max_ack_pending=options.limit_max_ack_pending,
+            max_request_batch=options.limit_max_request_batch,
+            duplicate_window_ns=options.limit_duplicate_window_ns,
+        )
 
     # --- recovery and stop ---
 
@@ -134,6 +157,8 @@ class Engine:
 
     def create_stream(self, config: StreamConfig, done: Callable[[Stream], None]) -> None:
         """A checked configuration becomes a running stream; `done(stream)` when that is durable."""
+        if config.storage == "file" and NO_FILE_NAME in config.name:
+            raise api_error("JSStreamCreateErrF", err="error creating store for stream")
         created_ns = self.clock.wall_ns
         shelf = self._storage.create(config)
         stream = self._open(config, created_ns, shelf)
@@ -153,6 +178,7 @@ class Engine:
             self.clock, self._storage.committer, self.pump, self.commit, self.domain,
         )  # fmt: skip
         stream.use_batches(self.batches, self.advisories.batch_abandoned)
+        stream.use_room(self._rooms[config.storage])
         self.streams[config.name] = stream
         self._shelves[config.name] = shelf
         stream.start()
@@ -207,6 +233,8 @@ class Engine:
         journal = stream.journal
         if journal is None or config.mem_storage or config.direct:
             state = ConsumerState()
+        elif NO_FILE_NAME in name:
+            raise api_error("JSConsumerCreateErrF", err="error creating store for consumer")
         else:
             state = journal.open_consumer(name, _stored(consumer_to_json(config, managed=False), created_ns))
         consumer = self._consumer(stream, name, config, created_ns, state)
@@ -258,6 +286,9 @@ class Engine:
             self.delete_consumer(consumer, lambda: None)
 
     # --- figures ---
+
+    def _bytes_held(self, storage: str) -> int:
+        return sum(stream.bytes_held() for stream in self.streams.values() if stream.config.storage == storage)
 
     def usage(self) -> Usage:
         by_storage = {"file": 0, "memory": 0}

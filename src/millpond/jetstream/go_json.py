@@ -26,7 +26,7 @@ from msgspec import UNSET, UnsetType
 
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_scan import Malformed, skip_space, value_end
-from millpond.jetstream.go_text import quote, quote_offending, text, unquote
+from millpond.jetstream.go_text import flat, quote, quote_offending, rune_end, text, unquote
 from millpond.jetstream.go_time import ZERO_TIME, TimeError, duration_text, format_time, parse_time
 
 __all__ = [
@@ -84,8 +84,6 @@ class ListOf:
 @dataclass(frozen=True)
 class MapOf:
     """String keys, string values."""
-
-    values: str = "string"
 
 
 Kind = str | Choice | Shape | ListOf | MapOf
@@ -162,7 +160,7 @@ def unmarshal(data: bytes, shape: Shape) -> dict[str, Any]:
     try:
         end = skip_space(data, value_end(data, 0))
         if end < len(data):
-            raise Malformed("character", "after top-level value", end, end + 1)
+            raise Malformed("character", "after top-level value", end, rune_end(data, end))
         _Walk(data, shape.name, False).struct(skip_space(data, 0), shape, (), out)
     except Malformed as malformed:
         _refuse(_syntax_text(data, malformed, "unexpected end of JSON input"))
@@ -277,13 +275,15 @@ class _Walk:
         elif isinstance(kind, ListOf):
             out[name] = self.list_of(at, kind, path, out.get(name, []))
         elif isinstance(kind, MapOf):
-            self.map_of(at, kind, path, out.setdefault(name, {}))
+            self.map_of(at, path, out.setdefault(name, {}))
         else:
             out[name] = self.scalar(at, kind, path)
 
     def list_of(self, at: int, kind: ListOf, path: tuple[str, ...], earlier: list[Any]) -> list[Any]:
         if self.kind_at(at) != "array":
             raise self.mismatch(at, path, "[]" + _element_type(kind.kind))
+        if kind.kind == "string":
+            return self.strings(at, path, earlier)
         out = []
         for number, element in enumerate(self.elements(at)):
             slot = {"": earlier[number]} if number < len(earlier) else {}
@@ -291,11 +291,31 @@ class _Walk:
             out.append(slot.get("", _zero(kind.kind)))
         return out
 
-    def map_of(self, at: int, kind: MapOf, path: tuple[str, ...], out: dict[str, Any]) -> None:
+    def strings(self, at: int, path: tuple[str, ...], earlier: list[str]) -> list[str]:
+        """A list of strings; there may be as many as fit into a message."""
+        found = flat(self.data[at : value_end(self.data, at)])
+        if found is None or not all(value is None or isinstance(value, str) for value in found):
+            for number, element in enumerate(self.elements(at)):
+                self.check_string(element, (*path, str(number)))
+            raise AssertionError("some element is no string")
+        for number, value in enumerate(found):
+            if value is None:
+                found[number] = earlier[number] if number < len(earlier) else ""
+        return found
+
+    def map_of(self, at: int, path: tuple[str, ...], out: dict[str, str]) -> None:
         if self.kind_at(at) != "object":
-            raise self.mismatch(at, path, f"map[string]{kind.values}")
-        for key, value in self.members(at):
-            out[key] = _zero(kind.values) if self.is_null(value) else self.scalar(value, kind.values, (*path, key))
+            raise self.mismatch(at, path, "map[string]string")
+        found = flat(self.data[at : value_end(self.data, at)])
+        if found is None or not all(value is None or isinstance(value, str) for _, value in found):
+            for name, member in self.members(at):
+                self.check_string(member, (*path, name))
+            raise AssertionError("some value is no string")
+        out.update((name, value or "") for name, value in found)
+
+    def check_string(self, at: int, path: tuple[str, ...]) -> None:
+        if self.kind_at(at) != "string" and not self.is_null(at):
+            raise self.mismatch(at, path, "string")
 
     def choice(self, at: int, kind: Choice) -> str:
         raw = self.data[at : value_end(self.data, at)]

@@ -2,6 +2,7 @@
 # are validated. States: open -> (failed) -> stopped.
 from libc.stdint cimport int64_t, uint64_t
 from millpond.jetstream.batch_totals cimport BatchTotals
+from millpond.jetstream.storage_room cimport StorageRoom
 from millpond.jetstream.stream_core cimport StreamCore
 
 cdef class Stream(StreamCore):
@@ -12,7 +13,8 @@ cdef class Stream(StreamCore):
     # --- life ---
     # subscribe to config.subjects, rebuild the dedupe window, start expiry
     cpdef int start(self) except -1
-    # unsubscribe, stop consumers, close the store (delete=True: destroy it). Unanswered publishes stay unanswered.
+    # unsubscribe, stop consumers, close the store. delete=True: answer all that is owed and destroy the store;
+    # else unanswered publishes stay unanswered.
     cpdef int stop(self, bint delete) except -1
     cpdef int update(self, object config) except -1      # a validated new configuration takes effect
     cpdef int add_consumer(self, object consumer) except -1
@@ -21,6 +23,9 @@ cdef class Stream(StreamCore):
     # Batches are counted in `totals`, with the server's others; `abandoned(stream, batch_id, reason)` hears of
     # those that end without a commit. Before start().
     cpdef int use_batches(self, BatchTotals totals, object abandoned) except -1
+    # What all streams of the same storage may hold together; without this call there is no such bound.
+    cpdef int use_room(self, StorageRoom room) except -1
+    cpdef uint64_t bytes_held(self)
 
     # --- for the API (control plane) ---
     cpdef dict state(self)                   # messages bytes first_seq last_seq first_ts_ns last_ts_ns num_deleted num_subjects

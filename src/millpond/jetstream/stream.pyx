@@ -27,6 +27,7 @@ from millpond.jetstream.recovery_tail cimport finish_tail, rebuild_window
 from millpond.jetstream.republish cimport Republisher
 from millpond.jetstream.retention cimport Retention
 from millpond.jetstream.schedules cimport Schedules
+from millpond.jetstream.storage_room cimport StorageRoom
 from millpond.jetstream.stream_core cimport StreamCore
 from millpond.jetstream.waiting_room cimport WaitingRoom
 from millpond.store.api cimport COLD, FOUND, Filters, Limits, Load, Record, Store
@@ -68,6 +69,7 @@ cdef class Stream(StreamCore):
         self._expiry.host = self
         self._gets = DirectGets(name, store, router, pump, turn)
         self._waiting = WaitingRoom()
+        self._room = StorageRoom(0, None)
         self.use_batches(BatchTotals(), None)
         if journal is not None:
             journal.on_committed = self._journal_committed
@@ -77,6 +79,13 @@ cdef class Stream(StreamCore):
         self._atomic = AtomicBatches(self, self.store, self._dedupe, self.clock, self.turn.timers, totals)
         self._fast = FastBatches(self, self.store, self._dedupe, self.clock, self.turn.timers, totals)
         return 0
+
+    cpdef int use_room(self, StorageRoom room) except -1:
+        self._room = room
+        return 0
+
+    cpdef uint64_t bytes_held(self):
+        return self.store.state.bytes
 
     def _journal_committed(self):
         self.store_committed()
@@ -96,6 +105,8 @@ cdef class Stream(StreamCore):
     cpdef int stop(self, bint delete) except -1:
         if self._stopped:
             return 0
+        if delete:
+            self._leave()
         self._unsubscribe()
         for consumer in list(self._listeners):
             (<Follower>consumer).stop("409 Consumer Deleted" if delete else "")
@@ -108,11 +119,14 @@ cdef class Stream(StreamCore):
         if self._schedules is not None:
             self._schedules.stop()
         self._gets.stop()
-        self._after, self._on_warm, self._purges = [], [], []
-        if delete:
-            self.store.destroy()
-        else:
+        self._after, asked = [], self._on_warm
+        self._on_warm, self._purges = [], []
+        if not delete:
             self.store.close()
+            return 0
+        self.store.destroy()
+        for ask in asked:
+            ask()
         return 0
 
     cpdef int update(self, object config) except -1:
@@ -237,6 +251,8 @@ cdef class Stream(StreamCore):
     cpdef object get_message(self, uint64_t stream_seq, bytes last_by_subject, bytes next_by_subject):
         cdef Record record
         cdef Load found
+        if self._stopped:
+            return None
         if last_by_subject:
             stream_seq = self.store.last_match(Filters([last_by_subject]), 0)
         elif next_by_subject:

@@ -20,6 +20,7 @@ from millpond.jetstream.purging cimport PurgeSteps
 from millpond.jetstream.republish cimport Republisher
 from millpond.jetstream.retention cimport Retention
 from millpond.jetstream.schedules cimport Schedules
+from millpond.jetstream.storage_room cimport StorageRoom
 from millpond.jetstream.waiting_room cimport WaitingRoom
 
 cdef class StreamCore(Host):
@@ -36,11 +37,12 @@ cdef class StreamCore(Host):
     cdef readonly bint purging               # what consumers hear of removed messages is due to a purge
     cdef list _listeners                     # the consumers, for loops
 
-    # `callback()` runs when everything done to this stream (store and journal) until now is committed.
+    # `callback()` runs when everything done to this stream (store and journal) until now is committed, or when the
+    # stream is deleted.
     cpdef int after_commit(self, object callback) except -1
     # An empty message goes to `reply` at that time; `journaled`: the consumer journal counts too.
     cdef int reply_after_commit(self, const char* reply, uint32_t reply_len, bint journaled) except -1
-    # `callback()` runs when cold messages have arrived: ask again.
+    # `callback()` runs when cold messages have arrived, or the stream was deleted: ask again.
     cpdef int on_warm(self, object callback) except -1
     # A consumer is through with this message, with all of [first_seq, last_seq]: the retention may remove them.
     cdef int settled(self, uint64_t stream_seq) except -1
@@ -65,6 +67,7 @@ cdef class StreamCore(Host):
     cdef AtomicBatches _atomic
     cdef FastBatches _fast
     cdef Schedules _schedules                # None: without allow_msg_schedules
+    cdef StorageRoom _room                   # what all streams of this storage share
     cdef object _abandoned
     cdef Owner _owner
     cdef ExpiryTimer _expiry
@@ -75,6 +78,7 @@ cdef class StreamCore(Host):
     cdef uint64_t _told_seq, _ready_seq      # consumers know of messages up to here; told ready up to here
     cdef bint _settling_queued, _appending, _releasing, _stopped
     cdef bint _overrun                       # publishes without a reply are dropped: the log has it
+    cdef bint _leaving                       # deleted: what was owed for is no longer waited for
     cdef int _take(self, const Msg* msg) except -1
     cdef bint _is_full(self) noexcept
     cdef int _turn_away(self, const Msg* msg) except -1
@@ -95,4 +99,5 @@ cdef class StreamCore(Host):
     cdef int _release_answers(self) except -1
     cdef int _send(self, const char* reply, uint32_t reply_len, const char* body, uint32_t body_len) except -1
     cdef int _run_after_commit(self) except -1
+    cdef int _leave(self) except -1          # answer all that is owed: what it is owed for goes with the stream
     cdef int _arm_expiry(self, int64_t due_ns) except -1

@@ -12,7 +12,7 @@ their place, and comes first.
 import logging
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport UINT64_MAX, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from millpond.broker.sink cimport Sink, Subscription
@@ -131,6 +131,8 @@ cdef class StreamCore(Host):
                 self._answer_later()
             return 0
         msg = &self._ingest.msg
+        if self._room.is_full(self.clock.wall_ns):
+            return self.refuse(msg, api_error("JSInsufficientResourcesErr"))
         if not self._retention.takes(msg.subject, msg.subject_len):
             self._skip(msg, b"")
             return 0
@@ -216,7 +218,9 @@ cdef class StreamCore(Host):
         cdef uint64_t last_seq = 0, stream_seq
         if self._republisher is not None:
             last_seq = self.store.last_for(msg.subject, msg.subject_len)
+        cdef int64_t held = <int64_t>self.store.state.bytes
         stream_seq = self.store.append(msg, self.clock.wall_ns, expires_ns)
+        self._room.took(<int64_t>self.store.state.bytes - held)
         if self._republisher is not None:
             copy = self._republisher.copy(msg, stream_seq, self.store.state.last_ts_ns, last_seq)
             if copy is not None:
@@ -357,7 +361,7 @@ cdef class StreamCore(Host):
         cdef uint32_t size, reply_len
         while True:
             answer = self._answers.first()
-            if answer == NULL or answer.position > self.store.committed_position:
+            if answer == NULL or (answer.position > self.store.committed_position and not self._leaving):
                 return 0
             # The answer leaves the ring first: its receiver may publish to this stream again.
             kind, reply_len, size = answer.kind, answer.reply_len, 0
@@ -384,7 +388,16 @@ cdef class StreamCore(Host):
         self.router.route(reply, reply_len, &msg, None)
         return 0
 
+    cdef int _leave(self) except -1:
+        self._leaving = True
+        self._release_answers()
+        self._owed.release(UINT64_MAX, UINT64_MAX, self.router)
+        return self._run_after_commit()
+
     cpdef int after_commit(self, object callback) except -1:
+        if self._stopped:
+            callback()
+            return 0
         cdef uint64_t journaled = self.journal.log.position if self.journal is not None else 0
         self._after.append((self.store.position, journaled, callback))
         self._answer_later()
@@ -398,9 +411,9 @@ cdef class StreamCore(Host):
     cdef int _run_after_commit(self) except -1:
         while self._after:
             position, journaled, callback = self._after[0]
-            if position > self.store.committed_position:
+            if position > self.store.committed_position and not self._leaving:
                 return 0
-            if self.journal is not None and journaled > self.journal.committed_position:
+            if self.journal is not None and journaled > self.journal.committed_position and not self._leaving:
                 return 0
             self._after.pop(0)
             callback()

@@ -18,7 +18,8 @@ from millpond.base.errors import ApiError
 from millpond.jetstream import stream_features
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_text import quote
-from millpond.jetstream.stream_config import Placement, StreamConfig
+from millpond.jetstream.go_time import duration_text
+from millpond.jetstream.stream_config import UNLIMITED, Placement, ServerLimits, StreamConfig
 from millpond.subjects import pytokens
 
 FORBIDDEN_IN_NAMES: Final = set(" \t\r\n\f.*>\\/")
@@ -39,10 +40,10 @@ def pedantic_error(text: str) -> ApiError:
     return api_error("JSPedanticErrF", err=text)
 
 
-def checked(config: StreamConfig, pedantic: bool = False) -> StreamConfig:
+def checked(config: StreamConfig, pedantic: bool = False, server: ServerLimits = UNLIMITED) -> StreamConfig:
     """The configuration in force. Raises the ApiError that nats-server gives for the first thing wrong."""
     for step in _STEPS:
-        config = step(config, pedantic)
+        config = _times(config, pedantic, server.duplicate_window_ns) if step is _times else step(config, pedantic)
     return config
 
 
@@ -89,7 +90,8 @@ def _bounds(config: StreamConfig, pedantic: bool) -> StreamConfig:
     return _replace(config, **{name: -1 for name in BOUNDS if getattr(config, name) <= 0})
 
 
-def _times(config: StreamConfig, pedantic: bool) -> StreamConfig:
+def _times(config: StreamConfig, pedantic: bool, window_max_ns: int = 0) -> StreamConfig:
+    """`window_max_ns`: the server's bound of duplicate windows; 0: none."""
     if config.max_age < 0:
         raise invalid("max age can not be negative")
     if 0 < config.max_age < AGE_MIN_NS:
@@ -97,6 +99,10 @@ def _times(config: StreamConfig, pedantic: bool) -> StreamConfig:
     window = config.duplicate_window
     if window == 0 and config.mirror is None and not config.sources:
         window = limits.DUPLICATE_WINDOW_DEFAULT_NS
+        if 0 < window_max_ns < window:
+            if pedantic:
+                raise pedantic_error("duplicate window limits are higher than current limits")
+            window = window_max_ns
         if 0 < config.max_age < window:
             if pedantic:
                 raise pedantic_error("duplicate window cannot be bigger than max age")
@@ -105,6 +111,8 @@ def _times(config: StreamConfig, pedantic: bool) -> StreamConfig:
         raise invalid("duplicates window can not be negative")
     if config.max_age and window > config.max_age:
         raise invalid("duplicates window can not be larger then max age")
+    if 0 < window_max_ns < window:
+        raise invalid(f"duplicates window can not be larger then server limit of {duration_text(window_max_ns)}")
     if 0 < window < AGE_MIN_NS:
         raise invalid("duplicates window needs to be >= 100ms")
     return _replace(config, duplicate_window=window)

@@ -52,8 +52,14 @@ def jetstream_config(jetstream: JetStreamView) -> dict[str, Any]:
 
 
 def jetstream_limits(jetstream: JetStreamView) -> dict[str, Any]:
-    most = jetstream.engine.options.default_max_consumers
-    return {"default_max_consumers": most} if most else {}
+    options = jetstream.engine.options
+    found = {
+        "max_request_batch": options.limit_max_request_batch,
+        "max_ack_pending": options.limit_max_ack_pending,
+        "max_duplicate_window": options.limit_duplicate_window_ns,
+        "default_max_consumers": options.default_max_consumers,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def jetstream_stats(jetstream: JetStreamView) -> dict[str, Any]:

@@ -168,7 +168,7 @@ class Server:
         self.view.config_loaded_ns = time.time_ns()
         self.broker.reload(options)
         if self._jetstream is not None and options.jetstream is not None:
-            self._jetstream.engine.options = options.jetstream
+            self._jetstream.engine.use_options(options.jetstream)
         self._tell_where()
 
     def _tell_where(self) -> None:

@@ -108,8 +108,9 @@ class ConsumerApi:
         existing = stream.consumers.get(config.name) if config.name else None
         if existing is not None:
             config = kept_by_an_update(config, existing.config)
-        config = consumer_rules.with_defaults(config, stream.config, body.get("pedantic", False))
-        consumer_rules.check(config, stream.config)
+        bounds = self._engine.limits
+        config = consumer_rules.with_defaults(config, stream.config, body.get("pedantic", False), bounds)
+        consumer_rules.check(config, stream.config, bounds)
         action = body.get("action", "")
         if existing is None:
             if action == "update":
@@ -177,7 +178,7 @@ class ConsumerApi:
         until_ns = int(max(0, body.get("pause_until", 0)))    # Go's zero time is long before 1970
         config = msgspec.structs.replace(consumer.config, pause_until_ns=until_ns, pause_zone_s=0)
         out: dict[str, Any] = {"paused": False, "pause_until": format_time(until_ns)}
-        remaining_ns = until_ns - self._engine.clock.wall_ns
+        remaining_ns = min(until_ns - self._engine.clock.wall_ns, limits.DURATION_MAX_NS)
         if until_ns and remaining_ns > 0:
             out.update(paused=True, pause_remaining=remaining_ns)
         self._engine.update_consumer(consumer, config)
@@ -252,7 +253,8 @@ class ConsumerApi:
         if info["push_bound"]:
             out["push_bound"] = True
         if consumer.config.pause_until_ns > now_ns:
-            out.update(paused=True, pause_remaining=consumer.config.pause_until_ns - now_ns)
+            remaining_ns = min(consumer.config.pause_until_ns - now_ns, limits.DURATION_MAX_NS)
+            out.update(paused=True, pause_remaining=remaining_ns)
         out["ts"] = format_time(now_ns)
         if consumer.config.priority_groups:
             out["priority_groups"] = [_group(consumer)]

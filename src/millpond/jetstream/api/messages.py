@@ -68,9 +68,10 @@ class MessageApi:
         if stream.delete_message(stream_seq, not body.get("no_erase", False)):
             stream.after_commit(lambda: request.ok(success=True))
             return
-        # The file store of nats-server knows which sequences it cannot have had.
-        if stream.config.storage == "file" and not 0 < stream_seq <= stream.state()["last_seq"]:
-            why = "stream store EOF" if stream_seq else "no message found"
+        # The file store of nats-server knows which sequences it cannot have.
+        state = stream.state()
+        if stream.config.storage == "file" and not state["first_seq"] <= stream_seq <= state["last_seq"]:
+            why = "no message found" if stream_seq < state["first_seq"] else "stream store EOF"
             request.fail(api_error("JSStreamMsgDeleteFailedF", err=why), failed=False)
         else:
             request.fail(api_error("JSSequenceNotFoundErrF", seq=stream_seq), failed=False)

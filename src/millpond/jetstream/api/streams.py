@@ -44,7 +44,7 @@ class StreamApi:
             raise api_error("JSStreamNameContainsPathSeparatorsErr")
         stream_rules.check_create(config)
         self._engine.check_room(config)
-        config = stream_rules.checked(config, body.get("pedantic", False))
+        config = stream_rules.checked(config, body.get("pedantic", False), self._engine.limits)
         stream_rules.check_single_server(config)
         existing = self._engine.streams.get(config.name)
         if existing is not None:
@@ -57,12 +57,13 @@ class StreamApi:
 
     def update(self, request: Request) -> None:
         body = decode(request.body, STREAM_REQUEST, self._engine.strict)
-        config = stream_rules.checked(stream_from_request(body), body.get("pedantic", False))
+        pedantic, bounds = body.get("pedantic", False), self._engine.limits
+        config = stream_rules.checked(stream_from_request(body), pedantic, bounds)
         if config.name != request.args[0]:
             raise api_error("JSStreamMismatchErr")
         stream = self._engine.stream(config.name)
         config = stream_rules.with_required_level(config)
-        config = stream_rules.updated(stream.config, stream_rules.checked(config, body.get("pedantic", False)))
+        config = stream_rules.updated(stream.config, stream_rules.checked(config, pedantic, bounds))
         self._engine.check_room(config)
         _check_consumers(stream, config)
         stream_rules.check_overlap(config, self._engine.configs())
@@ -174,13 +175,13 @@ def _check_consumers(stream: Stream, config: StreamConfig) -> None:
 def state_json(
     stream: Stream, subjects: dict[str, int] | None = None, deleted: list[int] | None = None
 ) -> dict[str, Any]:
-    """StreamState in the server's order; an untouched stream begins at 0, or where it was told to."""
+    """StreamState in the server's order; an untouched stream begins at 0, or where it was made to begin."""
     state = stream.state()
-    fresh = state["last_seq"] == 0 and not stream.purged
+    fresh = state["last_seq"] == 0 and state["first_seq"] == 1 and not stream.purged
     out: dict[str, Any] = {
         "messages": state["messages"],
         "bytes": state["bytes"],
-        "first_seq": stream.config.first_seq if fresh else state["first_seq"],
+        "first_seq": int(stream.config.first_seq == 1) if fresh else state["first_seq"],
         "first_ts": format_time(state["first_ts_ns"]) if state["messages"] else ZERO_TIME,
         "last_seq": state["last_seq"],
         "last_ts": format_time(state["last_ts_ns"]),
