@@ -37,6 +37,24 @@ def string(node: Node) -> str:
     return node.value
 
 
+def tags(node: Node) -> tuple[str, ...]:
+    """One string or an array of them: trimmed, in lower case, each once, empty ones left out."""
+    if isinstance(node.value, str):
+        found = [string(node)]
+    elif isinstance(node.value, list):
+        found = [string(item) for item in node.value]
+    else:
+        raise _expected(node, "a string or an array of strings")
+    return tuple(dict.fromkeys(tag for tag in (text.strip().lower() for text in found) if tag))
+
+
+def texts(node: Node) -> dict[str, str]:
+    """A map of strings; names keep their case."""
+    if not isinstance(node.value, dict):
+        raise _expected(node, "a map of strings")
+    return {name: string(item) for name, item in node.value.items()}
+
+
 def boolean(node: Node) -> bool:
     if not isinstance(node.value, bool):
         raise _expected(node, "true or false")

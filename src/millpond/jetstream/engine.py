@@ -136,6 +136,12 @@ class Engine:
         stream.add_consumer(consumer)
         consumer.start(True)
 
+    def leave(self) -> None:
+        """Deliver no more, and tell who waits with a pull request (ADR-13): clients ask again where they reconnect."""
+        for stream in self.streams.values():
+            for consumer in stream.consumers.values():
+                consumer.stop("409 Server Shutdown")
+
     def stop(self) -> None:
         """Close every stream; nothing on disk is removed."""
         for stream in list(self.streams.values()):
