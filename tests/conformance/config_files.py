@@ -52,7 +52,6 @@ SAME = [
     "jetstream {limits {unknown: 1}}", "jetstream {limits {max_request_batch: 5, max_ack_pending: 7}}",
     "jetstream {limits {duplicate_window: '1m'}}", "jetstream {limits {duplicate_window: often}}",
     "jetstream {limits {MAX_ACK_PENDING: 0}}",
-
     # labels
     "server_tags: a", "server_tags: 'A, b'", "server_tags: [a, A, '', ' b' ]", "server_tags: []", "server_tags: [1 ]",
     "server_tags: {a: b}", "server_tags: 1", "server_metadata: {a: '', B: C, a: d}", "server_metadata: {}",
