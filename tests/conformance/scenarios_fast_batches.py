@@ -26,7 +26,7 @@ def _answers(s: Session, label: str, subject: str = "f.sync") -> None:
     s.frames(label, s.client.flush())
 
 
-def _batch(s: Session, name: str, count: int, flow: int = 10, gap: str = "ok", op: int = COMMIT) -> None:
+def _batch(s: Session, name: str, count: int, flow: int = 10, *, gap: str = "ok", op: int = COMMIT) -> None:
     """A whole batch: the last of `count` messages commits."""
     for number in range(1, count + 1):
         _send(s, f"{name}.{flow}.{gap}.{number}.{op if number == count else APPEND if number > 1 else BEGIN}")
@@ -38,7 +38,7 @@ def fast_commits(s: Session) -> None:
     for gap in ("ok", "fail"):
         for op in (COMMIT, COMMIT_WITHOUT):
             for count in (1, 2, 3, 12):
-                _batch(s, f"b{gap}{op}{count}", count, 10, gap, op)
+                _batch(s, f"b{gap}{op}{count}", count, gap=gap, op=op)
     for flow in (0, 1, 2, 3, 5, 7, 1000, 65535, 65536, 100000):
         _batch(s, f"flow{flow}", 10, flow)
     _batch(s, "long", 1100, 1000)
@@ -229,7 +229,7 @@ def fast_and_updates(s: Session) -> None:
 def fast_without_interest(s: Session) -> None:
     _stream(s, retention="interest")
     _batch(s, "none", 3, 1)
-    _batch(s, "none", 3, 1, "fail", COMMIT_WITHOUT)
+    _batch(s, "none", 3, 1, gap="fail", op=COMMIT_WITHOUT)
     s.consumer("F", "C", filter_subject="f.x")
     _batch(s, "some", 3, 1)
     s.api("STREAM.INFO.F")

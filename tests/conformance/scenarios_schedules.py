@@ -14,18 +14,21 @@ SOURCE, TTL, ROLLUP = "Nats-Schedule-Source", "Nats-Schedule-TTL", "Nats-Schedul
 NEXT, SCHEDULER = "Nats-Schedule-Next", "Nats-Scheduler"
 PATTERNS = [
     "", " ", "@", "@at", "@at ", "@at x", "@at 2020-01-01", "@at 2020-01-01T00:00:00", "@at  2020-01-01T00:00:00Z",
-    "@at 2020-01-01T00:00:00Z ", "@at 2020-02-30T00:00:00Z", "@at 2099-01-01T00:00:00+02:00", "@AT 2099-01-01T00:00:00Z",
+    "@at 2020-01-01T00:00:00Z ", "@at 2020-02-30T00:00:00Z", "@at 2099-01-01T00:00:00+02:00",
+    "@AT 2099-01-01T00:00:00Z",
     "@at 2099-01-01T00:00:00.123456789Z", "@at 0001-01-01T00:00:00Z", "@at 2099-01-01T24:00:00Z",
     "@every", "@every ", "@every x", "@every 1", "@every 1h", "@every 999ms", "@every 3600000ms", "@every -1h",
     "@every 1d", "@every  1h", "@every 1h ", "@every 1h30m0.5s", "@EVERY 1h",
     "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly", "@Hourly", "@hourly ", "@reboot",
     "* * * * *", "* * * * * * *", "0 0 0 1 1 *", " 0 0 0 1 1 * ", "0\t0 0 1 1 *", "60 0 0 1 1 *", "0 60 0 1 1 *",
     "0 0 24 1 1 *", "0 0 0 0 1 *", "0 0 0 32 1 *", "0 0 0 1 0 *", "0 0 0 1 13 *", "0 0 0 1 1 7", "0 0 0 1 1 sun",
-    "0 0 0 1 JAN SUN", "0 0 0 1 january *", "0 0 0 1 dec-jan *", "0 0 0 1 jan-dec mon-fri", "0 0 0 1 1 ?", "? 0 0 1 1 *",
+    "0 0 0 1 JAN SUN", "0 0 0 1 january *", "0 0 0 1 dec-jan *", "0 0 0 1 jan-dec mon-fri", "0 0 0 1 1 ?",
+    "? 0 0 1 1 *",
     "0 0 0 30 2 *", "0 0 0 29 2 *", "0 0 0 31 4 *", "0 0 0 31 4 1", "0 0 0/5 1 1 *", "0 */0 0 1 1 *", "0 */7 0 1 1 *",
     "0 1-5/2 0 1 1 *", "0 5-1 0 1 1 *", "0 1- 0 1 1 *", "0 -1 0 1 1 *", "0 1,2,3 0 1 1 *", "0 1,,3 0 1 1 *",
     "0 1, 0 1 1 *", "0 , 0 1 1 *", "0 0 , 1 1 *", "0 0 0 , 1 *", "0 0 0 , 1 1", "0 0 0 1 , *", "0 0 0 1 1 ,",
-    "0 1/2/3 0 1 1 *", "0 1-2-3 0 1 1 *", "0 *-2 0 1 1 *", "0 +1 0 1 1 *", "0 1.5 0 1 1 *", "0 a 0 1 1 *", "L 0 0 1 1 *",
+    "0 1/2/3 0 1 1 *", "0 1-2-3 0 1 1 *", "0 *-2 0 1 1 *", "0 +1 0 1 1 *", "0 1.5 0 1 1 *", "0 a 0 1 1 *",
+    "L 0 0 1 1 *",
     "0 0 0 L * *", "0 0 0 * * 1#2", "0 99999999999999999999 0 1 1 *", "\u0661 0 0 1 1 *", "TZ=UTC 0 0 0 1 1 *",
 ]  # fmt: skip
 ZONES = ["", "UTC", "Europe/Berlin", "europe/berlin", "Nowhere", "America", "Local", "GMT", "EST", "CET", "+01:00",
@@ -209,7 +212,8 @@ def schedules_replaced(s: Session) -> None:
 
 
 def schedules_with_transform(s: Session) -> None:
-    s.stream("S", subjects=["s.*", "t.*"], allow_msg_schedules=True, subject_transform={"src": "t.*", "dest": "s.to{{wildcard(1)}}"})
+    change = {"src": "t.*", "dest": "s.to{{wildcard(1)}}"}
+    s.stream("S", subjects=["s.*", "t.*"], allow_msg_schedules=True, subject_transform=change)
     s.publish("s.a", b"", {PATTERN: AT, TARGET: "t.b"})
     sid = _watch(s, "s.>")
     s.publish("s.c", b"", {PATTERN: AT, TARGET: "t.d"})

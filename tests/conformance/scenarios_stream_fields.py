@@ -1,4 +1,4 @@
-"""Every field of a stream configuration: its least, its largest, its absent and its wrong values; what a reply shows."""
+"""Every field of a stream configuration: its least, largest, absent and wrong values, and what replies show of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from .scenarios_streams import SECOND_NS, update
 
 INT32, INT64 = 2**31 - 1, 2**63 - 1
 NUMBERS = [0, 1, -1, -2, 5, INT32, INT32 + 1, INT64, INT64 + 1, -INT64 - 1, -INT64 - 2, 1.5, 1e3, "1", None, True]
+SMALL_NUMBERS = [value for value in NUMBERS if value not in (INT64, INT32, INT32 + 1)]
 FLAGS = [True, False, None, 0, 1, "true", "", []]
 TEXTS = ["", "x", " ", "a.b", "é", "<&>", None, 1, [], "x" * 300]
 FIELDS: dict[str, list[Any]] = {
@@ -16,27 +17,32 @@ FIELDS: dict[str, list[Any]] = {
     "subjects": [[], None, [""], ["a"], ["a", "a"], ["a.*", "a.b"], ["a b"], [">"], ["a.>.b"], ["$JS.x"], ["$SYS.x"],
                  ["$JS.EVENT.x"], ["$SYS.ACCOUNT.>"], "a", [1], [None], ["a."], [".a"], ["*"], ["a*"], ["$NRG.x"]],
     "retention": ["limits", "interest", "workqueue", "", "LIMITS", "other", None, 0],
-    "max_consumers": NUMBERS, "max_msgs": NUMBERS, "max_bytes": [value for value in NUMBERS if value not in (INT64, INT32, INT32 + 1)],
+    "max_consumers": NUMBERS, "max_msgs": NUMBERS, "max_bytes": SMALL_NUMBERS,
     "max_age": [*NUMBERS, 10**8, 10**8 - 1, SECOND_NS], "max_msgs_per_subject": NUMBERS, "max_msg_size": NUMBERS,
     "discard": ["old", "new", "OLD", "New", "", "other", None, 0], "discard_new_per_subject": FLAGS,
-    "storage": ["file", "memory", "", "FILE", "disk", None, 0], "num_replicas": [0, 1, 2, 3, 5, 6, -1, INT64, None, "1"],
+    "storage": ["file", "memory", "", "FILE", "disk", None, 0],
+    "num_replicas": [0, 1, 2, 3, 5, 6, -1, INT64, None, "1"],
     "no_ack": FLAGS, "duplicate_window": [*NUMBERS, 10**8, 10**8 - 1, 120 * SECOND_NS, 3600 * SECOND_NS],
-    "placement": [None, {}, {"cluster": ""}, {"cluster": "c"}, {"cluster": "c", "tags": []}, {"tags": []}, {"tags": None},
-                  {"tags": ["a", "a"]}, {"tags": [""]}, {"preferred": ""}, {"preferred": "p"}, {"cluster": 1}, [], "c",
-                  {"unknown": 1}, {"cluster": "c d", "tags": ["t u"]}, {"cluster": "c", "preferred": "p"}],
+    "placement": [None, {}, {"cluster": ""}, {"cluster": "c"}, {"cluster": "c", "tags": []}, {"tags": []},
+                  {"preferred": ""}, {"tags": None}, {"tags": ["a", "a"]}, {"tags": [""]}, {"preferred": "p"},
+                  {"cluster": 1}, [], "c", {"unknown": 1}, {"cluster": "c d", "tags": ["t u"]},
+                  {"cluster": "c", "preferred": "p"}],
     "compression": ["none", "s2", "", "S2", "None", "gzip", None, 0],
     "first_seq": [0, 1, 2, 100, INT32 + 1, 2**64, -1, None, "1", 1.5],
     "subject_transform": [None, {}, {"src": ">", "dest": ">"}, {"src": "", "dest": "x"}, {"src": "x", "dest": ""},
                           {"src": "a.*", "dest": "b.{{wildcard(1)}}"}, {"src": "a.*", "dest": "b.{{wildcard(2)}}"},
                           {"src": "a..b", "dest": "x"}, {"src": "a", "dest": "b c"}, {"src": 1}, [], {"other": 1}],
     "republish": [None, {}, {"src": ">", "dest": "r.>"}, {"src": "", "dest": "r"}, {"src": "", "dest": "r.>"},
-                  {"src": "a", "dest": ""}, {"src": "a", "dest": "r", "headers_only": True}, {"dest": "r.>", "headers_only": False},
-                  {"src": ">", "dest": "FIELD"}, {"src": "a.*", "dest": "r"}, {"src": ">", "dest": ">"}, [], {"headers_only": True}],
+                  {"src": "a", "dest": ""}, {"src": "a", "dest": "r", "headers_only": True},
+                  {"src": ">", "dest": "FIELD"}, {"dest": "r.>", "headers_only": False}, {"src": "a.*", "dest": "r"},
+                  {"src": ">", "dest": ">"}, [],
+                  {"headers_only": True}],
     "allow_direct": FLAGS, "mirror_direct": FLAGS, "sealed": FLAGS, "deny_delete": FLAGS, "deny_purge": FLAGS,
     "allow_rollup_hdrs": FLAGS, "allow_msg_ttl": FLAGS, "allow_msg_counter": FLAGS, "allow_atomic": FLAGS,
     "allow_msg_schedules": FLAGS, "allow_batched": FLAGS,
-    "consumer_limits": [None, {}, {"inactive_threshold": 0}, {"inactive_threshold": SECOND_NS}, {"inactive_threshold": -1},
-                        {"max_ack_pending": 0}, {"max_ack_pending": 5}, {"max_ack_pending": -1}, {"max_ack_pending": -2},
+    "consumer_limits": [None, {}, {"inactive_threshold": 0}, {"inactive_threshold": SECOND_NS}, {"max_ack_pending": 0},
+                        {"inactive_threshold": -1}, {"max_ack_pending": -2}, {"max_ack_pending": -1},
+                        {"max_ack_pending": 5},
                         {"inactive_threshold": SECOND_NS, "max_ack_pending": 5}, {"max_ack_pending": "5"}, [], {"x": 1},
                         {"inactive_threshold": INT64, "max_ack_pending": INT64}],
     "subject_delete_marker_ttl": [*NUMBERS, SECOND_NS, SECOND_NS - 1, SECOND_NS + 1],

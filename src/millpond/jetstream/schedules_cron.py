@@ -35,14 +35,14 @@ class CronError(ValueError):
 class Bounds(NamedTuple):
     lowest: int
     highest: int
-    names: dict[str, int] = {}
+    names: dict[str, int]
 
 
 FIELDS: Final = (
-    Bounds(0, 59),
-    Bounds(0, 59),
-    Bounds(0, 23),
-    Bounds(1, 31),
+    Bounds(0, 59, {}),
+    Bounds(0, 59, {}),
+    Bounds(0, 23, {}),
+    Bounds(1, 31, {}),
     Bounds(1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
     Bounds(0, 6, {name: number for number, name in enumerate(_WEEKDAYS)}),
 )
@@ -88,7 +88,7 @@ def _range(text: str, bounds: Bounds) -> int:
         last = _number(highs[0], bounds) if highs else first
     step = 1
     if steps:
-        step = _number(steps[0], Bounds(0, 0))
+        step = _number(steps[0], Bounds(0, 0, {}))
         if not highs:
             last = bounds.highest
         if step > 1:

@@ -143,7 +143,7 @@ cdef class Stream(StreamCore):
             self._subscribe()
         self._apply_limits()
         if old.retention != config.retention:
-            self.review(1, True)
+            self.review(1, not self.consumers)     # with consumers, what none of them ever wanted stays
         self._arm_expiry(self.clock.wall_ns)
         return self._answer_later()
 
