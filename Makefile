@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check package crash model differential clean fuzz debug-build debug-test debug-fuzz bench bench-quick instructions
+.PHONY: run test check package crash model differential clean fuzz debug-build debug-test debug-fuzz bench bench-quick \
+	instructions client-suites
 
 run: build
 	$(BIN)/millpond serve --jetstream --addr 127.0.0.1
@@ -82,6 +83,10 @@ bench-quick: build
 
 instructions: build
 	$(BIN)/python benchmarks/instructions.py
+
+# The suite of a client that lies in DIRECTORY, with both servers: docs/compatibility.md has the commands.
+client-suites: build
+	$(BIN)/python tests/clients/suites.py --directory $(DIRECTORY) -- $(SUITE)
 
 clean:
 	rm -rf build $(VENV) src/millpond.egg-info
