@@ -9,11 +9,11 @@ import msgspec
 
 from millpond.base import limits
 from millpond.base.errors import ApiError
+from millpond.jetstream.asset_names import FORBIDDEN_IN_NAMES
 from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import duration_text
 from millpond.jetstream.stream_config import StreamConfig
-from millpond.jetstream.stream_rules import FORBIDDEN_IN_NAMES
 from millpond.subjects import pytokens
 
 HEARTBEAT_MIN_NS: Final = 100_000_000

@@ -6,6 +6,7 @@ Creating, updating and deleting go through here, from the API and from recovery 
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Callable, Iterable
@@ -32,7 +33,10 @@ from millpond.jetstream.consumer import Consumer
 from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import Shape, decode
+from millpond.jetstream.go_time import format_time
 from millpond.jetstream.pump import CommitPhase, Pump
+from millpond.jetstream.source_puller import Site
+from millpond.jetstream.source_set import SourceSet
 from millpond.jetstream.storage import Shelf, Storage
 from millpond.jetstream.stream import Stream
 from millpond.jetstream.stream_config import StreamConfig
@@ -77,10 +81,12 @@ class Engine:
         self.server_name = server_name
         self.clock: Clock = turn.clock
         self.streams: dict[str, Stream] = {}
+        self._source_sets: dict[str, SourceSet] = {}
         self._storage = storage
         self._router = router
         self._turn = turn
         self._shelves: dict[str, Shelf] = {}
+        self._clients = itertools.count(1)
         self.advisories = Advisories(router.publish, turn.clock, options.domain)
         self.batches = BatchTotals()
         self.pump = Pump()
@@ -103,6 +109,8 @@ class Engine:
             for name, (text, state) in journal.recovered().items():
                 self._recover_consumer(stream, name, text, state)
             stream.review(1, False)
+        for stream in list(self.streams.values()):
+            self._follow_others(stream)
         if self.streams:
             log.info("  Restored %d streams", len(self.streams))
 
@@ -115,6 +123,9 @@ class Engine:
 
     def stop(self) -> None:
         """Close every stream; nothing on disk is removed."""
+        for others in self._source_sets.values():
+            others.end(False)
+        self._source_sets.clear()
         for stream in list(self.streams.values()):
             stream.stop(False)
         self.streams.clear()
@@ -125,6 +136,30 @@ class Engine:
     def configs(self) -> Iterable[StreamConfig]:
         return (stream.config for stream in self.streams.values())
 
+    def config_of(self, name: str) -> StreamConfig | None:
+        """The configuration of a stream; None when there is none of that name."""
+        stream = self.streams.get(name)
+        return stream.config if stream is not None else None
+
+    def sourcing_of(self, stream: Stream) -> dict[str, Any]:
+        """What StreamInfo says of its mirror or sources."""
+        others = self._source_sets.get(stream.name)
+        return others.info() if others is not None else {}
+
+    def held_bytes(self) -> int:
+        """Of messages from other streams that wait for a cold read."""
+        return sum(others.held_bytes() for others in self._source_sets.values())
+
+    def _follow_others(self, stream: Stream) -> None:
+        """Start what a stream takes from others, when its configuration says so."""
+        if (stream.config.mirror is None and not stream.config.sources) or stream.name in self._source_sets:
+            return
+        client = {"start": format_time(self.clock.wall_ns), "id": next(self._clients), "acc": ACCOUNT,
+                  "server": self.server_name, "kind": "JetStream"}  # fmt: skip
+        site = Site(self._router, self._turn.timers, self.clock, ACCOUNT, self.domain, client)
+        self._source_sets[stream.name] = others = SourceSet(site, stream)
+        others.begin()
+
     def create_stream(self, config: StreamConfig, done: Callable[[Stream], None]) -> None:
         """A checked configuration becomes a running stream; `done(stream)` when that is durable."""
         created_ns = self.clock.wall_ns
@@ -132,6 +167,9 @@ class Engine:
         stream = self._open(config, created_ns, shelf)
         if config.first_seq > 1:
             stream.set_first_seq(config.first_seq)
+        self._follow_others(stream)
+        for others in list(self._source_sets.values()):
+            others.appeared(config.name)
 
         def durable() -> None:
             done(stream)
@@ -170,6 +208,10 @@ class Engine:
 
     def update_stream(self, stream: Stream, config: StreamConfig, done: Callable[[], None]) -> None:
         stream.update(config)
+        others = self._source_sets.get(stream.name)
+        if others is not None:
+            others.update(config)
+        self._follow_others(stream)
 
         def durable() -> None:
             done()
@@ -183,6 +225,9 @@ class Engine:
         del self.streams[stream.name]
         for consumer in list(stream.consumers.values()):
             self.advisories.consumer_action(stream.name, consumer.name, "delete")
+        others = self._source_sets.pop(stream.name, None)
+        if others is not None:
+            others.end(True)
         stream.stop(True)
 
         def durable() -> None:

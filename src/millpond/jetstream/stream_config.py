@@ -28,6 +28,11 @@ class SubjectTransform(msgspec.Struct, frozen=True):
     dest: str = ""
 
 
+class StreamConsumerSource(msgspec.Struct, frozen=True):
+    name: str = ""
+    deliver_subject: str = ""
+
+
 class StreamSource(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str = ""
     opt_start_seq: int = 0
@@ -35,6 +40,7 @@ class StreamSource(msgspec.Struct, frozen=True, omit_defaults=True):
     filter_subject: str = ""
     subject_transforms: list[SubjectTransform] = []
     external: ExternalStream | None = None
+    consumer: StreamConsumerSource | None = None
 
 
 class Republish(msgspec.Struct, frozen=True):

@@ -15,13 +15,13 @@ import msgspec
 
 from millpond.base import limits
 from millpond.base.errors import ApiError
-from millpond.jetstream import stream_features
+from millpond.jetstream import source_rules, stream_features
+from millpond.jetstream.asset_names import is_asset_name
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_text import quote
 from millpond.jetstream.stream_config import Placement, StreamConfig
 from millpond.subjects import pytokens
 
-FORBIDDEN_IN_NAMES: Final = set(" \t\r\n\f.*>\\/")
 AGE_MIN_NS: Final = 100_000_000
 REPLICAS_MAX: Final = 5
 REQUIRED_LEVEL: Final = "_nats.req.level"
@@ -39,9 +39,15 @@ def pedantic_error(text: str) -> ApiError:
     return api_error("JSPedanticErrF", err=text)
 
 
-def checked(config: StreamConfig, pedantic: bool = False) -> StreamConfig:
-    """The configuration in force. Raises the ApiError that nats-server gives for the first thing wrong."""
-    for step in _STEPS:
+def checked(config: StreamConfig, pedantic: bool = False, find: source_rules.Find = lambda name: None) -> StreamConfig:
+    """The configuration in force. Raises the ApiError that nats-server gives for the first thing wrong.
+
+    `find` gives the configuration of another stream, None when there is none of that name.
+    """
+    for step in _FIRST_STEPS:
+        config = step(config, pedantic)
+    config = source_rules.checked(config, pedantic, find)
+    for step in _LAST_STEPS:
         config = step(config, pedantic)
     return config
 
@@ -51,10 +57,6 @@ def _replace(config: StreamConfig, **changes: object) -> StreamConfig:
 
 
 # --- the steps ---
-
-
-def is_asset_name(name: str) -> bool:
-    return bool(name) and not FORBIDDEN_IN_NAMES & set(name)
 
 
 def _texts(config: StreamConfig, pedantic: bool) -> StreamConfig:
@@ -187,8 +189,6 @@ def _placement(config: StreamConfig, pedantic: bool) -> StreamConfig:
 
 
 NOT_YET: Final[dict[str, object]] = {
-    "mirror": None,
-    "sources": [],
     "allow_msg_schedules": False,
     "allow_batched": False,
 }
@@ -207,8 +207,11 @@ def _not_yet(config: StreamConfig, pedantic: bool) -> StreamConfig:
     return config
 
 
-_STEPS: Final[tuple[Step, ...]] = (
+_FIRST_STEPS: Final[tuple[Step, ...]] = (
     _texts, _replicas, _bounds, _times, _discards, stream_features.markers, stream_features.schedules, _persistence,
+)  # fmt: skip
+"""Before mirror and sources."""
+_LAST_STEPS: Final[tuple[Step, ...]] = (
     _subjects, stream_features.transform, stream_features.republish, _placement, _not_yet,
 )  # fmt: skip
 
@@ -278,7 +281,8 @@ def with_required_level(config: StreamConfig) -> StreamConfig:
         level = 1
     if config.allow_msg_counter or config.allow_atomic or config.allow_msg_schedules or config.persist_mode == "async":
         level = 2
-    if config.allow_batched:
+    origins = [source for source in (config.mirror, *config.sources) if source is not None]
+    if config.allow_batched or any(source.consumer is not None for source in origins):
         level = 4
     kept = {key: value for key, value in config.metadata.items() if key not in ("_nats.ver", "_nats.level")}
     return _replace(config, metadata={**kept, REQUIRED_LEVEL: str(level)})

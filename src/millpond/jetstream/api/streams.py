@@ -50,7 +50,7 @@ class StreamApi:
             raise api_error("JSStreamNameContainsPathSeparatorsErr")
         stream_rules.check_create(config)
         self._engine.check_room(config)
-        config = stream_rules.checked(config, body.get("pedantic", False))
+        config = stream_rules.checked(config, body.get("pedantic", False), self._engine.config_of)
         stream_rules.check_single_server(config)
         existing = self._engine.streams.get(config.name)
         if existing is not None:
@@ -63,12 +63,13 @@ class StreamApi:
 
     def update(self, request: Request) -> None:
         body = decode(request.body, STREAM_REQUEST, self._engine.strict)
-        config = stream_rules.checked(stream_from_request(body), body.get("pedantic", False))
+        pedantic, find = body.get("pedantic", False), self._engine.config_of
+        config = stream_rules.checked(stream_from_request(body), pedantic, find)
         if config.name != request.args[0]:
             raise api_error("JSStreamMismatchErr")
         stream = self._find(config.name)
         config = stream_rules.with_required_level(config)
-        config = stream_rules.updated(stream.config, stream_rules.checked(config, body.get("pedantic", False)))
+        config = stream_rules.updated(stream.config, stream_rules.checked(config, pedantic, find))
         self._engine.check_room(config)
         _check_consumers(stream, config)
         stream_rules.check_overlap(config, self._engine.configs())
@@ -153,6 +154,7 @@ class StreamApi:
             "state": state_json(stream, subjects, deleted),
             **(domain or {}),
             **(cluster or {}),
+            **self._engine.sourcing_of(stream),
             "ts": format_time(self._engine.clock.wall_ns),
         }
 

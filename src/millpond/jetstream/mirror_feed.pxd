@@ -1,0 +1,6 @@
+# What a mirror takes in: the origin's messages, with its sequences and times.
+from millpond.jetstream.source_feed cimport Feed
+
+cdef class MirrorFeed(Feed):
+    cdef readonly str gets_of                # answers direct gets of this stream once it has caught up; "" = it does, or may not
+    cdef int _share_gets(self) except -1

@@ -1,0 +1,154 @@
+"""What one stream takes from others: its mirror or its sources, from configuration to running feeds.
+
+Sources begin when it is known where they go on: after a restart that is asked of the stream's own messages, step by
+step (source_scan). A change of configuration touches only the sources that came or went.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from millpond.base import limits
+from millpond.broker.timers import CallbackTimer
+from millpond.jetstream.mirror import Mirror
+from millpond.jetstream.source import Source
+from millpond.jetstream.source_names import index_name, read_source_header
+from millpond.jetstream.source_puller import Puller, Site
+from millpond.jetstream.source_request import deletion
+from millpond.jetstream.source_scan import SourceScan
+from millpond.jetstream.stream import Stream
+from millpond.jetstream.stream_config import StreamConfig, StreamSource
+
+NUMBERED: Final = re.compile(r"\$[0-9]+")
+ALL: Final = b">"
+
+
+class SourceSet:
+    """Of one stream. `end` before the stream stops."""
+
+    def __init__(self, site: Site, stream: Stream) -> None:
+        self._site, self._stream = site, stream
+        self._mirror: Mirror | None = None
+        self._sources: dict[str, Source] = {}
+        self._unplaced: dict[str, Source] = {}
+        """Sources of which it is not known yet where they go on."""
+        self._scan: SourceScan | None = None
+        self._timer = CallbackTimer(self._look)
+
+    def begin(self) -> None:
+        config = self._stream.config
+        if config.mirror is not None:
+            self._mirror = Mirror(self._site, self._stream, config.mirror)
+            self._mirror.begin()
+        self._add(config)
+
+    def update(self, config: StreamConfig) -> None:
+        """The stream's configuration in force is this one now."""
+        if self._mirror is not None and config.mirror is None:
+            self._end(self._mirror)
+            self._mirror.feed.share_gets("")
+            self._mirror = None
+        elif self._mirror is not None:
+            self._mirror.share_gets()
+        kept = {index_name(source) for source in config.sources}
+        for name in [name for name in self._sources if name not in kept]:
+            self._unplaced.pop(name, None)
+            self._end(self._sources.pop(name))
+        for source in self._sources.values():
+            source.among(config.sources)
+        self._add(config)
+
+    def end(self, delete: bool) -> None:
+        """`delete`: for good; consumers at the origins are asked to end as well."""
+        self._site.timers.stop(self._timer)
+        self._scan, self._unplaced = None, {}
+        for puller in self._pullers():
+            if delete:
+                self._end(puller)
+            else:
+                puller.end()
+        self._mirror, self._sources = None, {}
+
+    def _pullers(self) -> list[Puller]:
+        return [*([self._mirror] if self._mirror is not None else []), *self._sources.values()]
+
+    def _end(self, puller: Puller) -> None:
+        puller.end()
+        if puller.source.consumer is None and puller.begun:
+            puller.feed.request(deletion(puller.asking).encode(), b"", b"", b"")
+
+    def appeared(self, name: str) -> None:
+        """A stream of this name was made."""
+        for puller in self._pullers():
+            if puller.source.name == name:
+                puller.appeared()
+
+    def held_bytes(self) -> int:
+        """Of messages that wait for a cold read."""
+        return sum(puller.feed.held_bytes() for puller in self._pullers())
+
+    def info(self) -> dict[str, Any]:
+        """The members of StreamInfo."""
+        out: dict[str, Any] = {}
+        if self._mirror is not None:
+            out["mirror"] = self._mirror.info()
+        if self._sources:
+            out["sources"] = [source.info() for source in self._sources.values()]
+        return out
+
+    # --- sources, and where they go on ---
+
+    def _add(self, config: StreamConfig) -> None:
+        new = {index_name(source): source for source in config.sources if index_name(source) not in self._sources}
+        for name, source in new.items():
+            self._sources[name] = self._unplaced[name] = Source(self._site, self._stream, source, config.sources)
+        order = [index_name(source) for source in config.sources]
+        self._sources = {name: self._sources[name] for name in order}
+        if new:
+            self._scan = SourceScan(self._stream, self._where())
+            self._look()
+
+    def _where(self) -> list[bytes]:
+        """Subjects under which messages of these sources are stored; none: all."""
+        if self._stream.config.subject_transform is not None:
+            return []
+        filters = {each for source in self._unplaced.values() for each in stored_under(source.source)}
+        return [] if ALL in filters else sorted(filters)
+
+    def _look(self) -> None:
+        """One step of the scan; whoever is found may begin."""
+        scan = self._scan
+        if scan is None:
+            return
+        for value in scan.step(limits.SOURCE_SCAN_MESSAGES):
+            origin = read_source_header(value)
+            if origin is None:
+                continue
+            for name in [name for name, source in self._unplaced.items() if source.comes_from(origin)]:
+                self._unplaced[name].go_on_behind(origin)
+                self._unplaced.pop(name).begin()
+        if scan.done or not self._unplaced:
+            for source in self._unplaced.values():
+                source.begin()
+            self._unplaced, self._scan = {}, None
+        else:
+            self._stream.on_warm(self._look)
+            self._site.timers.start(self._timer, self._site.clock.mono_ns + 1_000_000)
+
+
+def stored_under(source: StreamSource) -> list[bytes]:
+    """Filters for the subjects that a source's messages have here."""
+    if not source.subject_transforms:
+        return [(source.filter_subject or ">").encode()]
+    return [_subjects_of(transform.dest or transform.src).encode() for transform in source.subject_transforms]
+
+
+def _subjects_of(destination: str) -> str:
+    """A filter that covers all that a transform's destination can become."""
+    tokens: list[str] = []
+    for token in destination.split("."):
+        if "{{" in token or not token:
+            return ".".join([*tokens, ">"])
+        tokens.append("*" if NUMBERED.fullmatch(token) else token)
+    return ".".join(tokens)
