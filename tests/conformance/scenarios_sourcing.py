@@ -16,6 +16,7 @@ from .wire_client import Frame, header_block
 SECOND_NS = 1_000_000_000
 PATIENCE_SECONDS = 60.0
 IDENTITY = re.compile(r"(Nats-Stream-Source: [^\r]*>?) [0-9A-Za-z]{8}(\r\n)")
+IDENTIFIED = re.compile(rb"(?<=Nats-Stream-Identity): [0-9A-Za-z]{8}")
 LONG_AGO = "2001-01-01T00:00:00Z"
 
 
@@ -147,7 +148,7 @@ def mirror_of_nothing(s: Session) -> None:
     shown(s, "M2")
     s.publish("e", b"x")
     until_last(s, "M2", 50)
-    s.frame("a mirror listens to nobody", s.client.request("M2", b"x"))
+    s.frame("a mirror listens to nobody", s.client.request("M2", b"x"), subject=False)
     s.api("STREAM.PURGE.M2")
     shown(s, "M2")
     s.publish("e", b"y")
@@ -238,13 +239,13 @@ def mirror_direct(s: Session) -> None:
     answers("$JS.API.DIRECT.GET.O", b'{"seq":2}')
     answers("$JS.API.DIRECT.GET.O.o.a", b"")
     answers("$JS.API.DIRECT.GET.O", b'{"last_by_subj":"o.*"}')
-    s.frame("not its own", s.client.request("$JS.API.DIRECT.GET.M", b'{"seq":2}'))
+    s.frame("not its own", s.client.request("$JS.API.DIRECT.GET.M", b'{"seq":2}'), subject=False)
     update(s, "M", mirror={"name": "O"}, allow_direct=True)
-    s.frame("its own", s.client.request("$JS.API.DIRECT.GET.M.o.a", b""))
+    s.frame("its own", s.client.request("$JS.API.DIRECT.GET.M.o.a", b""), subject=False)
     s.api("STREAM.DELETE.O")
-    s.frame("the mirror alone", s.client.request("$JS.API.DIRECT.GET.O", b'{"seq":2}'))
+    s.frame("the mirror alone", s.client.request("$JS.API.DIRECT.GET.O", b'{"seq":2}'), subject=False)
     s.api("STREAM.DELETE.M")
-    s.frame("nobody", s.client.request("$JS.API.DIRECT.GET.O", b'{"seq":2}'))
+    s.frame("nobody", s.client.request("$JS.API.DIRECT.GET.O", b'{"seq":2}'), subject=False)
 
 
 def mirror_ages(s: Session) -> None:
@@ -509,39 +510,31 @@ def counter_sources(s: Session) -> None:
     kept(s, "M")
 
 
-# --- the other end in another domain, played by the client ---
-
-BARE_CONSUMER = {"ack_policy": "none", "flow_control": True}
+# --- the other end in another domain, to which the client passes requests on ---
 
 
-def _request(s: Session, subject: str) -> tuple[Frame, dict[str, Any]]:
-    """The next request for a consumer, recorded without what is of one run."""
-    frame = s.client.next_message(sid=subject)
-    body = json.loads(frame.payload) if frame.payload else {}
-    target = body.get("config", {}).get("deliver_subject", "")
-    text = frame.payload.decode().replace(target or "\0", target[: -8] + "<random>")
-    s.note(f"ASKED {frame.subject} {frame.headers!r} {text}")
-    return frame, body
+def _asked(s: Session, sid: str) -> tuple[Frame, str]:
+    """The next request for a consumer, recorded without what is of one run, and where its messages are to go."""
+    frame = s.client.next_message(sid=sid)
+    config = json.loads(frame.payload)["config"] if frame.payload else {}
+    target = config.get("deliver_subject", "")
+    if target:
+        s.hide(target, target.rpartition(".")[0] + ".<random>")
+    if "sourcing" not in config and "name" in config:
+        s.hide(config["name"].rpartition("_")[2], "<name>")
+    s.note(f"ASKED {frame.subject} {IDENTIFIED.sub(rb': <identity>', frame.headers)!r} {frame.payload!r}")
+    return frame, target
 
 
-def _answer(s: Session, frame: Frame, name: str, deliver: str, *, delivered: int = 0, identity: str = "") -> None:
-    info = {"type": "io.nats.jetstream.api.v1.consumer_create_response", "stream_name": "X", "name": name,
-            "config": {**BARE_CONSUMER, "name": name, "deliver_subject": deliver},
-            "delivered": {"consumer_seq": 0, "stream_seq": delivered}, "num_pending": 0}
-    headers = header_block({"Nats-Stream-Identity": identity}) if identity else None
-    s.client.publish(frame.reply, json.dumps(info).encode(), headers=headers)
+def _pass_on(s: Session, frame: Frame) -> None:
+    """The API of this server is that of the other domain too."""
+    subject = frame.subject.replace("ext.API", "$JS.API")
+    s.client.publish(subject, frame.payload, frame.reply, frame.headers or None)
 
 
 def _refuse(s: Session, frame: Frame, code: int, err_code: int) -> None:
     error = {"code": code, "err_code": err_code, "description": "no"}
     s.client.publish(frame.reply, json.dumps({"type": "x", "error": error}).encode())
-
-
-def _send(s: Session, deliver: str, name: str, numbers: tuple[int, int, int], body: bytes = b"x") -> None:
-    """One delivery: (stream sequence, consumer sequence, pending)."""
-    stream_seq, consumer_seq, pending = numbers
-    reply = f"$JS.ACK.X.{name}.1.{stream_seq}.{consumer_seq}.1700000000000000000.{pending}"
-    s.client.publish(deliver, body, reply)
 
 
 def _control(s: Session, deliver: str, line: str, reply: str = "", **headers: str) -> None:
@@ -551,77 +544,62 @@ def _control(s: Session, deliver: str, line: str, reply: str = "", **headers: st
 
 def external_mirror(s: Session) -> None:
     asked, flow = s.client.subscribe("ext.API.>"), s.client.subscribe("flow.>")
+    s.stream("X", subjects=["f.*", "g"], first_seq=5)
+    fill(s, "f.x", 1)
+    fill(s, "g", 3)
+    fill(s, "f.y", 1)
     s.stream("M", mirror={"name": "X", "external": {"api": "ext.API", "deliver": "in.from"}, "filter_subject": "f.*"})
-    frame, body = _request(s, asked)
-    _answer(s, frame, "C1", body["config"]["deliver_subject"], delivered=4)
-    until(s, "M", lambda info: info["mirror"]["active"] >= 0)
-    deliver = body["config"]["deliver_subject"]
-    s.hide(deliver, "<deliver>")
-    _send(s, deliver, "C1", (5, 1, 8))
-    _send(s, deliver, "C1", (9, 2, 7))
-    _send(s, deliver, "other", (10, 3, 7))
+    shown(s, "M")
+    frame, deliver = _asked(s, asked)
+    _pass_on(s, frame)
     until_last(s, "M", 9)
+    kept(s, "M", times_of="X")
     _control(s, deliver, "FlowControl Request", "flow.1")
     s.frame("flow", s.client.next_message(sid=flow))
     _control(s, deliver, "Idle Heartbeat", Nats_Last_Consumer="2", Nats_Last_Stream="9", Nats_Consumer_Stalled="flow.2")
     s.frame("stalled", s.client.next_message(sid=flow))
-    kept(s, "M")
     # One is missing: it asks again, behind what it has.
-    _send(s, deliver, "C1", (12, 4, 0))
-    frame, body = _request(s, asked)
-    deliver = body["config"]["deliver_subject"]
-    s.hide(deliver, "<deliver>")
-    _answer(s, frame, "C2", deliver, delivered=9)
-    _send_when_heard(s, "M", deliver, "C2", (12, 1, 0))
-    until_last(s, "M", 12)
     _control(s, deliver, "Idle Heartbeat", Nats_Last_Consumer="3", Nats_Last_Stream="14")
-    _request(s, asked)
-    kept(s, "M")
+    frame, deliver = _asked(s, asked)
+    fill(s, "f.z", 2)
+    _refuse(s, frame, 404, 10025)
+    frame, deliver = _asked(s, asked)
+    _pass_on(s, frame)
+    until_last(s, "M", 11)
+    kept(s, "M", times_of="X")
     update(s, "M", subjects=["m"])
-    frame = s.client.next_message(sid=asked)
-    s.note(f"ASKED {frame.subject} {frame.payload!r}")
-
-
-def _send_when_heard(s: Session, name: str, deliver: str, consumer: str, numbers: tuple[int, int, int]) -> None:
-    """A subscription follows the answer; until it is there, nobody takes the message."""
-    last = numbers[0]
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while ask(s, f"STREAM.INFO.{name}")["state"]["last_seq"] < last and time.monotonic() < deadline:
-        _send(s, deliver, consumer, numbers)
+    _asked(s, asked)
+    shown(s, "M")
 
 
 def external_source(s: Session) -> None:
     asked = s.client.subscribe("ext.API.>")
-    s.stream("S", sources=[
-        {"name": "X", "external": {"api": "ext.API", "deliver": ""}, "opt_start_seq": 3,
-         "subject_transforms": [{"src": ">", "dest": "t.>"}]},
-    ])
-    frame, body = _request(s, asked)
+    s.stream("X", subjects=["x.>"])
+    fill(s, "x.a", 5)
+    origin = {"name": "X", "external": {"api": "ext.API", "deliver": ""}, "opt_start_seq": 3}
+    renamed = [{"src": "x.>", "dest": "t.>"}, {"src": "y", "dest": "z"}]
+    s.stream("S", sources=[{**origin, "subject_transforms": renamed}])
+    frame, _ = _asked(s, asked)
     _refuse(s, frame, 412, 10185)
-    frame, body = _request(s, asked)
+    frame, _ = _asked(s, asked)
     _refuse(s, frame, 400, 10025)
-    frame = s.client.next_message(sid=asked)
-    body = json.loads(frame.payload)
-    config = body["config"]
-    config["name"], deliver = config["name"][:16] + "<random>", config["deliver_subject"]
-    s.note(f"ASKED in simpler words: {frame.subject[:42]} {frame.headers!r} {list(config)}")
-    s.hide(deliver, "<deliver>")
-    _answer(s, frame, "C1", deliver, delivered=2)
-    until(s, "S", lambda info: info["sources"][0]["active"] >= 0)
-    _send(s, deliver, "C1", (3, 1, 1))
-    _send(s, deliver, "C1", (7, 2, 0))
-    until_last(s, "S", 2)
+    frame, deliver = _asked(s, asked)
+    _pass_on(s, frame)
+    until_last(s, "S", 3)
     kept(s, "S")
-    _send(s, deliver, "C1", (9, 4, 0))
-    frame, body = _request(s, asked)
-    s.hide(body["config"]["deliver_subject"], "<deliver>")
-    _answer(s, frame, "C2", body["config"]["deliver_subject"], delivered=7, identity="abcdefgh")
-    deliver = body["config"]["deliver_subject"]
-    while ask(s, "STREAM.INFO.S")["state"]["last_seq"] < 3:
-        _send(s, deliver, "C2", (8, 1, 0))
-    _send(s, deliver, "C2", (9, 3, 0))
+    _control(s, deliver, "Idle Heartbeat", Nats_Last_Consumer="5", Nats_Last_Stream="9")
+    frame, deliver = _asked(s, asked)
+    fill(s, "x.a", 1)
+    _pass_on(s, frame)
+    until_last(s, "S", 4)
+    _control(s, deliver, "Idle Heartbeat", Nats_Last_Consumer="5", Nats_Last_Stream="9")
     # Made anew at the other end: it begins again.
-    frame, body = _request(s, asked)
+    frame, _ = _asked(s, asked)
     _refuse(s, frame, 400, 10225)
-    frame, body = _request(s, asked)
+    frame, _ = _asked(s, asked)
+    _pass_on(s, frame)
+    until_last(s, "S", 7)
     kept(s, "S")
+    shown(s, "S")
+    s.api("STREAM.DELETE.S")
+    _asked(s, asked)

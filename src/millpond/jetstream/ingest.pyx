@@ -127,8 +127,8 @@ cdef class Ingest:
         ttl = header(msg, b"Nats-TTL")
         if ttl:
             self.ttl_s = parse_ttl(ttl)
-            if self.ttl_s != TTL_INVALID and not self.may_end:
-                self.ttl_s = 0
+            if self.ttl_s > 0 and not self.may_end:
+                self.ttl_s = 0                     # what never ends stays even beyond max_age
         return self._roll_up(msg, True)
 
     cdef object admit(self, const Msg* msg, Store store):

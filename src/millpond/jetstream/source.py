@@ -40,7 +40,8 @@ class Source(Puller):
 
     def go_on_behind(self, origin: Origin) -> None:
         """That message is the last one that it brought."""
-        self.feed.stream_seq, self.feed.identity = origin.stream_seq, origin.identity
+        self.feed.stream_seq = self.feed.stored_seq = origin.stream_seq
+        self.feed.identity = origin.identity
 
     def attempts(self) -> list[Attempt]:
         return [Attempt(5, self.feed.identity), Attempt(4), Attempt(0)]
@@ -73,7 +74,7 @@ class Source(Puller):
         return True
 
     def position(self) -> dict[str, int]:
-        return {"seq": self.feed.stream_seq} if self.feed.stream_seq else {}
+        return {"seq": self.feed.stored_seq} if self.feed.stored_seq else {}
 
 
 def _asking(site: Site, stream: Stream, source: StreamSource, sources: Sequence[StreamSource]) -> Asking:

@@ -51,5 +51,7 @@ cdef class Feed(Sink):
 
 cdef class SourceFeed(Feed):
     cdef readonly str index_name
+    cdef public uint64_t stored_seq          # the origin's sequence of the last message that was stored; 0 = none yet
+    cdef public uint64_t stored_at           # and its sequence here
     cdef bytes _origin, _filters             # the header's words before and behind the sequence
     cdef int _write_header(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1

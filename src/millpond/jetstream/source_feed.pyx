@@ -244,7 +244,7 @@ cdef class SourceFeed(Feed):
     cdef Taken take(self, const Msg* original, const AckNumbers* numbers) except *:
         cdef Msg msg = original[0]
         cdef bytes subject
-        cdef uint64_t before = self.stream_seq
+        cdef uint64_t before = self.stream_seq, last_seq = self.target.store.state.last_seq
         if not msg.hdr_len or not self._stripped(&msg, True):
             self._block.consume(self._block.size())
             self._block.append(b"NATS/1.0\r\n", 10)
@@ -256,6 +256,8 @@ cdef class SourceFeed(Feed):
         if outcome != DONE:
             self.stream_seq = before
             self.consumer_seq -= 1
+        elif self.target.store.state.last_seq > last_seq and self.target.store.exists(last_seq + 1):
+            self.stored_seq, self.stored_at = numbers.stream_seq, last_seq + 1
         return outcome
 
     cdef int _write_header(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:

@@ -76,6 +76,21 @@ def checked(config: StreamConfig, pedantic: bool, find: Find) -> StreamConfig:
     return config
 
 
+def check_filters(config: StreamConfig) -> None:
+    """What only a create looks at."""
+    if config.mirror is not None and not _is_filter(config.mirror.filter_subject):
+        text = f"subject filter '{config.mirror.filter_subject}' for the mirror invalid subject"
+        raise api_error("JSStreamCreateErrF", err=text)
+    for source in config.sources:
+        if not _is_filter(source.filter_subject):
+            text = f"subject filter '{source.filter_subject}' for the source: invalid subject"
+            raise api_error("JSStreamCreateErrF", err=text)
+
+
+def _is_filter(subject: str) -> bool:
+    return not subject or pytokens.is_valid_filter(subject)
+
+
 def _invalid(text: str) -> ApiError:
     return api_error("JSStreamInvalidConfigF", err=text)
 

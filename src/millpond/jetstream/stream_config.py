@@ -28,13 +28,13 @@ class SubjectTransform(msgspec.Struct, frozen=True):
     dest: str = ""
 
 
-class StreamConsumerSource(msgspec.Struct, frozen=True):
+class StreamConsumerSource(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str = ""
     deliver_subject: str = ""
 
 
 class StreamSource(msgspec.Struct, frozen=True, omit_defaults=True):
-    name: str = ""
+    name: str
     opt_start_seq: int = 0
     opt_start_time: str | None = None
     filter_subject: str = ""

@@ -281,8 +281,7 @@ def with_required_level(config: StreamConfig) -> StreamConfig:
         level = 1
     if config.allow_msg_counter or config.allow_atomic or config.allow_msg_schedules or config.persist_mode == "async":
         level = 2
-    origins = [source for source in (config.mirror, *config.sources) if source is not None]
-    if config.allow_batched or any(source.consumer is not None for source in origins):
+    if config.allow_batched:
         level = 4
     kept = {key: value for key, value in config.metadata.items() if key not in ("_nats.ver", "_nats.level")}
     return _replace(config, metadata={**kept, REQUIRED_LEVEL: str(level)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from millpond.base import limits
-from millpond.jetstream import stream_rules
+from millpond.jetstream import source_rules, stream_rules
 from millpond.jetstream.api.request import STREAM_INFO, STREAM_LIST, STREAM_NAMES, STREAM_PURGE, Request, optional_body
 from millpond.jetstream.api.sourcing import shown_consumers
 from millpond.jetstream.config_wire import STREAM_REQUEST, stream_from_request, stream_to_json
@@ -58,6 +58,7 @@ class StreamApi:
                 raise api_error("JSStreamNameExistErr")
             request.ok(**self.described(existing), did_create=True)
             return
+        source_rules.check_filters(config)
         stream_rules.check_overlap(config, self._engine.configs())
         self._engine.create_stream(config, lambda stream: request.ok(**self.described(stream), did_create=True))
 
