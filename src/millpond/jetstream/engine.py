@@ -109,8 +109,10 @@ class Engine:
             for name, (text, state) in journal.recovered().items():
                 self._recover_consumer(stream, name, text, state)
             stream.review(1, False)
-        for stream in list(self.streams.values()):
+        for stream in self.streams.values():
             self._follow_others(stream)
+        for others in self._source_sets.values():
+            others.begin()
         if self.streams:
             log.info("  Restored %d streams", len(self.streams))
 
@@ -151,14 +153,19 @@ class Engine:
         return sum(others.held_bytes() for others in self._source_sets.values())
 
     def _follow_others(self, stream: Stream) -> None:
-        """Start what a stream takes from others, when its configuration says so."""
+        """Prepare what a stream takes from others, when its configuration says so."""
         if (stream.config.mirror is None and not stream.config.sources) or stream.name in self._source_sets:
             return
         client = {"start": format_time(self.clock.wall_ns), "id": next(self._clients), "acc": ACCOUNT,
                   "server": self.server_name, "kind": "JetStream"}  # fmt: skip
         site = Site(self._router, self._turn.timers, self.clock, ACCOUNT, self.domain, client)
-        self._source_sets[stream.name] = others = SourceSet(site, stream)
-        others.begin()
+        self._source_sets[stream.name] = SourceSet(site, stream)
+
+    def _begin_following(self, stream: Stream) -> None:
+        """After its configuration was acknowledged."""
+        others = self._source_sets.get(stream.name)
+        if others is not None and self.streams.get(stream.name) is stream:
+            others.begin()
 
     def create_stream(self, config: StreamConfig, done: Callable[[Stream], None]) -> None:
         """A checked configuration becomes a running stream; `done(stream)` when that is durable."""
@@ -173,6 +180,7 @@ class Engine:
 
         def durable() -> None:
             done(stream)
+            self._begin_following(stream)
             self.advisories.stream_action(config.name, "create")
 
         shelf.save(_stored(stream_to_json(config, managed=False), created_ns), durable)
@@ -215,6 +223,7 @@ class Engine:
 
         def durable() -> None:
             done()
+            self._begin_following(stream)
             self.advisories.stream_action(config.name, "modify")
 
         payload = _stored(stream_to_json(config, managed=False), stream.created_ns)

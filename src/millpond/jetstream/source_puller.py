@@ -65,6 +65,7 @@ class Puller:
     def __init__(self, site: Site, stream: Stream, source: StreamSource, asking: Asking) -> None:
         self.site, self.stream, self.source, self.asking = site, stream, source, asking
         self.error: Failure | None = None
+        self.started = False
         self.begun = False
         self._timer = CallbackTimer(self._due)
         self._requested_ns = 0
@@ -95,6 +96,7 @@ class Puller:
 
     def begin(self) -> None:
         """The first request, soon."""
+        self.started = True
         self.feed.introduce(self.site.client)
         self._arm(random.randrange(STAGGER_NS) + 1)
 

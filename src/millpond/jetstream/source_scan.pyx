@@ -18,6 +18,7 @@ cdef class SourceScan:
     cdef Filters _filters
     cdef uint64_t _at
     cdef readonly bint done
+    cdef readonly bint cold                  # the next message is being read from disk
 
     def __init__(self, StreamCore stream, list filters):
         self._stream, self._filters = stream, Filters(filters)
@@ -33,6 +34,7 @@ cdef class SourceScan:
         cdef uint32_t size = 0, looked
         cdef uint64_t stream_seq
         cdef list headers = []
+        self.cold = False
         for looked in range(messages_max):
             stream_seq = self._stream.store.last_match(self._filters, self._at) if self._at else 0
             if not stream_seq:
@@ -40,6 +42,7 @@ cdef class SourceScan:
                 break
             found = self._stream.store.load(stream_seq, &record)
             if found == COLD:
+                self.cold = True
                 break
             if found == FOUND and find(record.hdr, record.hdr_len, b"Nats-Stream-Source", 18, &value, &size):
                 headers.append(PyBytes_FromStringAndSize(value, size))

@@ -13,7 +13,7 @@ from millpond.base import limits
 from millpond.broker.timers import CallbackTimer
 from millpond.jetstream.mirror import Mirror
 from millpond.jetstream.source import Source
-from millpond.jetstream.source_names import index_name, read_source_header
+from millpond.jetstream.source_names import Origin, index_name, read_source_header
 from millpond.jetstream.source_puller import Puller, Site
 from millpond.jetstream.source_request import deletion
 from millpond.jetstream.source_scan import SourceScan
@@ -25,7 +25,7 @@ ALL: Final = b">"
 
 
 class SourceSet:
-    """Of one stream. `end` before the stream stops."""
+    """Of one stream; nothing comes before `begin`. `end` before the stream stops."""
 
     def __init__(self, site: Site, stream: Stream) -> None:
         self._site, self._stream = site, stream
@@ -35,16 +35,23 @@ class SourceSet:
         """Sources of which it is not known yet where they go on."""
         self._scan: SourceScan | None = None
         self._timer = CallbackTimer(self._look)
+        self._open = self._ended = False
+        if stream.config.mirror is not None:
+            self._mirror = Mirror(site, stream, stream.config.mirror)
+        self._add(stream.config)
 
     def begin(self) -> None:
-        config = self._stream.config
-        if config.mirror is not None:
-            self._mirror = Mirror(self._site, self._stream, config.mirror)
+        """Start what has not begun: a new mirror, and sources that came with the last update."""
+        if self._ended:
+            return
+        self._open = True
+        if self._mirror is not None and not self._mirror.started:
             self._mirror.begin()
-        self._add(config)
+        self._begin_placed()
 
     def update(self, config: StreamConfig) -> None:
-        """The stream's configuration in force is this one now."""
+        """The stream's configuration in force is this one now; `begin` when that was answered."""
+        self._open = False
         if self._mirror is not None and config.mirror is None:
             self._end(self._mirror)
             self._mirror.feed.share_gets("")
@@ -61,6 +68,7 @@ class SourceSet:
 
     def end(self, delete: bool) -> None:
         """`delete`: for good; consumers at the origins are asked to end as well."""
+        self._ended = True
         self._site.timers.stop(self._timer)
         self._scan, self._unplaced = None, {}
         for puller in self._pullers():
@@ -105,9 +113,14 @@ class SourceSet:
             self._sources[name] = self._unplaced[name] = Source(self._site, self._stream, source, config.sources)
         order = [index_name(source) for source in config.sources]
         self._sources = {name: self._sources[name] for name in order}
-        if new:
+        if new:                                    # a scan under way begins again, for all who wait
             self._scan = SourceScan(self._stream, self._where())
             self._look()
+
+    def _begin_placed(self) -> None:
+        for name, source in self._sources.items():
+            if not source.started and name not in self._unplaced:
+                source.begin()
 
     def _where(self) -> list[bytes]:
         """Subjects under which messages of these sources are stored; none: all."""
@@ -123,18 +136,20 @@ class SourceSet:
             return
         for value in scan.step(limits.SOURCE_SCAN_MESSAGES):
             origin = read_source_header(value)
-            if origin is None:
-                continue
-            for name in [name for name, source in self._unplaced.items() if source.comes_from(origin)]:
-                self._unplaced[name].go_on_behind(origin)
-                self._unplaced.pop(name).begin()
+            if origin is not None:
+                self._place(origin)
         if scan.done or not self._unplaced:
-            for source in self._unplaced.values():
-                source.begin()
             self._unplaced, self._scan = {}, None
-        else:
+        elif scan.cold:
             self._stream.on_warm(self._look)
+        else:
             self._site.timers.start(self._timer, self._site.clock.mono_ns + 1_000_000)
+        if self._open:
+            self._begin_placed()
+
+    def _place(self, origin: Origin) -> None:
+        for name in [name for name, source in self._unplaced.items() if source.comes_from(origin)]:
+            self._unplaced.pop(name).go_on_behind(origin)
 
 
 def stored_under(source: StreamSource) -> list[bytes]:
