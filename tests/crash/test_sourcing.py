@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from millpond.store.directory import CATALOG
 from tests.conformance.target import MILLPOND, Target
 from tests.conformance.wire_client import Client, ConnectionGone
 
@@ -150,3 +151,41 @@ def test_the_server_may_die_between_any_two(server: Target) -> None:
     client = server.connect()
     until_last(client, "M", 10)
     assert list(stored(client, "M")) == list(range(3, 11))
+
+
+@pytest.mark.parametrize("kill", [True, False])
+def test_a_source_goes_on_though_its_messages_have_left(server: Target, kill: bool) -> None:
+    """A target that was drained does not begin again, and does not jump to now."""
+    client = server.connect()
+    create(client, "O", subjects=["o"])
+    create(client, "S", sources=[{"name": "O"}], retention="workqueue")
+    for number in range(200):
+        client.request("o", b"%d" % number)
+    config = {"durable_name": "C", "ack_policy": "explicit"}
+    call(client, "CONSUMER.DURABLE.CREATE.S.C", {"stream_name": "S", "config": config})
+    assert drained(client, 200) == list(range(200))
+    if kill:
+        until_kept(server, 200)
+    server.stop(kill=kill)
+    server.start()
+    client = server.connect()
+    for number in range(200, 210):
+        client.request("o", b"%d" % number)
+    assert drained(client, 10) == list(range(200, 210))
+    assert call(client, "STREAM.INFO.S")["state"]["last_seq"] == 210
+
+
+def drained(client: Client, count: int) -> list[int]:
+    """Takes and acknowledges so many."""
+    client.publish("$JS.API.CONSUMER.MSG.NEXT.S.C", b'{"batch":%d,"expires":20000000000}' % count, client.new_reply())
+    frames = [client.next_message(sid="1") for _ in range(count)]
+    for frame in frames:
+        client.request(frame.reply, b"+ACK")
+    return [int(frame.payload) for frame in frames]
+
+
+def until_kept(server: Target, stream_seq: int) -> None:
+    """A kill may bring back what came in the second before it: waits until the position is on disk."""
+    wanted = b'"positions":{"O > >":[%d,' % stream_seq
+    while not any(wanted in path.read_bytes() for path in server.root.rglob(f"{CATALOG}.*") if path.is_file()):
+        pass

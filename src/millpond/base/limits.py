@@ -90,6 +90,9 @@ SOURCE_RESET_ANSWER_NS: Final = 5_000_000_000
 SOURCE_BACKOFF_NS: Final = 10_000_000_000
 """More after every failure in a row, up to SOURCE_BACKOFF_NS_MAX."""
 SOURCE_BACKOFF_NS_MAX: Final = 120_000_000_000
+SOURCE_KEEP_NS: Final = 1_000_000_000
+"""How often positions of sources are written down whose messages leave with an acknowledgement."""
+SOURCE_KEEP_SELDOM_NS: Final = 10_000_000_000
 SOURCE_SCAN_MESSAGES: Final = 2000
 """How many messages one step looks at in search of where a source goes on."""
 MIRROR_CAUGHT_UP_MESSAGES: Final = 10

@@ -35,6 +35,7 @@ from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import Shape, decode
 from millpond.jetstream.go_time import format_time
 from millpond.jetstream.pump import CommitPhase, Pump
+from millpond.jetstream.source_names import Position
 from millpond.jetstream.source_puller import Site
 from millpond.jetstream.source_set import SourceSet
 from millpond.jetstream.storage import Shelf, Storage
@@ -98,11 +99,13 @@ class Engine:
 
     def recover(self) -> None:
         """Bring back every stream on disk with its consumers. One that cannot be read is logged and left alone."""
+        positions: dict[str, dict[str, Position]] = {}
         for payload, shelf in self._storage.recover():
             stored = json.loads(payload)
             config = stream_from_request(decode(json.dumps(stored["config"]).encode(), STORED_STREAM))
             config = msgspec.structs.replace(config, metadata=stored["config"].get("metadata", {}))
             stream = self._open(config, stored["created"], shelf)
+            positions[stream.name] = msgspec.convert(stored.get("positions", {}), dict[str, Position])
             journal = stream.journal
             if journal is None:
                 continue
@@ -110,7 +113,7 @@ class Engine:
                 self._recover_consumer(stream, name, text, state)
             stream.review(1, False)
         for stream in self.streams.values():
-            self._follow_others(stream)
+            self._follow_others(stream, positions.get(stream.name, {}))
         for others in self._source_sets.values():
             others.begin()
         if self.streams:
@@ -125,11 +128,14 @@ class Engine:
 
     def stop(self) -> None:
         """Close every stream; nothing on disk is removed."""
+        positions = {name: others.positions_to_keep() for name, others in self._source_sets.items()}
         for others in self._source_sets.values():
             others.end(False)
         self._source_sets.clear()
         for stream in list(self.streams.values()):
             stream.stop(False)
+            if positions.get(stream.name):
+                self._keep_positions(stream, positions[stream.name])
         self.streams.clear()
         self._storage.close()
 
@@ -152,14 +158,19 @@ class Engine:
         """Of messages from other streams that wait for a cold read."""
         return sum(others.held_bytes() for others in self._source_sets.values())
 
-    def _follow_others(self, stream: Stream) -> None:
+    def _keep_positions(self, stream: Stream, positions: dict[str, Position]) -> None:
+        """Where sources go on, beside the configuration."""
+        self._shelves[stream.name].save(_stored_stream(stream, positions), lambda: None)
+        self._turn.wake()
+
+    def _follow_others(self, stream: Stream, positions: dict[str, Position] | None = None) -> None:
         """Prepare what a stream takes from others, when its configuration says so."""
         if (stream.config.mirror is None and not stream.config.sources) or stream.name in self._source_sets:
             return
         client = {"start": format_time(self.clock.wall_ns), "id": next(self._clients), "acc": ACCOUNT,
                   "server": self.server_name, "kind": "JetStream"}  # fmt: skip
         site = Site(self._router, self._turn.timers, self.clock, ACCOUNT, self.domain, client)
-        self._source_sets[stream.name] = SourceSet(site, stream)
+        self._source_sets[stream.name] = SourceSet(site, stream, positions or {}, self._keep_positions)
 
     def _begin_following(self, stream: Stream) -> None:
         """After its configuration was acknowledged."""
@@ -183,7 +194,7 @@ class Engine:
             self._begin_following(stream)
             self.advisories.stream_action(config.name, "create")
 
-        shelf.save(_stored(stream_to_json(config, managed=False), created_ns), durable)
+        shelf.save(_stored_stream(stream, {}), durable)
         self._turn.wake()
 
     def _open(self, config: StreamConfig, created_ns: int, shelf: Shelf) -> Stream:
@@ -226,7 +237,8 @@ class Engine:
             self._begin_following(stream)
             self.advisories.stream_action(config.name, "modify")
 
-        payload = _stored(stream_to_json(config, managed=False), stream.created_ns)
+        others = self._source_sets.get(stream.name)
+        payload = _stored_stream(stream, others.positions if others is not None else {})
         self._shelves[config.name].save(payload, lambda: stream.after_commit(durable))
         self._turn.wake()
 
@@ -326,5 +338,11 @@ class Engine:
         )
 
 
-def _stored(config: dict[str, Any], created_ns: int) -> bytes:
-    return json.dumps({"config": config, "created": created_ns}, separators=(",", ":")).encode()
+def _stored(config: dict[str, Any], created_ns: int, **more: Any) -> bytes:
+    return json.dumps({"config": config, "created": created_ns, **more}, separators=(",", ":")).encode()
+
+
+def _stored_stream(stream: Stream, positions: dict[str, Position]) -> bytes:
+    """A stream's catalog entry; `positions` of its sources, when their messages do not say them."""
+    more = {"positions": msgspec.to_builtins(positions)} if positions else {}
+    return _stored(stream_to_json(stream.config, managed=False), stream.created_ns, **more)

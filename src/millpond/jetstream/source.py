@@ -7,7 +7,7 @@ from typing import Final
 
 from millpond.jetstream.go_time import format_time, parse_time
 from millpond.jetstream.source_feed import SourceFeed
-from millpond.jetstream.source_names import Origin, index_name, origin_name, source_hash
+from millpond.jetstream.source_names import Origin, Position, index_name, origin_name, source_hash
 from millpond.jetstream.source_puller import Puller, Site, transforms_of
 from millpond.jetstream.source_request import Answer, Asking, Attempt, Failure, Start
 from millpond.jetstream.stream import Stream
@@ -38,10 +38,15 @@ class Source(Puller):
             return origin.index_name == self.index_name
         return origin.stream == origin_name(self.source)
 
-    def go_on_behind(self, origin: Origin) -> None:
+    def go_on_behind(self, position: Position) -> None:
         """That message is the last one that it brought."""
-        self.feed.stream_seq = self.feed.stored_seq = origin.stream_seq
-        self.feed.identity = origin.identity
+        self.feed.stream_seq = self.feed.stored_seq = position.stream_seq
+        self.feed.identity, self.feed.stored_at = position.identity, position.stored_at
+
+    def position_here(self) -> Position | None:
+        """What a restart has to know; None: nothing was stored yet."""
+        feed = self.feed
+        return Position(feed.stored_seq, feed.identity, feed.stored_at) if feed.stored_seq else None
 
     def attempts(self) -> list[Attempt]:
         return [Attempt(5, self.feed.identity), Attempt(4), Attempt(0)]

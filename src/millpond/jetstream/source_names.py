@@ -34,6 +34,16 @@ class Origin(msgspec.Struct, frozen=True):
     identity: str = ""
 
 
+class Position(msgspec.Struct, frozen=True, array_like=True):
+    """Where a source goes on, as it is kept beside the stream's configuration."""
+
+    stream_seq: int
+    """The origin's sequence of the last message that was stored."""
+    identity: str
+    stored_at: int
+    """And its sequence here."""
+
+
 def origin_name(source: StreamSource) -> str:
     """The stream, told from streams of that name in other domains and from other consumers' shares of it."""
     name = source.name

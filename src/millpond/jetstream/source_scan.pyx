@@ -26,14 +26,14 @@ cdef class SourceScan:
         self.done = self._at == 0
 
     def step(self, uint32_t messages_max):
-        """The `Nats-Stream-Source` headers of the next messages, at most so many; fewer when one must be read from disk
-        first (ask again when the store is warm) or when that was all (`done`)."""
+        """(sequence, `Nats-Stream-Source` header) of the next messages, at most so many; fewer when one must be read from
+        disk first (`cold`: ask again when the store is warm) or when that was all (`done`)."""
         cdef Record record
         cdef Load found
         cdef const char* value = NULL
         cdef uint32_t size = 0, looked
         cdef uint64_t stream_seq
-        cdef list headers = []
+        cdef list headers = []               # [(sequence, header)]
         self.cold = False
         for looked in range(messages_max):
             stream_seq = self._stream.store.last_match(self._filters, self._at) if self._at else 0
@@ -45,6 +45,6 @@ cdef class SourceScan:
                 self.cold = True
                 break
             if found == FOUND and find(record.hdr, record.hdr_len, b"Nats-Stream-Source", 18, &value, &size):
-                headers.append(PyBytes_FromStringAndSize(value, size))
+                headers.append((stream_seq, PyBytes_FromStringAndSize(value, size)))
             self._at = stream_seq - 1
         return headers

@@ -1,19 +1,22 @@
 """What one stream takes from others: its mirror or its sources, from configuration to running feeds.
 
 Sources begin when it is known where they go on: after a restart that is asked of the stream's own messages, step by
-step (source_scan). A change of configuration touches only the sources that came or went.
+step (source_scan). Messages may have left the stream, so positions are kept beside its configuration as well, as soon
+as the messages cannot say them any more; of the two the newer one counts. A position is kept only when its message is
+committed: what is lost in a crash comes again. A change of configuration touches only the sources that came or went.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from millpond.base import limits
 from millpond.broker.timers import CallbackTimer
 from millpond.jetstream.mirror import Mirror
 from millpond.jetstream.source import Source
-from millpond.jetstream.source_names import Origin, index_name, read_source_header
+from millpond.jetstream.source_names import Origin, Position, index_name, read_source_header
 from millpond.jetstream.source_puller import Puller, Site
 from millpond.jetstream.source_request import deletion
 from millpond.jetstream.source_scan import SourceScan
@@ -23,12 +26,21 @@ from millpond.jetstream.stream_config import StreamConfig, StreamSource
 NUMBERED: Final = re.compile(r"\$[0-9]+")
 ALL: Final = b">"
 
+Keep = Callable[[Stream, dict[str, Position]], None]
+
 
 class SourceSet:
-    """Of one stream; nothing comes before `begin`. `end` before the stream stops."""
+    """Of one stream; nothing comes before `begin`. `end` before the stream stops.
 
-    def __init__(self, site: Site, stream: Stream) -> None:
+    `positions`: what was kept, by index name. `keep(stream, positions)` keeps it.
+    """
+
+    def __init__(self, site: Site, stream: Stream, positions: dict[str, Position], keep: Keep) -> None:
         self._site, self._stream = site, stream
+        self.positions, self._keep = positions, keep
+        self._known = positions
+        """Besides, positions of sources that went, for their return."""
+        self._keeper = CallbackTimer(self._look_after_positions)
         self._mirror: Mirror | None = None
         self._sources: dict[str, Source] = {}
         self._unplaced: dict[str, Source] = {}
@@ -48,10 +60,12 @@ class SourceSet:
         if self._mirror is not None and not self._mirror.started:
             self._mirror.begin()
         self._begin_placed()
+        self._look_later()
 
     def update(self, config: StreamConfig) -> None:
         """The stream's configuration in force is this one now; `begin` when that was answered."""
         self._open = False
+        self._known = {**self._known, **self._current_positions()}
         if self._mirror is not None and config.mirror is None:
             self._end(self._mirror)
             self._mirror.feed.share_gets("")
@@ -70,6 +84,7 @@ class SourceSet:
         """`delete`: for good; consumers at the origins are asked to end as well."""
         self._ended = True
         self._site.timers.stop(self._timer)
+        self._site.timers.stop(self._keeper)
         self._scan, self._unplaced = None, {}
         for puller in self._pullers():
             if delete:
@@ -134,11 +149,14 @@ class SourceSet:
         scan = self._scan
         if scan is None:
             return
-        for value in scan.step(limits.SOURCE_SCAN_MESSAGES):
+        for stored_at, value in scan.step(limits.SOURCE_SCAN_MESSAGES):
             origin = read_source_header(value)
             if origin is not None:
-                self._place(origin)
+                self._place(origin, stored_at)
         if scan.done or not self._unplaced:
+            for name, source in self._unplaced.items():
+                if name in self._known:
+                    source.go_on_behind(self._known[name])
             self._unplaced, self._scan = {}, None
         elif scan.cold:
             self._stream.on_warm(self._look)
@@ -147,9 +165,47 @@ class SourceSet:
         if self._open:
             self._begin_placed()
 
-    def _place(self, origin: Origin) -> None:
+    def _place(self, origin: Origin, stored_at: int) -> None:
+        """That message here is the newest one of a source, unless a newer one was kept."""
+        found = Position(origin.stream_seq, origin.identity, stored_at)
         for name in [name for name, source in self._unplaced.items() if source.comes_from(origin)]:
-            self._unplaced.pop(name).go_on_behind(origin)
+            kept = self._known.get(name, found)
+            self._unplaced.pop(name).go_on_behind(kept if kept.stored_at > stored_at else found)
+
+    # --- positions that messages cannot say any more ---
+
+    def _look_later(self) -> None:
+        if self._sources and self._stream.config.storage == "file":
+            drained = self._stream.config.retention != "limits"
+            delay_ns = limits.SOURCE_KEEP_NS if drained else limits.SOURCE_KEEP_SELDOM_NS
+            self._site.timers.start(self._keeper, self._site.clock.mono_ns + delay_ns)
+
+    def _look_after_positions(self) -> None:
+        self._look_later()
+        now = self.positions_to_keep()
+        if now:
+            self._stream.after_commit(lambda: self._keep_now(now))
+
+    def positions_to_keep(self) -> dict[str, Position]:
+        """All, when there is one that messages do not say; to be kept when all of the stream is committed."""
+        if self._stream.failure or not any(self._must_keep(source) for source in self._sources.values()):
+            return {}
+        return self._current_positions()
+
+    def _must_keep(self, source: Source) -> bool:
+        position = source.position_here()
+        if position is None or position == self.positions.get(source.index_name):
+            return False
+        return self._stream.config.retention != "limits" or not self._stream.store.has(position.stored_at)
+
+    def _current_positions(self) -> dict[str, Position]:
+        found = {name: source.position_here() for name, source in self._sources.items()}
+        return {name: position for name, position in found.items() if position is not None}
+
+    def _keep_now(self, positions: dict[str, Position]) -> None:
+        if not self._ended:
+            self.positions = positions
+            self._keep(self._stream, positions)
 
 
 def stored_under(source: StreamSource) -> list[bytes]:
