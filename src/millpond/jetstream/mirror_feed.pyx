@@ -30,7 +30,7 @@ cdef class MirrorFeed(Feed):
         """Answer direct gets of the origin once nearly all of its messages are here; "": do not, or no more."""
         self.target.answer_gets_for("")
         self.gets_of = origin
-        if self.heard_ns:
+        if self.consumer_seq:                      # else `pending` says nothing yet
             self._share_gets()
 
     cdef int _share_gets(self) except -1:
