@@ -510,6 +510,70 @@ def counter_sources(s: Session) -> None:
     kept(s, "M")
 
 
+# --- what happens to the servers and to the origins ---
+
+
+def killed(s: Session) -> None:
+    """Both ends die and go on where they were."""
+    s.stream("O", subjects=["o.>"])
+    fill(s, "o.a", 3)
+    fill(s, "o.b", 3)
+    s.stream("M", mirror={"name": "O", "filter_subject": "o.a"})
+    s.stream("S", sources=[
+        {"name": "O", "filter_subject": "o.b"}, {"name": "O", "subject_transforms": [{"src": "o.*", "dest": "t.$1"}]},
+    ])
+    s.stream("P", sources=[{"name": "O"}], subject_transform={"src": "o.*", "dest": "p.$1"})
+    s.stream("E", sources=[{"name": "O"}])
+    for name, last_seq in (("M", 3), ("S", 9), ("P", 6), ("E", 6)):
+        until(s, name, lambda info, last_seq=last_seq: info["state"]["last_seq"] == last_seq)
+    s.target.restart(kill=True)
+    s.client.close()
+    s.client = s.target.connect()
+    fill(s, "o.a", 1)
+    fill(s, "o.b", 1)
+    for name, last_seq in (("M", 7), ("S", 12), ("P", 8), ("E", 8)):
+        until_last(s, name, last_seq)
+        kept(s, name, ordered=name != "S")
+
+
+def origin_made_anew(s: Session) -> None:
+    """A source notices that its origin is another one and begins at its first message; a mirror does not."""
+    s.stream("O", subjects=["o"])
+    fill(s, "o", 3)
+    s.stream("S", sources=[{"name": "O"}])
+    s.stream("M", mirror={"name": "O"})
+    until_last(s, "S", 3)
+    until_last(s, "M", 3)
+    s.api("STREAM.DELETE.O")
+    s.stream("O", subjects=["o"])
+    fill(s, "o", 2)
+    until_last(s, "S", 5)
+    kept(s, "S")
+    fill(s, "o", 3)
+    until_last(s, "M", 5)
+    kept(s, "M")
+
+
+def who_asks(s: Session) -> None:
+    """What the account is told of the consumers that streams make for themselves."""
+    s.stream("O", subjects=["o"])
+    audits = s.client.subscribe("$JS.EVENT.ADVISORY.API")
+    made = s.client.subscribe("$JS.EVENT.ADVISORY.CONSUMER.CREATED.O.*")
+    for name, config in (("M", {"mirror": {"name": "O"}}), ("S", {"sources": [{"name": "O", "filter_subject": "o"}]})):
+        s.stream(name, **config)
+        frame = s.client.next_message(sid=made)
+        consumer = frame.subject.rpartition(".")[2]
+        s.hide(consumer.rpartition("-")[2], "<name>")
+        s.frame("made", frame)
+        audit: dict[str, Any] = {}
+        while not audit.get("subject", "").startswith("$JS.API.CONSUMER.CREATE.O"):
+            audit = json.loads(s.client.next_message(sid=audits).payload)
+        s.hide(json.loads(audit["request"])["config"]["deliver_subject"], "<deliver>")
+        s.note(f"AUDIT {show_payload(json.dumps(audit).encode())}")
+    s.account()
+    s.api("STREAM.LIST")
+
+
 # --- the other end in another domain, to which the client passes requests on ---
 
 

@@ -13,7 +13,10 @@ SCENARIOS = [
     sourcing.sources_of_one_stream, sourcing.source_updates, sourcing.source_duplicates, sourcing.source_into_full,
     sourcing.source_from_work_queue, sourcing.source_with_consumer, sourcing.counter_sources,
 ]
-ONCE = [sourcing.mirror_rules, sourcing.source_rules, sourcing.external_mirror, sourcing.external_source]
+ONCE = [
+    sourcing.mirror_rules, sourcing.source_rules, sourcing.external_mirror, sourcing.external_source,
+    sourcing.origin_made_anew, sourcing.who_asks,
+]
 """Where the storage makes no difference."""
 pytestmark = pytest.mark.reference
 
@@ -27,3 +30,7 @@ def test_same_answers(compare, scenario, storage):
 @pytest.mark.parametrize("scenario", ONCE, ids=lambda scenario: scenario.__name__)
 def test_same_answers_once(compare, scenario):
     compare(scenario, "memory")
+
+
+def test_both_ends_die(compare):
+    compare(sourcing.killed, "file")

@@ -73,6 +73,7 @@ class Puller:
         self._attempts: list[Attempt] = []
         self._answers: Subscription | None = None
         self._deliver_subject = ""
+        self._warned = ""
 
     # --- to override ---
 
@@ -114,7 +115,8 @@ class Puller:
 
     def broken(self) -> None:
         """The feed needs a new consumer."""
-        if self.feed.refusal:
+        if self.feed.refusal and self.feed.refusal != self._warned:
+            self._warned = self.feed.refusal       # once, though it may come every two seconds
             log.warning("stream %s does not take a message of %s: %s", self.stream.name, self.source.name,
                         self.feed.refusal)  # fmt: skip
         if self._answers is None:
