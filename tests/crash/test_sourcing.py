@@ -14,8 +14,8 @@ from millpond.store.directory import CATALOG
 from tests.conformance.target import MILLPOND, Target
 from tests.conformance.wire_client import Client, ConnectionGone
 
-KILLS = 4
-BURST = 3000
+KILLS = 3
+BURST = 1500
 SOURCE = re.compile(r"Nats-Stream-Source: (\S+) (\d+) ")
 
 

@@ -21,7 +21,7 @@ class Mirror(Puller):
         if site.domain:
             metadata["_nats.mirror.domain"] = site.domain
         hashed = stable_hash(stream.name, site.account, site.domain)
-        super().__init__(site, stream, source, Asking(source, "MIRROR", hashed, metadata))
+        super().__init__(site, stream, source, Asking(source, "MIRROR", hashed, metadata, site.domain))
         self.feed: MirrorFeed = MirrorFeed(stream, site.clock, transforms_of(source), self.broken)
 
     def begin(self) -> None:

@@ -24,19 +24,21 @@ cdef class MirrorFeed(Feed):
 
     def __init__(self, StreamCore target, Clock clock, list transforms, object on_broken):
         Feed.__init__(self, target, clock, transforms, on_broken)
-        self.gets_of = ""
+        self.gets_of = self._shares = ""
 
     def share_gets(self, str origin):
         """Answer direct gets of the origin once nearly all of its messages are here; "": do not, or no more."""
+        if origin == (self._shares or self.gets_of):
+            return
         self.target.answer_gets_for("")
-        self.gets_of = origin
+        self.gets_of, self._shares = origin, ""
         if self.consumer_seq:                      # else `pending` says nothing yet
             self._share_gets()
 
     cdef int _share_gets(self) except -1:
         if self.gets_of and self.pending < CAUGHT_UP:
             self.target.answer_gets_for(self.gets_of)
-            self.gets_of = ""
+            self.gets_of, self._shares = "", self.gets_of
         return 0
 
     def skip_to(self, uint64_t stream_seq):

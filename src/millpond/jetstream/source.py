@@ -86,4 +86,5 @@ def _asking(site: Site, stream: Stream, source: StreamSource, sources: Sequence[
     metadata = {"_nats.src.stream": stream.name, "_nats.src.acc": site.account}
     if site.domain:
         metadata["_nats.src.domain"] = site.domain
-    return Asking(source, "SRC", source_hash(stream.name, site.account, site.domain, source, sources), metadata)
+    hashed = source_hash(stream.name, site.account, site.domain, source, sources)
+    return Asking(source, "SRC", hashed, metadata, site.domain)

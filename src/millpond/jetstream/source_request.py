@@ -70,6 +70,8 @@ class Asking(msgspec.Struct, frozen=True):
     kind: str
     hashed: str
     metadata: dict[str, str]
+    own_domain: str = ""
+    """What other domains call ours: its API is reached without their prefix."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -89,18 +91,19 @@ def deliver_subject(source: StreamSource, kind: str) -> str:
     return f"$JS.{letter}.{short_name()}"
 
 
-def under_prefix(source: StreamSource, subject: str) -> str:
+def under_prefix(asking: Asking, subject: str) -> str:
     """An API subject, as it is called in the origin's domain."""
-    if source.external is None:
+    external, own = asking.source.external, asking.own_domain
+    if external is None or (own and external.api == f"$JS.{own}.API"):
         return subject
-    return subject.replace(API_PREFIX, source.external.api, 1).replace("..", ".")
+    return subject.replace(API_PREFIX, external.api, 1).replace("..", ".")
 
 
 def request(asking: Asking, start: Start, attempt: Attempt) -> Request:
     source, headers = asking.source, _headers(attempt)
     if source.consumer is not None:
         subject = f"{API_PREFIX}.CONSUMER.RESET.{source.name}.{source.consumer.name}"
-        return Request(under_prefix(source, subject), headers, b"", source.consumer.deliver_subject)
+        return Request(under_prefix(asking, subject), headers, b"", source.consumer.deliver_subject)
     name = f"JS_{asking.kind}_{asking.hashed}" + ("" if attempt.level else f"_{short_name()}")
     filters = [transform.src for transform in source.subject_transforms]
     single = source.filter_subject or (filters[0] if len(filters) == 1 else "")
@@ -115,13 +118,12 @@ def request(asking: Asking, start: Start, attempt: Attempt) -> Request:
     }  # fmt: skip
     subject = f"{API_PREFIX}.CONSUMER.CREATE.{source.name}" + (f".{name}.{single}" if single else "")
     body = encode({"stream_name": source.name, "config": config, "action": ""})
-    return Request(under_prefix(source, subject), headers, body, target)
+    return Request(under_prefix(asking, subject), headers, body, target)
 
 
 def deletion(asking: Asking) -> str:
     """The subject that deletes the consumer."""
-    source = asking.source
-    return under_prefix(source, f"{API_PREFIX}.CONSUMER.DELETE.{source.name}.JS_{asking.kind}_{asking.hashed}")
+    return under_prefix(asking, f"{API_PREFIX}.CONSUMER.DELETE.{asking.source.name}.JS_{asking.kind}_{asking.hashed}")
 
 
 def _start(start: Start) -> dict[str, Any]:
