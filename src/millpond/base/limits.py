@@ -84,6 +84,24 @@ MULTI_LAST_SUBJECTS_MAX: Final = 1024
 INFLIGHT_MESSAGES_PER_STREAM_MAX: Final = 100_000
 INFLIGHT_BYTES_PER_STREAM_MAX: Final = 128 * MIB
 FLOW_CONTROL_WINDOW_BYTES_MAX: Final = 32 * MIB
+SOURCE_HELD_BYTES_MAX: Final = 64 * MIB
+"""What a source may send on while we wait for a read: twice what flow control lets it."""
+SOURCE_HEARTBEAT_NS: Final = 1_000_000_000
+SOURCE_STALLED_NS: Final = 10_000_000_000
+"""A source that was not heard for so long is asked again; its consumer lives as long without us."""
+SOURCE_REQUEST_GAP_NS: Final = 2_000_000_000
+SOURCE_ANSWER_NS: Final = 30_000_000_000
+SOURCE_RESET_ANSWER_NS: Final = 5_000_000_000
+SOURCE_BACKOFF_NS: Final = 10_000_000_000
+"""More after every failure in a row, up to SOURCE_BACKOFF_NS_MAX."""
+SOURCE_BACKOFF_NS_MAX: Final = 120_000_000_000
+SOURCE_KEEP_NS: Final = 1_000_000_000
+"""How often positions of sources are written down whose messages leave with an acknowledgement."""
+SOURCE_KEEP_SELDOM_NS: Final = 10_000_000_000
+SOURCE_SCAN_MESSAGES: Final = 2000
+"""How many messages one step looks at in search of where a source goes on."""
+MIRROR_CAUGHT_UP_MESSAGES: Final = 10
+"""A mirror that has fewer to come answers direct gets of its origin."""
 BATCH_IDLE_NS: Final = 10_000_000_000
 BATCH_ID_BYTES_MAX: Final = 64
 ATOMIC_BATCH_MESSAGES_MAX: Final = 1000

@@ -163,7 +163,7 @@ def stream_from_request(request: dict[str, Any]) -> StreamConfig:
     if given.get("persist_mode") == "default":
         del given["persist_mode"]
     for item in [given.get("mirror", {}), *given.get("sources", [])]:
-        item.pop("consumer", None)
+        item.setdefault("name", "")
         if "opt_start_time" in item:
             item["opt_start_time"] = format_time(item["opt_start_time"], zone_of(item["opt_start_time"]))
     return msgspec.convert({**zeros, "num_replicas": 0, **given}, StreamConfig)

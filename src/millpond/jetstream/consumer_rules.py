@@ -9,12 +9,12 @@ import msgspec
 
 from millpond.base import limits
 from millpond.base.errors import ApiError
+from millpond.jetstream.asset_names import FORBIDDEN_IN_NAMES
 from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import duration_text
 from millpond.jetstream.go_text import quote
 from millpond.jetstream.stream_config import UNLIMITED, ServerLimits, StreamConfig
-from millpond.jetstream.stream_rules import FORBIDDEN_IN_NAMES
 from millpond.subjects import pytokens
 
 HEARTBEAT_MIN_NS: Final = 100_000_000

@@ -6,6 +6,7 @@ Creating, updating and deleting go through here, from the API and from recovery 
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Callable, Iterable
@@ -32,7 +33,11 @@ from millpond.jetstream.consumer import Consumer
 from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import Shape, decode
+from millpond.jetstream.go_time import format_time
 from millpond.jetstream.pump import CommitPhase, Pump
+from millpond.jetstream.source_names import Position
+from millpond.jetstream.source_puller import Site
+from millpond.jetstream.source_set import SourceSet
 from millpond.jetstream.storage import Shelf, Storage
 from millpond.jetstream.storage_room import StorageRoom
 from millpond.jetstream.stream import Stream
@@ -81,10 +86,12 @@ class Engine:
         self.server_name = server_name
         self.clock: Clock = turn.clock
         self.streams: dict[str, Stream] = {}
+        self._source_sets: dict[str, SourceSet] = {}
         self._storage = storage
         self._router = router
         self._turn = turn
         self._shelves: dict[str, Shelf] = {}
+        self._clients = itertools.count(1)
         self.advisories = Advisories(router.publish, turn.clock, options.domain)
         self.batches = BatchTotals()
         self._rooms = {
@@ -115,17 +122,23 @@ class Engine:
 
     def recover(self) -> None:
         """Bring back every stream on disk with its consumers. One that cannot be read is logged and left alone."""
+        positions: dict[str, dict[str, Position]] = {}
         for payload, shelf in self._storage.recover():
             stored = json.loads(payload)
             config = stream_from_request(decode(json.dumps(stored["config"]).encode(), STORED_STREAM))
             config = msgspec.structs.replace(config, metadata=stored["config"].get("metadata", {}))
             stream = self._open(config, stored["created"], shelf)
+            positions[stream.name] = msgspec.convert(stored.get("positions", {}), dict[str, Position])
             journal = stream.journal
             if journal is None:
                 continue
             for name, (text, state) in journal.recovered().items():
                 self._recover_consumer(stream, name, text, state)
             stream.review(1, False)
+        for stream in self.streams.values():
+            self._follow_others(stream, positions.get(stream.name, {}))
+        for others in self._source_sets.values():
+            others.begin()
         if self.streams:
             log.info("  Restored %d streams", len(self.streams))
 
@@ -144,8 +157,14 @@ class Engine:
 
     def stop(self) -> None:
         """Close every stream; nothing on disk is removed."""
+        positions = {name: others.positions_to_keep() for name, others in self._source_sets.items()}
+        for others in self._source_sets.values():
+            others.end(False)
+        self._source_sets.clear()
         for stream in list(self.streams.values()):
             stream.stop(False)
+            if positions.get(stream.name):
+                self._keep_positions(stream, positions[stream.name])
         self.streams.clear()
         self._storage.close()
 
@@ -161,6 +180,40 @@ class Engine:
             raise api_error("JSStreamNotFoundErr")
         return found
 
+    def config_of(self, name: str) -> StreamConfig | None:
+        """The configuration of a stream; None when there is none of that name."""
+        stream = self.streams.get(name)
+        return stream.config if stream is not None else None
+
+    def sourcing_of(self, stream: Stream) -> dict[str, Any]:
+        """What StreamInfo says of its mirror or sources."""
+        others = self._source_sets.get(stream.name)
+        return others.info() if others is not None else {}
+
+    def held_bytes(self) -> int:
+        """Of messages from other streams that wait for a cold read."""
+        return sum(others.held_bytes() for others in self._source_sets.values())
+
+    def _keep_positions(self, stream: Stream, positions: dict[str, Position]) -> None:
+        """Where sources go on, beside the configuration."""
+        self._shelves[stream.name].save(_stored_stream(stream, positions), lambda: None)
+        self._turn.wake()
+
+    def _follow_others(self, stream: Stream, positions: dict[str, Position] | None = None) -> None:
+        """Prepare what a stream takes from others, when its configuration says so."""
+        if (stream.config.mirror is None and not stream.config.sources) or stream.name in self._source_sets:
+            return
+        client = {"start": format_time(self.clock.wall_ns), "id": next(self._clients), "acc": ACCOUNT,
+                  "server": self.server_name, "kind": "JetStream"}  # fmt: skip
+        site = Site(self._router, self._turn.timers, self.clock, ACCOUNT, self.domain, client)
+        self._source_sets[stream.name] = SourceSet(site, stream, positions or {}, self._keep_positions)
+
+    def _begin_following(self, stream: Stream) -> None:
+        """After its configuration was acknowledged."""
+        others = self._source_sets.get(stream.name)
+        if others is not None and self.streams.get(stream.name) is stream:
+            others.begin()
+
     def create_stream(self, config: StreamConfig, done: Callable[[Stream], None]) -> None:
         """A checked configuration becomes a running stream; `done(stream)` when that is durable."""
         if config.storage == "file" and NO_FILE_NAME in config.name:
@@ -170,12 +223,16 @@ class Engine:
         stream = self._open(config, created_ns, shelf)
         if config.first_seq > 1:
             stream.set_first_seq(config.first_seq)
+        self._follow_others(stream)
+        for others in list(self._source_sets.values()):
+            others.appeared(config.name)
 
         def durable() -> None:
             done(stream)
+            self._begin_following(stream)
             self.advisories.stream_action(config.name, "create")
 
-        shelf.save(_stored(stream_to_json(config, managed=False), created_ns), durable)
+        shelf.save(_stored_stream(stream, {}), durable)
         self._turn.wake()
 
     def _open(self, config: StreamConfig, created_ns: int, shelf: Shelf) -> Stream:
@@ -209,12 +266,18 @@ class Engine:
 
     def update_stream(self, stream: Stream, config: StreamConfig, done: Callable[[], None]) -> None:
         stream.update(config)
+        others = self._source_sets.get(stream.name)
+        if others is not None:
+            others.update(config)
+        self._follow_others(stream)
 
         def durable() -> None:
             done()
+            self._begin_following(stream)
             self.advisories.stream_action(config.name, "modify")
 
-        payload = _stored(stream_to_json(config, managed=False), stream.created_ns)
+        others = self._source_sets.get(stream.name)
+        payload = _stored_stream(stream, others.positions if others is not None else {})
         self._shelves[config.name].save(payload, lambda: stream.after_commit(durable))
         self._turn.wake()
 
@@ -222,6 +285,9 @@ class Engine:
         del self.streams[stream.name]
         for consumer in list(stream.consumers.values()):
             self.advisories.consumer_action(stream.name, consumer.name, "delete")
+        others = self._source_sets.pop(stream.name, None)
+        if others is not None:
+            others.end(True)
         stream.stop(True)
 
         def durable() -> None:
@@ -316,5 +382,11 @@ class Engine:
         )
 
 
-def _stored(config: dict[str, Any], created_ns: int) -> bytes:
-    return json.dumps({"config": config, "created": created_ns}, separators=(",", ":")).encode()
+def _stored(config: dict[str, Any], created_ns: int, **more: Any) -> bytes:
+    return json.dumps({"config": config, "created": created_ns, **more}, separators=(",", ":")).encode()
+
+
+def _stored_stream(stream: Stream, positions: dict[str, Position]) -> bytes:
+    """A stream's catalog entry; `positions` of its sources, when their messages do not say them."""
+    more = {"positions": msgspec.to_builtins(positions)} if positions else {}
+    return _stored(stream_to_json(stream.config, managed=False), stream.created_ns, **more)

@@ -6,7 +6,7 @@ Nothing here changes the stream. Headers are looked at only when the block can h
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from millpond.jetstream.counters cimport Total, check_increment, counted, increment_of, total_of
+from millpond.jetstream.counters cimport Total, check_increment, counted, increment_of, sourced, total_of
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.headers cimport header
 from millpond.jetstream.schedules_rules cimport ScheduleRules, ended_by, speaks_of_schedules
@@ -16,6 +16,7 @@ from millpond.wire.headers cimport has_nats_key, parse_decimal
 from millpond.wire.message cimport Msg
 
 from millpond.base import limits
+from millpond.jetstream.counters import INVALID as NO_NUMBER
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.message_ttl import INVALID, parse_ttl
 
@@ -99,6 +100,39 @@ cdef class Ingest:
                 return refused
         return self.check_size(&self.msg) if self.msg.hdr != msg.hdr else None
 
+    cdef object judge_sourced(self, const Msg* msg, Store store, Dedupe dedupe, int64_t now_ns, bint mirrored):
+        self._begin(msg)
+        if <int64_t>msg.hdr_len + msg.body_len + msg.subject_len > RECORD_BYTES_MAX:
+            return api_error("JSStreamStoreFailedF", err="message too large")
+        if self.sealed:
+            return api_error("JSStreamSealedErr")
+        if msg.hdr_len and has_nats_key(msg.hdr, msg.hdr_len):
+            refused = self._sourced_headers(msg, dedupe, now_ns, mirrored)
+            if refused is not None or self.duplicate_of:
+                return refused
+        if self.counts:
+            refused = self._count(msg, store)
+            if refused is not None:
+                return refused
+        return self._size(&self.msg)
+
+    cdef object _sourced_headers(self, const Msg* msg, Dedupe dedupe, int64_t now_ns, bint mirrored):
+        cdef bytes ttl
+        self.increment = increment_of(msg)
+        if self.increment is NO_NUMBER:
+            return api_error("JSMessageIncrInvalidErr")
+        self.msg_id = header(msg, b"Nats-Msg-Id")
+        if self.msg_id and not mirrored:
+            self.duplicate_of = dedupe.find(self.msg_id, now_ns)
+            if self.duplicate_of:
+                return None
+        ttl = header(msg, b"Nats-TTL")
+        if ttl:
+            self.ttl_s = parse_ttl(ttl)
+            if self.ttl_s > 0 and not self.may_end:
+                self.ttl_s = 0                     # what never ends stays even beyond max_age
+        return self._roll_up(msg, True)
+
     cdef object admit(self, const Msg* msg, Store store):
         if self.ttl_s == TTL_INVALID:
             return api_error("JSMessageTTLInvalidErr")
@@ -119,7 +153,14 @@ cdef class Ingest:
         before = total_of(store, msg.subject, msg.subject_len)
         if not isinstance(before, Total):
             return before
-        after = counted(msg, before, self.increment)
+        origin = header(msg, b"Nats-Stream-Source")
+        if origin:
+            grown = sourced(msg, before, origin)
+            if not isinstance(grown, tuple):
+                return grown
+            after = counted(msg, before, grown[0], grown[1])
+        else:
+            after = counted(msg, before, self.increment)
         if not isinstance(after, tuple):
             return after
         self.total, self._hdr, self._body = after
@@ -148,14 +189,19 @@ cdef class Ingest:
         expected = header(msg, b"Nats-Expected-Last-Msg-Id")
         if expected and expected != last_msg_id:
             return api_error("JSStreamWrongLastMsgIDErrF", id=last_msg_id.decode("utf-8", "replace"))
-        rollup = header(msg, b"Nats-Rollup").lower()
+        return self._roll_up(msg, False)
+
+    cdef object _roll_up(self, const Msg* msg, bint sourced):
+        """A rollup of another stream is stored where it is not permitted, and does nothing there."""
+        cdef bytes rollup = header(msg, b"Nats-Rollup").lower()
         if not rollup:
             return None
-        if not self.may_roll_up:
+        if not self.may_roll_up and not sourced:
             return api_error("JSStreamRollupFailedF", err="rollup not permitted")
         if rollup != b"sub" and rollup != b"all":
             return api_error("JSStreamRollupFailedF", err=f'rollup value invalid: "{rollup.decode("utf-8", "replace")}"')
-        self.rollup = ROLLUP_SUBJECT if rollup == b"sub" else ROLLUP_ALL
+        if self.may_roll_up:
+            self.rollup = ROLLUP_SUBJECT if rollup == b"sub" else ROLLUP_ALL
         return None
 
     cdef object _judge_schedule(self, const Msg* msg, Store store, int64_t now_ns):

@@ -52,7 +52,7 @@ cdef class Stream(StreamCore):
         self.store, self.journal, self.router, self.turn, self.clock = store, journal, router, turn, clock
         self.pump, self.commit_phase = pump, commit
         self.consumers, self._listeners = {}, []
-        self._subs, self._after, self._on_warm, self._purges = [], [], [], []
+        self._subs, self._gets_for, self._after, self._on_warm, self._purges = [], [], [], [], []
         self._purge_steps = PurgeSteps()
         self._purge_steps.host = self
         self._last_msg_id, self.failure = b"", ""
@@ -108,6 +108,7 @@ cdef class Stream(StreamCore):
         if delete:
             self._leave()
         self._unsubscribe()
+        self.answer_gets_for("")
         for consumer in list(self._listeners):
             (<Follower>consumer).stop("409 Consumer Deleted" if delete else "")
         self._listeners, self.consumers = [], {}
@@ -151,9 +152,19 @@ cdef class Stream(StreamCore):
         for subject in self.config.subjects:
             self._subs.append(self.router.subscribe(subject.encode(), self))
         if self.config.allow_direct:
-            prefix = b"$JS.API.DIRECT.GET." + self.name.encode()
-            self._subs.append(self.router.subscribe(prefix, self._gets, b"_sys_", 0))
-            self._subs.append(self.router.subscribe(prefix + b".>", self._gets, b"_sys_", 1))
+            self._subs += self._gets_under(self.name)
+        return 0
+
+    cdef list _gets_under(self, str name):
+        """Subscriptions on direct gets, shared with the mirrors of that stream."""
+        cdef bytes prefix = b"$JS.API.DIRECT.GET." + name.encode()
+        return [self.router.subscribe(prefix, self._gets, b"_sys_", 0),
+                self.router.subscribe(prefix + b".>", self._gets, b"_sys_", 1)]
+
+    cpdef int answer_gets_for(self, str origin) except -1:
+        for sub in self._gets_for:
+            self.router.unsubscribe(sub)
+        self._gets_for = self._gets_under(origin) if origin else []
         return 0
 
     cdef int _unsubscribe(self) except -1:

@@ -53,6 +53,15 @@ cdef class StreamCore(Host):
     # what no consumer wants, with interest retention.
     cpdef int review(self, uint64_t from_seq, bint unwanted) except -1
 
+    # --- messages of other streams ---
+    # None: it is stored, or a duplicate; WAIT: ask again when the store is warm; else the ApiError that refuses it.
+    # `mirrored`: it becomes last_seq + 1, with its time; else it is new here.
+    cdef object take_sourced(self, const Msg* msg, int64_t ts_ns, bint mirrored)
+    # The origin has nothing up to this sequence. Raises OSError, StoreError.
+    cdef int pass_over(self, uint64_t stream_seq) except -1
+    # A message that leaves when everything stored until now is committed.
+    cdef int tell_after_commit(self, bytes subject, bytes hdr) except -1
+
     # --- private, shared with Stream ---
     cdef Ingest _ingest
     cdef Retention _retention
@@ -85,15 +94,15 @@ cdef class StreamCore(Host):
     cdef int _arrive(self, const Msg* msg) except -1
     cdef int _admit_waiting(self) except -1
     cdef int _judged(self, const Msg* msg) except -1
-    cdef uint64_t _store(self, const Msg* msg, bytes tail) except? 0
+    cdef bytes _rename(self, Msg* msg)
+    cdef uint64_t _store(self, const Msg* msg, bytes tail, int64_t ts_ns) except? 0
     cdef uint64_t _skip(self, const Msg* msg, bytes tail) except? 0
     cdef uint64_t _lose(self, const Msg* msg, object error) except? 0
     cdef int _stored(self, const Msg* msg, uint64_t stream_seq, bytes tail) except -1
-    cdef uint64_t _append(self, const Msg* msg, int64_t expires_ns) except 0
-    cdef int64_t _expires_ns(self, int64_t ttl_s) noexcept
+    cdef uint64_t _append(self, const Msg* msg, int64_t ts_ns, int64_t expires_ns) except 0
+    cdef int64_t _expires_ns(self, int64_t ttl_s, int64_t ts_ns) noexcept
     cdef uint64_t _purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF
     cdef int _roll_up(self, const Msg* msg, uint64_t keep) except -1
-    cdef bytes _transformed(self, Msg* msg)
     cdef int _answer_later(self) except -1
     cdef int _release(self) except -1
     cdef int _release_answers(self) except -1

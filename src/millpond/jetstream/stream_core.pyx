@@ -115,7 +115,7 @@ cdef class StreamCore(Host):
         """1: it must wait for a cold read, and nothing has happened."""
         cdef Msg renamed = original[0]
         cdef const Msg* msg = &renamed
-        cdef bytes subject = self._transformed(&renamed) if self._transform is not None else None
+        cdef bytes subject = self._rename(&renamed)      # keeps what the message views
         if is_fast(msg.reply, msg.reply_len):
             return self._fast.take(msg, self._ingest)
         if msg.hdr_len and has_nats_key(msg.hdr, msg.hdr_len) and header(msg, b"Nats-Batch-Id"):
@@ -139,12 +139,15 @@ cdef class StreamCore(Host):
         error = self._ingest.admit(msg, self.store)
         if error is not None:
             return self.refuse(msg, error)
-        self._store(msg, self._ingest.total.tail() if self._ingest.total is not None else b"")
+        self._store(msg, self._ingest.total.tail() if self._ingest.total is not None else b"", self.clock.wall_ns)
         return 0
 
-    cdef bytes _transformed(self, Msg* msg):
-        """Gives the message the subject that it is stored under; keeps what the message then views."""
-        cdef bytes subject = self._transform.match(PyBytes_FromStringAndSize(msg.subject, msg.subject_len))
+    cdef bytes _rename(self, Msg* msg):
+        """The subject under which it is stored; the caller keeps it as long as the message."""
+        cdef bytes subject
+        if self._transform is None:
+            return None
+        subject = self._transform.match(PyBytes_FromStringAndSize(msg.subject, msg.subject_len))
         if subject is not None:
             msg.subject, msg.subject_len = <const char*>subject, <uint32_t>len(subject)
         return subject
@@ -154,7 +157,7 @@ cdef class StreamCore(Host):
         cdef bytes subject
         if self.failure or self.pump.refusing or self._ingest.check_size(&msg) is not None:
             return 0
-        subject = self._transformed(&msg) if self._transform is not None else None
+        subject = self._rename(&msg)                     # keeps what the message views
         self._ingest.take_as_it_is(&msg)
         return self.accept(&msg, b"")
 
@@ -164,7 +167,7 @@ cdef class StreamCore(Host):
 
     cdef uint64_t accept(self, const Msg* msg, bytes tail) except? 0:
         if self._retention.takes(msg.subject, msg.subject_len):
-            return self._store(msg, tail)
+            return self._store(msg, tail, self.clock.wall_ns)
         return self._skip(msg, tail)
 
     cdef uint64_t _skip(self, const Msg* msg, bytes tail) except? 0:
@@ -179,7 +182,7 @@ cdef class StreamCore(Host):
         self._stored(msg, stream_seq, tail)
         return stream_seq
 
-    cdef uint64_t _store(self, const Msg* msg, bytes tail) except? 0:
+    cdef uint64_t _store(self, const Msg* msg, bytes tail, int64_t ts_ns) except? 0:
         cdef uint64_t stream_seq
         cdef bytes kept
         cdef Msg changed = msg[0]
@@ -189,8 +192,9 @@ cdef class StreamCore(Host):
             changed.hdr, changed.hdr_len = <const char*>kept, <uint32_t>len(kept)
         self._appending = True
         try:
-            stream_seq = self._append(&changed, self._expires_ns(self._ingest.ttl_s))
+            stream_seq = self._append(&changed, ts_ns, self._expires_ns(self._ingest.ttl_s, ts_ns))
             self._roll_up(msg, 1)
+            assert self._ingest.rollup == ROLLUP_NONE or self.store.exists(stream_seq), "a rollup keeps its own message"
         except (OSError, StoreError) as error:
             return self._lose(msg, error)
         finally:
@@ -212,14 +216,14 @@ cdef class StreamCore(Host):
             self._answers.push(self.store.position, stream_seq, False, msg.reply, msg.reply_len, b"", tail)
         return self._answer_later()
 
-    cdef uint64_t _append(self, const Msg* msg, int64_t expires_ns) except 0:
+    cdef uint64_t _append(self, const Msg* msg, int64_t ts_ns, int64_t expires_ns) except 0:
         """Stores the message and lets the consumers know."""
         cdef Follower consumer
         cdef uint64_t last_seq = 0, stream_seq
         if self._republisher is not None:
             last_seq = self.store.last_for(msg.subject, msg.subject_len)
         cdef int64_t held = <int64_t>self.store.state.bytes
-        stream_seq = self.store.append(msg, self.clock.wall_ns, expires_ns)
+        stream_seq = self.store.append(msg, ts_ns, expires_ns)
         self._room.took(<int64_t>self.store.state.bytes - held)
         if self._republisher is not None:
             copy = self._republisher.copy(msg, stream_seq, self.store.state.last_ts_ns, last_seq)
@@ -234,12 +238,12 @@ cdef class StreamCore(Host):
         if expires_ns > 0:
             self._arm_expiry(expires_ns)
         if self.store.limits.age_max_ns and not self._expiry.deadline_ns:
-            self._arm_expiry(self.clock.wall_ns + self.store.limits.age_max_ns)
+            self._arm_expiry(ts_ns + self.store.limits.age_max_ns)
         return stream_seq
 
-    cdef int64_t _expires_ns(self, int64_t ttl_s) noexcept:
-        """What the store calls the end of a message that arrives now."""
-        cdef int64_t now_ns = max(self.clock.wall_ns, self.store.state.last_ts_ns)
+    cdef int64_t _expires_ns(self, int64_t ttl_s, int64_t ts_ns) noexcept:
+        """What the store calls the end of a message of this time that is stored now."""
+        cdef int64_t now_ns = max(ts_ns, self.store.state.last_ts_ns)
         if ttl_s <= 0:
             return NEVER_EXPIRES if ttl_s else 0
         return now_ns + ttl_s * NS_PER_S if ttl_s < (TIME_MAX_NS - now_ns) // NS_PER_S else TIME_MAX_NS
@@ -318,6 +322,44 @@ cdef class StreamCore(Host):
             purge.done(purge.purged)
         self._answer_later()
         return 1 if self._purges else 0
+    # --- messages of other streams ---
+
+    cdef object take_sourced(self, const Msg* original, int64_t ts_ns, bint mirrored):
+        cdef Msg renamed = original[0]
+        cdef const Msg* msg = &renamed
+        cdef bytes subject
+        assert not original.reply_len, "nobody waits for an answer"
+        if self.failure:
+            return api_error("JSStorageResourcesExceededErr")
+        if self.pump.refusing:
+            return api_error("JSInsufficientResourcesErr")
+        subject = self._rename(&renamed)           # keeps what the message views
+        error = self._ingest.judge_sourced(msg, self.store, self._dedupe, self.clock.wall_ns, mirrored)
+        if error is not None or self._ingest.duplicate_of:
+            return error
+        msg = &self._ingest.msg
+        if not self._retention.takes(msg.subject, msg.subject_len):
+            self._skip(msg, b"")
+            return None
+        error = self._ingest.admit(msg, self.store)
+        if error is not None:
+            return error
+        self._store(msg, b"", ts_ns if mirrored else self.clock.wall_ns)
+        return api_error("JSStorageResourcesExceededErr") if self.failure else None
+
+    cdef int pass_over(self, uint64_t stream_seq) except -1:
+        if stream_seq <= self.store.state.last_seq:
+            return 0
+        if self.store.state.messages:
+            self.store.skip_through(stream_seq, 0)
+        else:
+            self.store.set_first_seq(stream_seq + 1)
+        self._told_seq = self.store.state.last_seq
+        return self._answer_later()
+
+    cdef int tell_after_commit(self, bytes subject, bytes hdr) except -1:
+        self._answers.push_copy(0 if self.failure else self.store.position, subject, hdr, b"")
+        return self._answer_later()
 
     # --- commits ---
 
@@ -519,7 +561,8 @@ cdef class StreamCore(Host):
         block = expired_block(self.config.subject_delete_marker_ttl)
         marker = Msg(<const char*>name, subject_len, b"", 0, <const char*>block, <uint32_t>len(block), b"", 0)
         try:
-            self._append(&marker, self._expires_ns(self.config.subject_delete_marker_ttl // NS_PER_S))
+            self._append(&marker, self.clock.wall_ns,
+                         self._expires_ns(self.config.subject_delete_marker_ttl // NS_PER_S, self.clock.wall_ns))
         except (OSError, StoreError) as error:
             self.store_failed(str(error))
             return False

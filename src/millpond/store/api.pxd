@@ -88,6 +88,8 @@ cdef class Store:
     # a crash and finds a beginning of it can take that back, and what it replaced is there.
     cdef int begin_batch(self) except -1
     cdef int end_batch(self) except -1
+    # The same for all sequences up to this one, at the cost of one. ts_ns 0: the last message's time stays.
+    cdef int skip_through(self, uint64_t stream_seq, int64_t ts_ns) except -1
     # One message by sequence. `wait` reads from disk at once (recovery and tools only).
     cdef Load load(self, uint64_t stream_seq, Record* out, bint wait=*) except *
     cdef bint exists(self, uint64_t stream_seq) noexcept

@@ -131,6 +131,10 @@ cdef class Store:
         raise NotImplementedError
 
     cdef uint64_t skip(self, int64_t ts_ns) except 0:
+        self.skip_through(self.state.last_seq + 1, ts_ns)
+        return self.state.last_seq
+
+    cdef int skip_through(self, uint64_t stream_seq, int64_t ts_ns) except -1:
         raise NotImplementedError
 
     cdef int begin_batch(self) except -1:
@@ -279,6 +283,10 @@ cdef class Store:
     def skip_message(self, int64_t ts_ns=0):
         """Issue a sequence without a message; returns it."""
         return self.skip(ts_ns)
+
+    def skip_messages(self, uint64_t stream_seq, int64_t ts_ns=0):
+        """Issue all sequences up to `stream_seq` without messages."""
+        self.skip_through(stream_seq, ts_ns)
 
     def load_message(self, uint64_t stream_seq, bint wait=True):
         """The message as a dict with seq, ts_ns, subject, hdr, body; None when missing; "cold" when not there yet."""

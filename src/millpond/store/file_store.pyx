@@ -219,9 +219,9 @@ cdef class FileStore(IndexedStore):
         self.log.last_seq = self.state.last_seq
         return self._moved_on(sizeof(Head))
 
-    cdef uint64_t skip(self, int64_t ts_ns) except 0:
+    cdef int skip_through(self, uint64_t stream_seq, int64_t ts_ns) except -1:
         self._healthy()
-        return IndexedStore.skip(self, ts_ns)
+        return IndexedStore.skip_through(self, stream_seq, ts_ns)
 
     cdef int last_raised(self) except -1:
         self._keep_order()

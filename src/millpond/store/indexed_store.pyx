@@ -87,13 +87,14 @@ cdef class IndexedStore(Store):
             self.drop(self.state.first_seq, False, True)
         return 0
 
-    cdef uint64_t skip(self, int64_t ts_ns) except 0:
+    cdef int skip_through(self, uint64_t stream_seq, int64_t ts_ns) except -1:
         assert not self.closed
-        self.index.raise_last(self.index.state.last_seq + 1)
+        if stream_seq <= self.state.last_seq:
+            return 0
+        self.index.raise_last(stream_seq)
         self.index.state.last_ts_ns = max(self.index.state.last_ts_ns, ts_ns)
         self.refresh()
-        self.last_raised()
-        return self.state.last_seq
+        return self.last_raised()
 
     # --- questions ---
 

@@ -26,6 +26,7 @@ from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import encode
 from millpond.jetstream.go_text import text
 from millpond.jetstream.go_time import ZERO_TIME, format_time
+from millpond.jetstream.source_feed import Feed
 from millpond.wire.headers import find_value
 
 if TYPE_CHECKING:
@@ -170,7 +171,9 @@ def check_required_level(hdr: bytes) -> None:
 
 
 def client_json(source: Any, server_name: str) -> dict[str, Any]:
-    """ClientInfo of an advisory, for a client session; empty for the server's own requests."""
+    """ClientInfo of an advisory, for a client session or a stream that follows another; else empty."""
+    if isinstance(source, Feed):
+        return dict(source.client or {})
     if source is None or not hasattr(source, "info"):
         return {}
     info = source.info(False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from millpond.base import limits
-from millpond.jetstream import stream_rules
+from millpond.jetstream import source_rules, stream_rules
 from millpond.jetstream.api.request import STREAM_INFO, STREAM_LIST, STREAM_NAMES, STREAM_PURGE, Request, optional_body
 from millpond.jetstream.api.sourcing import shown_consumers
 from millpond.jetstream.config_wire import STREAM_REQUEST, stream_from_request, stream_to_json
@@ -44,7 +44,7 @@ class StreamApi:
             raise api_error("JSStreamNameContainsPathSeparatorsErr")
         stream_rules.check_create(config)
         self._engine.check_room(config)
-        config = stream_rules.checked(config, body.get("pedantic", False), self._engine.limits)
+        config = stream_rules.checked(config, body.get("pedantic", False), self._engine.limits, self._engine.config_of)
         stream_rules.check_single_server(config)
         existing = self._engine.streams.get(config.name)
         if existing is not None:
@@ -52,18 +52,19 @@ class StreamApi:
                 raise api_error("JSStreamNameExistErr")
             request.ok(**self.described(existing), did_create=True)
             return
+        source_rules.check_filters(config)
         stream_rules.check_overlap(config, self._engine.configs())
         self._engine.create_stream(config, lambda stream: request.ok(**self.described(stream), did_create=True))
 
     def update(self, request: Request) -> None:
         body = decode(request.body, STREAM_REQUEST, self._engine.strict)
-        pedantic, bounds = body.get("pedantic", False), self._engine.limits
-        config = stream_rules.checked(stream_from_request(body), pedantic, bounds)
+        pedantic, server, find = body.get("pedantic", False), self._engine.limits, self._engine.config_of
+        config = stream_rules.checked(stream_from_request(body), pedantic, server, find)
         if config.name != request.args[0]:
             raise api_error("JSStreamMismatchErr")
         stream = self._engine.stream(config.name)
         config = stream_rules.with_required_level(config)
-        config = stream_rules.updated(stream.config, stream_rules.checked(config, pedantic, bounds))
+        config = stream_rules.updated(stream.config, stream_rules.checked(config, pedantic, server, find))
         self._engine.check_room(config)
         _check_consumers(stream, config)
         stream_rules.check_overlap(config, self._engine.configs())
@@ -151,6 +152,7 @@ class StreamApi:
             "state": state_json(stream, subjects, deleted),
             **(domain or {}),
             **(cluster or {}),
+            **self._engine.sourcing_of(stream),
             "ts": format_time(self._engine.clock.wall_ns),
         }
 
