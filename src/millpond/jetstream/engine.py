@@ -13,12 +13,14 @@ from typing import Any
 
 import msgspec
 
+from millpond.base import limits
 from millpond.base.clock import Clock
 from millpond.broker.router import Router
 from millpond.broker.turn import Turn
 from millpond.config.options import JetStreamOptions
 from millpond.jetstream.acks import short_hash
 from millpond.jetstream.advisories import Advisories
+from millpond.jetstream.backup_documents import ConsumerDocument
 from millpond.jetstream.batch_totals import BatchTotals
 from millpond.jetstream.config_wire import (
     CONSUMER_FIELDS,
@@ -33,6 +35,7 @@ from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import Shape, decode
 from millpond.jetstream.pump import CommitPhase, Pump
+from millpond.jetstream.restored import Restored, restore_state, restored_config
 from millpond.jetstream.storage import Shelf, Storage
 from millpond.jetstream.stream import Stream
 from millpond.jetstream.stream_config import StreamConfig
@@ -77,6 +80,11 @@ class Engine:
         self.server_name = server_name
         self.clock: Clock = turn.clock
         self.streams: dict[str, Stream] = {}
+        self.payload_max = limits.PAYLOAD_BYTES_MAX
+        self.backup_bytes: Callable[[], int] = int
+        """What snapshots and restores hold in memory."""
+        self.account = ACCOUNT
+        self.router, self.turn = router, turn
         self._storage = storage
         self._router = router
         self._turn = turn
@@ -191,6 +199,48 @@ class Engine:
 
         self._shelves.pop(stream.name).destroy(durable)
         self._turn.wake()
+
+    # --- restores ---
+
+    def hidden_shelf(self, config: StreamConfig) -> Shelf:
+        """A place for a stream that is not there yet, and gone at the next start unless it is revealed."""
+        return self._storage.create(config, hidden=True)
+
+    def restore_consumers(
+        self, config: StreamConfig, shelf: Shelf, documents: dict[str, ConsumerDocument]
+    ) -> list[Restored]:
+        """What a backup says of consumers enters the journal. Raises BackupError."""
+        created_ns, found = self.clock.wall_ns, list[Restored]()
+        for name, document in documents.items():
+            made = restored_config(name, document, config, [each.config for each in found])
+            state = ConsumerState()
+            if shelf.journal is not None and not made.mem_storage and not made.direct:
+                state = shelf.journal.open_consumer(name, _stored(consumer_to_json(made, managed=False), created_ns))
+            restore_state(name, document, state)
+            found.append(Restored(name=name, config=made, created_ns=created_ns, state=state))
+        self._turn.wake()
+        return found
+
+    def is_settled(self, shelf: Shelf) -> bool:
+        """Is everything in the store and in the journal durable?"""
+        store, journal = shelf.store, shelf.journal
+        kept = journal is None or journal.committed_position >= journal.position
+        return bool(kept and store.committed_position >= store.position)
+
+    def save_restored(self, config: StreamConfig, shelf: Shelf, done: Callable[[], None]) -> None:
+        shelf.save(_stored(stream_to_json(config, managed=False), self.clock.wall_ns), done)
+        self._turn.wake()
+
+    def run_restored(self, config: StreamConfig, shelf: Shelf, consumers: list[Restored]) -> Stream:
+        """What was restored begins to work."""
+        stream = self._open(config, self.clock.wall_ns, shelf)
+        for made in consumers:
+            consumer = self._consumer(stream, made.name, made.config, made.created_ns, made.state)
+            stream.add_consumer(consumer)
+            consumer.start(True)
+        stream.review(1, False)
+        self._turn.wake()
+        return stream
 
     # --- consumers ---
 

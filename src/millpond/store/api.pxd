@@ -80,6 +80,8 @@ cdef class Store:
     cdef uint64_t append(self, const Msg* msg, int64_t ts_ns, int64_t expires_ns) except 0
     # Issues the next sequence without a message, and returns it: it is in the log, and nobody gets it.
     cdef uint64_t skip(self, int64_t ts_ns) except 0
+    # Issues every sequence up to last_seq likewise; last_seq > state.last_seq. ts_ns 0: the last message's time stays.
+    cdef uint64_t skip_to(self, uint64_t last_seq, int64_t ts_ns) except 0
     # One message by sequence. `wait` reads from disk at once (recovery and tools only).
     cdef Load load(self, uint64_t stream_seq, Record* out, bint wait=*) except *
     cdef bint exists(self, uint64_t stream_seq) noexcept

@@ -112,6 +112,9 @@ cdef class Store:
         raise NotImplementedError
 
     cdef uint64_t skip(self, int64_t ts_ns) except 0:
+        return self.skip_to(self.state.last_seq + 1, ts_ns)
+
+    cdef uint64_t skip_to(self, uint64_t last_seq, int64_t ts_ns) except 0:
         raise NotImplementedError
 
     cdef Load load(self, uint64_t stream_seq, Record* out, bint wait=False) except *:
@@ -213,6 +216,10 @@ cdef class Store:
     def skip_message(self, int64_t ts_ns=0):
         """Issue a sequence without a message; returns it."""
         return self.skip(ts_ns)
+
+    def skip_messages_to(self, uint64_t last_seq, int64_t ts_ns=0):
+        """Issue all sequences up to `last_seq` without messages; returns it."""
+        return self.skip_to(last_seq, ts_ns)
 
     def load_message(self, uint64_t stream_seq, bint wait=True):
         """The message as a dict with seq, ts_ns, subject, hdr, body; None when missing; "cold" when not there yet."""

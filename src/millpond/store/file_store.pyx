@@ -180,9 +180,9 @@ cdef class FileStore(IndexedStore):
         self.log.last_seq = self.state.last_seq
         return self._moved_on(sizeof(Head))
 
-    cdef uint64_t skip(self, int64_t ts_ns) except 0:
+    cdef uint64_t skip_to(self, uint64_t last_seq, int64_t ts_ns) except 0:
         self._healthy()
-        return IndexedStore.skip(self, ts_ns)
+        return IndexedStore.skip_to(self, last_seq, ts_ns)
 
     cdef int last_raised(self) except -1:
         self.log.put(FIRST, 0, self.state.last_seq + 1, NULL, 0)     # a new segment's head names what came before it

@@ -87,9 +87,9 @@ cdef class IndexedStore(Store):
             self.drop(self.state.first_seq, False)
         return 0
 
-    cdef uint64_t skip(self, int64_t ts_ns) except 0:
-        assert not self.closed
-        self.index.raise_last(self.index.state.last_seq + 1)
+    cdef uint64_t skip_to(self, uint64_t last_seq, int64_t ts_ns) except 0:
+        assert not self.closed and last_seq > self.state.last_seq
+        self.index.raise_last(last_seq)
         self.index.state.last_ts_ns = max(self.index.state.last_ts_ns, ts_ns)
         self.refresh()
         self.last_raised()

@@ -125,9 +125,9 @@ cdef class ModelStore(Store):
                 return True
         return False
 
-    cdef uint64_t skip(self, int64_t ts_ns) except 0:
-        self.state.last_seq += 1
-        self.state.last_ts_ns = ts_ns
+    cdef uint64_t skip_to(self, uint64_t last_seq, int64_t ts_ns) except 0:
+        self.state.last_seq = last_seq
+        self.state.last_ts_ns = ts_ns or self.state.last_ts_ns
         self.position += 1
         self._count()
         return self.state.last_seq
