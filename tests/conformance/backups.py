@@ -21,7 +21,8 @@ class Taken(NamedTuple):
 
 def take(client: Client, stream: str, **asked: Any) -> Taken:
     """A whole snapshot; every chunk that asks for it is acknowledged at once."""
-    deliver = client.new_reply()
+    deliver = client.new_reply().replace("me", "archive")
+    sid = client.subscribe(deliver)                # the server waits for a subscription to exactly this subject
     answer = json.loads(client.request(
         f"$JS.API.STREAM.SNAPSHOT.{stream}", json.dumps({"deliver_subject": deliver, **asked}).encode()
     ).payload)
@@ -33,6 +34,7 @@ def take(client: Client, stream: str, **asked: Any) -> Taken:
             client.publish(frame.reply)
         if not frame.payload:
             break
+    client.unsubscribe(sid)
     return Taken(answer, b"".join(frame.payload for frame in frames), frames)
 
 

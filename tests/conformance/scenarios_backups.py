@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
 from typing import Any
 
 from millpond.store.backup.s2_stream import S2Writer
 
-from .backups import Taken, give, messages, plain, take
-from .compare import Session
+from .backups import Taken, begin, give, messages, plain, take
+from .compare import Session, normalise, show_payload
 
 SECOND_NS = 1_000_000_000
 ADVISORIES = "$JS.EVENT.ADVISORY.STREAM.>"
@@ -109,24 +111,42 @@ def snapshot_in_chunks(s: Session) -> None:
         tails = [frame.reply.split(".")[5:] for frame in full]
         s.note(f"acks {tails[:3]} {full[0].reply.split('.')[:4] if full else ''}")
         assert all(tail == [str(len(full[0].payload)), str(i + 1)] for i, tail in enumerate(tails)), tails
-        s.note(f"{[(name, seq, len(content)) for name, _, seq, content in messages(snapshot.archive)]}")
+        s.note(f"{[(name, seq, len(content)) for name, _, seq, content in messages(snapshot.archive)[1:]]}")
 
 
 def snapshot_advisories(s: Session) -> None:
     filled(s)
     s.client.subscribe(ADVISORIES)
     snapshot = take(s.client, "BACK")
-    s.frames("advisories", s.client.flush())
+    advised(s, "snapshot")
     s.api("STREAM.DELETE.BACK")
     s.client.flush()
     noted(s, "restored", give(s.client, "BACK", snapshot.answer["config"], plainly(snapshot.archive)))
-    s.frames("advisories", s.client.flush())
+    advised(s, "restored")
     noted(s, "again", give(s.client, "BACK", snapshot.answer["config"], plainly(snapshot.archive)))
-    s.frames("advisories", s.client.flush())
+    advised(s, "again")
     s.api("STREAM.DELETE.BACK")
     s.client.flush()
     noted(s, "nothing", give(s.client, "BACK", snapshot.answer["config"], b""))
-    s.frames("advisories", s.client.flush())
+    advised(s, "nothing")
+    answer = begin(s.client, "BACK", snapshot.answer["config"])
+    s.client.flush()
+    s.client.publish(answer["deliver_subject"], b"no reply")
+    advised(s, "a chunk without a reply", 1)
+    late = s.client.request(answer["deliver_subject"], b"x")
+    s.note(f"a chunk behind the end: {late.status}")
+
+
+def advised(s: Session, label: str, count: int = 0) -> None:
+    """Advisories so far, in no order: nats-server sends some of them when it comes to it. `count`: as many as come."""
+    frames = [s.client.next_message(sid="2") for _ in range(count)] or s.client.flush()
+    shown = []
+    for frame in frames:
+        body = json.loads(frame.payload)
+        if "bytes" in body:
+            body["bytes"] = "<some>" if body["bytes"] else 0
+        shown.append(f"{frame.subject} {normalise(show_payload(json.dumps(body).encode()), {})}")
+    s.note(f"{label}: {sorted(shown)}")
 
 
 def plainly(archive: bytes) -> bytes:
@@ -156,7 +176,7 @@ def restore_requests(s: Session) -> None:
 
 def round_trip(s: Session) -> None:
     filled(s)
-    s.consumer("BACK", "one", ack_policy="explicit", filter_subjects=["BACK.1", "BACK.3"], ack_wait=3600 * SECOND_NS)
+    s.consumer("BACK", "one", ack_policy="explicit", ack_wait=3600 * SECOND_NS)
     s.consumer("BACK", "all", ack_policy="all", ack_wait=3600 * SECOND_NS, description="<c>")
     s.consumer("BACK", "none", ack_policy="none")
     s.consumer("BACK", "fresh", ack_policy="explicit", deliver_policy="new")
@@ -178,20 +198,18 @@ def round_trip(s: Session) -> None:
 
 
 def restored_elsewhere(s: Session) -> None:
-    """With another configuration: what it does not allow goes."""
+    """With another configuration: what it does not allow goes. Each time under another name, since nats-server keeps
+    what a failed restore has brought."""
     filled(s)
     snapshot = take(s.client, "BACK")
-    s.api("STREAM.DELETE.BACK")
-    for changes in (
-        {"max_msgs": 2}, {"max_msgs_per_subject": 1}, {"max_msg_size": 20}, {"subjects": ["elsewhere"]},
-        {"name": "OTHER", "subjects": ["o"]},
-    ):
-        config = {**snapshot.answer["config"], **changes}
-        given(s, config["name"], config, plainly(snapshot.archive))
-        s.api(f"STREAM.INFO.{config['name']}", {"deleted_details": True})
-        s.api(f"STREAM.DELETE.{config['name']}")
-    s.stream("IN_THE_WAY", subjects=["BACK.1"])
-    given(s, "BACK", snapshot.answer["config"], plainly(snapshot.archive))
+    for number, changes in enumerate((
+        {"max_msgs": 2}, {"max_msgs_per_subject": 1}, {"max_msg_size": 20}, {"num_replicas": 3}, {"sealed": True},
+        {"subjects": ["BACK.1"]}, {"max_bytes": 200}, {"discard": "new", "max_msgs": 3},
+    )):
+        name = f"OTHER{number}"
+        config = {**snapshot.answer["config"], "name": name, "subjects": [name], **changes}
+        if "error" not in given(s, name, config, plainly(snapshot.archive)):
+            s.api(f"STREAM.INFO.{name}", {"deleted_details": True})
 
 
 def broken_archives(s: Session) -> None:
@@ -199,17 +217,18 @@ def broken_archives(s: Session) -> None:
     filled(s)
     s.consumer("BACK", "one", ack_policy="explicit")
     snapshot = take(s.client, "BACK")
-    config, archive, text = snapshot.answer["config"], plainly(snapshot.archive), plain(snapshot.archive)
-    s.api("STREAM.DELETE.BACK")
+    archive, text = plainly(snapshot.archive), plain(snapshot.archive)
+    names = (f"BROKEN{number}" for number in itertools.count())
 
     def attempt(label: str, data: bytes) -> None:
-        answer = give(s.client, "BACK", config, data)
+        name = next(names)
+        answer = give(s.client, name, {**snapshot.answer["config"], "name": name, "subjects": [name]}, data)
         s.note(f"{label}: {json.dumps(answer.get('error') or 'restored')}")
-        s.client.request("$JS.API.STREAM.DELETE.BACK")
 
     def encoded(data: bytes) -> bytes:
         return bytes(S2Writer().encode_all(data))
 
+    attempt("behind the end", archive + archive)
     attempt("nothing", b"")
     attempt("garbage", b"garbage" * 10)
     attempt("cut in the first frame", archive[:60])
@@ -222,5 +241,40 @@ def broken_archives(s: Session) -> None:
     attempt("no end", encoded(text[:-5]))
     attempt("in the last message", encoded(text[:-9]))
     attempt("in an entry's head", encoded(text[:-4]))
-    attempt("behind the end", archive + archive)
     attempt("without the state", encoded(text[:8] + text[-5:]))
+
+
+def nobody_acknowledges(s: Session) -> None:
+    """The window is used up, then the server waits for five seconds."""
+    s.stream("BIG", subjects=["big"])
+    for number in range(4):
+        s.publish("big", random.Random(number).randbytes(3000))
+    s.client.subscribe("$JS.EVENT.ADVISORY.STREAM.SNAPSHOT_COMPLETE.>")
+    deliver = s.client.new_reply()
+    s.client.request("$JS.API.STREAM.SNAPSHOT.BIG", json.dumps(
+        {"deliver_subject": deliver, "chunk_size": 1024, "window_size": 3000}
+    ).encode())
+    frames = [s.client.next_message(deliver) for _ in range(2)]
+    s.note(f"{[(len(frame.payload), frame.reply.split('.')[5:]) for frame in frames]}")
+    s.client.socket.settimeout(20)
+    s.note(f"end: {s.client.next_message(deliver)!r}")
+    advised(s, "end", 1)
+
+
+def nobody_listens(s: Session) -> None:
+    """Nobody at all: the snapshot begins after two seconds all the same. The receiver leaves: it ends."""
+    s.stream("BIG", subjects=["big"])
+    for number in range(4):
+        s.publish("big", random.Random(number).randbytes(3000))
+    s.client.subscribe("$JS.EVENT.ADVISORY.STREAM.SNAPSHOT_COMPLETE.>")
+    s.client.socket.settimeout(20)
+    s.api("STREAM.SNAPSHOT.BIG", {"deliver_subject": "nobody"})
+    advised(s, "nobody", 1)
+    with s.target.connect() as other:
+        deliver = other.new_reply().replace("me", "other")
+        other.subscribe(deliver)
+        body = {"deliver_subject": deliver, "chunk_size": 1024, "window_size": 3000}
+        other.request("$JS.API.STREAM.SNAPSHOT.BIG", json.dumps(body).encode())
+        for _ in range(2):
+            other.next_message(deliver)
+    advised(s, "it left", 1)

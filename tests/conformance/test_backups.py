@@ -17,6 +17,8 @@ SCENARIOS = [
     backups.snapshot_requests, backups.snapshots, backups.snapshot_in_chunks, backups.snapshot_advisories,
     backups.restore_requests, backups.round_trip, backups.restored_elsewhere, backups.broken_archives,
 ]
+SLOW = [backups.nobody_acknowledges, backups.nobody_listens]
+"""They wait for as long as the servers do."""
 pytestmark = pytest.mark.reference
 
 
@@ -24,6 +26,11 @@ pytestmark = pytest.mark.reference
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_same_answers(compare, scenario, storage):
     compare(scenario, storage)
+
+
+@pytest.mark.parametrize("scenario", SLOW, ids=lambda scenario: scenario.__name__)
+def test_same_ends(compare, scenario):
+    compare(scenario, "memory")
 
 
 def ask(client: Client, verb: str, body: Any = None) -> Any:

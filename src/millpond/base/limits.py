@@ -122,6 +122,8 @@ SNAPSHOT_WINDOW_BYTES_MIN: Final = KIB
 SNAPSHOT_WINDOW_BYTES_MAX: Final = 32 * MIB
 SNAPSHOT_INTEREST_WAIT_NS: Final = 2_000_000_000
 SNAPSHOT_ACK_WAIT_NS: Final = 5_000_000_000
+SNAPSHOT_FIRST_LOOK_NS: Final = 5_000_000
+"""How late the coming of a snapshot's receiver may be noticed."""
 SNAPSHOT_LOOK_NS: Final = 100_000_000
 """How late the leaving of a snapshot's receiver may be noticed."""
 RESTORE_IDLE_NS: Final = 5_000_000_000

@@ -111,10 +111,8 @@ def consumer_document(consumer: Consumer, last_seq: int) -> bytes:
     redelivered = {str(seq): count - 1 for seq, _, _, count in state.pending() if count > 1 and seq <= last_seq}
     most = max(1, consumer.config.max_deliver - 1)
     redelivered.update({str(seq): most for seq in state.exhausted() if seq <= last_seq})
-    document: dict[str, Any] = {
-        "config": consumer_to_json(consumer.config, managed=False),
-        "state": {"delivered": _position(info["delivered"], last_seq), "ack_floor": _position(info["ack_floor"], last_seq)},
-    }
+    positions = {name: _position(info[name], last_seq) for name in ("delivered", "ack_floor")}
+    document: dict[str, Any] = {"config": consumer_to_json(consumer.config, managed=False), "state": positions}
     if pending:
         document["state"]["pending"] = pending
     if redelivered:

@@ -239,6 +239,7 @@ class Engine:
             stream.add_consumer(consumer)
             consumer.start(True)
         stream.review(1, False)
+        self.advisories.stream_action(config.name, "create")
         self._turn.wake()
         return stream
 

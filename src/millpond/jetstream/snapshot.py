@@ -44,15 +44,14 @@ def clamp(asked: int, default: int, least: int, most: int) -> int:
 
 
 class Snapshot:
-    """`consumers` go into the archive, `state` is the stream's state as it was answered. `ended(error)` is called once
-    the marker is sent; "" is success."""
+    """`asked` is the request, `state` the stream's state as it was answered. `ended(error)` is called once the marker
+    is sent; "" is success."""
 
     def __init__(
         self,
         engine: Engine,
         stream: Stream,
         asked: dict[str, Any],
-        consumers: list[Consumer],
         state: dict[str, Any],
         ended: Callable[[str], None],
     ) -> None:
@@ -69,9 +68,10 @@ class Snapshot:
         self._slots = self._window = max(window, self._chunk_bytes) // self._chunk_bytes
         self._last_seq = int(state["last_seq"])
         self._dump = Dump(stream.store, self._last_seq)
-        self._documents = self._describe(consumers, state)
+        shown = [consumer for consumer in stream.consumers.values() if not consumer.config.direct]
+        self._documents = self._describe([] if asked.get("no_consumers") else shown, state)
         self._index = 0
-        self._running = self._over = False
+        self._running = self._had_listener = self._over = False
         self._ack_subject = f"$JS.SNAPSHOT.ACK.{stream.name}.{nuid()}".encode()
         self._acks = engine.router.subscribe(self._ack_subject + b".>", CallableSink(self._acknowledged))
         self._timer = CallbackTimer(self._look)
@@ -111,20 +111,24 @@ class Snapshot:
             self._steps.wake()
 
     def _look(self) -> None:
-        now_ns = self._engine.clock.mono_ns
+        now_ns, listened = self._engine.clock.mono_ns, self._listened()
         waited_ns = now_ns - self._since_ns
         if not self._running:
-            if self._listened() or waited_ns >= limits.SNAPSHOT_INTEREST_WAIT_NS:
-                self._running, self._since_ns = True, now_ns
+            if listened or waited_ns >= limits.SNAPSHOT_INTEREST_WAIT_NS:
+                self._running, self._had_listener, self._since_ns = True, listened, now_ns
                 self._steps.wake()
-        elif self._index and not self._listened():
+        elif self._had_listener and not listened:
             return self._end(NO_INTEREST)
         elif self._slots == 0 and waited_ns >= limits.SNAPSHOT_ACK_WAIT_NS:
             return self._end(NO_FLOW)
-        self._engine.turn.timers.start(self._timer, now_ns + limits.SNAPSHOT_LOOK_NS)
+        next_ns = limits.SNAPSHOT_LOOK_NS if self._running else limits.SNAPSHOT_FIRST_LOOK_NS
+        self._engine.turn.timers.start(self._timer, now_ns + next_ns)
 
     def _listened(self) -> bool:
-        return bool(self._engine.router.py_has_interest(self._deliver))
+        """Is there a subscription to exactly this subject? Clients ask first and subscribe then; the wildcard behind
+        their requests' replies does not receive for them."""
+        found = self._engine.router.sublist.find(self._deliver).plain
+        return any(interest.subject == self._deliver for interest in found)
 
     # --- the work ---
 

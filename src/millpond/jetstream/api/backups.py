@@ -15,7 +15,6 @@ from millpond.base.errors import ApiError, BackupError
 from millpond.jetstream import stream_rules
 from millpond.jetstream.advisories import Advisories
 from millpond.jetstream.api.request import RESPONSE, Request, error_body
-from millpond.jetstream.api.sourcing import shown_consumers
 from millpond.jetstream.api.streams import StreamApi, state_json
 from millpond.jetstream.config_wire import STREAM_FIELDS, stream_from_request, stream_to_json
 from millpond.jetstream.engine import Engine
@@ -94,7 +93,6 @@ class BackupApi:
             raise api_error("JSSnapshotDeliverSubjectInvalidErr")
         self._check_room()
         start_ns, state = self._engine.clock.wall_ns, state_json(stream)
-        consumers = [] if asked.get("no_consumers") else list(shown_consumers(stream).values())
 
         def ended(error: str) -> None:
             self._running.discard(job)
@@ -102,7 +100,7 @@ class BackupApi:
                 log.warning("snapshot of stream %s failed: %s", name, error)
             self._advisories.snapshot_complete(name, start_ns, request.client, error)
 
-        job = Snapshot(self._engine, stream, asked, consumers, state, ended)
+        job = Snapshot(self._engine, stream, asked, state, ended)
         self._running.add(job)
         request.ok(config=stream_to_json(stream.config, managed=False), state=state)
         self._advisories.snapshot_create(name, state, request.client)
@@ -122,7 +120,6 @@ class BackupApi:
         if "/" in name or "\\" in name:
             raise api_error("JSStreamNameContainsPathSeparatorsErr")
         config = stream_rules.checked(stream_rules.with_required_level(config))
-        stream_rules.check_single_server(config)
         self._engine.check_room(config)
         if name in self._engine.streams:
             raise api_error("JSStreamNameExistRestoreFailedErr")
@@ -147,6 +144,7 @@ class BackupApi:
             raise api_error("JSStreamNameExistRestoreFailedErr")
         self._engine.check_room(config)
         try:
+            stream_rules.check_single_server(config)
             stream_rules.check_overlap(config, self._engine.configs())
         except ApiError as error:
             raise BackupError(f"error adding stream: {error}") from None

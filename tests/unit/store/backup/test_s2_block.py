@@ -46,7 +46,9 @@ def test_elements(block, text):
 
 def test_lengths_of_repeats():
     """Three bits of 5, 6 and 7 take one, two and three bytes more."""
-    for code, more, length in ((0, b"", 4), (4, b"", 8), (5, b"\x02", 10), (6, b"\x01\x00", 261), (7, b"\x00\x00\x00", 65540)):
+    for code, more, length in (
+        (0, b"", 4), (4, b"", 8), (5, b"\x02", 10), (6, b"\x01\x00", 261), (7, b"\x00\x00\x00", 65540),
+    ):
         size = 4 + 4 + length
         head = b"".join(bytes([byte]) for byte in uvarint(size))
         block = head + b"\x0cabcd\x01\x04" + bytes([code << 2 | 1, 0]) + more
