@@ -44,9 +44,12 @@ def begin(client: Client, stream: str, config: dict[str, Any], state: dict[str, 
     return dict(json.loads(client.request(f"$JS.API.STREAM.RESTORE.{stream}", body).payload))
 
 
-def give(client: Client, stream: str, config: dict[str, Any], archive: bytes, chunk_bytes: int = 64 * 1024) -> Any:
+def give(
+    client: Client, stream: str, config: dict[str, Any], archive: bytes, *, chunk_bytes: int = 64 * 1024,
+    state: dict[str, Any] | None = None,
+) -> Any:
     """A whole restore: the answer to its last, empty chunk, or to the request when that was refused."""
-    answer = begin(client, stream, config)
+    answer = begin(client, stream, config, state)
     if "error" in answer:
         return answer
     for at in range(0, len(archive), chunk_bytes):

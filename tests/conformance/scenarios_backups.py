@@ -44,7 +44,7 @@ def shown(name: str, content: bytes) -> str:
 
 
 def given(s: Session, stream: str, config: dict[str, Any], archive: bytes, chunk_bytes: int = 64 * 1024) -> Any:
-    return noted(s, f"RESTORE {stream} {len(archive) > 0}", give(s.client, stream, config, archive, chunk_bytes))
+    return noted(s, f"RESTORE {stream}", give(s.client, stream, config, archive, chunk_bytes=chunk_bytes))
 
 
 def filled(s: Session, name: str = "BACK", **config: Any) -> Any:

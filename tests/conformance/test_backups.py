@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,32 @@ def test_same_answers(compare, scenario, storage):
 @pytest.mark.parametrize("scenario", SLOW, ids=lambda scenario: scenario.__name__)
 def test_same_ends(compare, scenario):
     compare(scenario, "memory")
+
+
+OLDER = Path(__file__).parents[1] / "data" / "backups"
+
+
+@pytest.mark.parametrize("version", ["2.10.26", "2.14.6"])
+def test_a_backup_of_an_older_server_is_restored_as_there(pair: tuple[Target, Target], version: str):
+    document = json.loads((OLDER / f"{version}.json").read_text())
+    archive = (OLDER / f"{version}.tar.s2").read_bytes()
+    found = []
+    for target in pair:
+        clean(target)
+        with target.connect() as client:
+            result = give(client, "OLD", document["config"], archive, chunk_bytes=700, state=document["state"])
+            assert "error" not in result, result
+            assert (result["state"]["messages"], result["state"]["last_seq"]) == (33, 49)
+            assert result["state"]["consumer_count"] == 3
+            rows = described(client, "OLD")
+            for row in rows[-3:]:                  # 2.10 wrote neither; we always show both
+                row["config"].pop("name", None)
+                row["config"]["metadata"].pop("_nats.req.level", None)
+                if not row["delivered"]["consumer_seq"]:
+                    row.pop("ack_floor")           # ours is never below the stream's first message
+            found.append([result["created"], *rows])
+            client.request("$JS.API.STREAM.DELETE.OLD")
+    assert found[0] == found[1]
 
 
 def ask(client: Client, verb: str, body: Any = None) -> Any:
@@ -90,7 +117,7 @@ def test_a_backup_of_the_one_is_restored_by_the_other(pair: tuple[Target, Target
     with source.connect() as giver, destination.connect() as taker:
         fill(giver, storage)
         snapshot = take(giver, "MOVE", chunk_size=2000, window_size=4000)
-        result = give(taker, "MOVE", snapshot.answer["config"], snapshot.archive, 3000)
+        result = give(taker, "MOVE", snapshot.answer["config"], snapshot.archive, chunk_bytes=3000)
         assert "error" not in result, result
         expected = described(giver, "MOVE")
         # The last message is gone: a restore knows only the time of the last one that is there.

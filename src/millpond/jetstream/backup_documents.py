@@ -15,16 +15,19 @@ STATE: Final = b"state.json"
 CONSUMERS: Final = b"consumers/"
 CONFIG: Final = Shape("ConsumerConfig", CONSUMER_FIELDS)
 
+SEQ_MAX: Final = 2**62
+"""The highest sequence that a restore takes."""
+
 Row = tuple[int, int, int, int]
 """Stream sequence, consumer sequence, time of the last delivery (Unix ns), deliveries."""
 
 
 class StateDocument(msgspec.Struct, frozen=True):
-    """What a restore needs of state.json."""
+    """What a restore needs of state.json, or of the state in its request; the time is the request's."""
 
     first_seq: int = 0
     last_seq: int = 0
-    bytes: int = 0
+    last_ts_ns: int = 0
     consumer_count: int = 0
 
 
@@ -55,7 +58,10 @@ class ConsumerDocument(msgspec.Struct, frozen=True):
 def read_state(content: bytes) -> StateDocument:
     """Raises BackupError."""
     try:
-        return msgspec.json.decode(content, type=StateDocument)
+        state = msgspec.json.decode(content, type=StateDocument)
+        if not (0 <= state.first_seq <= SEQ_MAX and 0 <= state.last_seq <= SEQ_MAX):
+            raise ValueError("sequence out of range")
+        return state
     except (msgspec.MsgspecError, ValueError) as error:
         raise BackupError(f"error in state.json: {error}") from None
 
@@ -79,9 +85,9 @@ def rows_of(state: ConsumerStateDocument) -> tuple[list[Row], list[int]]:
     Raises BackupError for what no consumer can be like.
     """
     delivered, floor = state.delivered, state.ack_floor
-    if not 0 <= floor.consumer_seq <= delivered.consumer_seq < 2**63:
+    if not 0 <= floor.consumer_seq <= delivered.consumer_seq <= SEQ_MAX:
         raise BackupError("bad ack floor for consumer")
-    if not 0 <= floor.stream_seq <= delivered.stream_seq < 2**63:
+    if not 0 <= floor.stream_seq <= delivered.stream_seq <= SEQ_MAX:
         raise BackupError("bad ack floor for stream")
     pending, again = state.pending or {}, state.redelivered or {}
     rows: list[Row] = []

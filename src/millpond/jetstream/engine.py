@@ -227,13 +227,17 @@ class Engine:
         kept = journal is None or journal.committed_position >= journal.position
         return bool(kept and store.committed_position >= store.position)
 
-    def save_restored(self, config: StreamConfig, shelf: Shelf, done: Callable[[], None]) -> None:
-        shelf.save(_stored(stream_to_json(config, managed=False), self.clock.wall_ns), done)
+    def save_restored(
+        self, config: StreamConfig, created_ns: int, shelf: Shelf, done: Callable[[], None]
+    ) -> None:
+        shelf.save(_stored(stream_to_json(config, managed=False), created_ns), done)
         self._turn.wake()
 
-    def run_restored(self, config: StreamConfig, shelf: Shelf, consumers: list[Restored]) -> Stream:
+    def run_restored(
+        self, config: StreamConfig, created_ns: int, shelf: Shelf, consumers: list[Restored]
+    ) -> Stream:
         """What was restored begins to work."""
-        stream = self._open(config, self.clock.wall_ns, shelf)
+        stream = self._open(config, created_ns, shelf)
         for made in consumers:
             consumer = self._consumer(stream, made.name, made.config, made.created_ns, made.state)
             stream.add_consumer(consumer)

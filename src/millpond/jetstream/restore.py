@@ -20,8 +20,10 @@ from millpond.base.errors import ApiError, BackupError, StoreError
 from millpond.base.ids import nuid
 from millpond.broker.sink import CallableSink
 from millpond.broker.timers import CallbackTimer
+from millpond.jetstream.backup_documents import StateDocument
 from millpond.jetstream.message_ttl import parse_ttl
-from millpond.jetstream.restore_reading import Pause, Reading
+from millpond.jetstream.pause import Pause
+from millpond.jetstream.restore_reading import Reading
 from millpond.jetstream.restored import Restored
 from millpond.jetstream.steps import Steps
 from millpond.store.backup.archive import ArchiveReader
@@ -38,14 +40,15 @@ Outcome = ApiError | BackupError | None
 
 
 class Restore:
-    """`config` is checked. `ended(restore, outcome, stream, reply)` is called once: `stream` runs when there is no
-    error in `outcome`, `reply` is where the client waits, empty when nobody does. `check()` raises ApiError when the
-    stream cannot be added as things are."""
+    """`config` is checked, `asked` the state in the request; `check()` raises when the stream cannot be added as things
+    are. `ended(restore, outcome, stream, reply)` is called once: without an error in `outcome` the `stream` runs, and
+    `reply` is where the client waits, empty when nobody does."""
 
     def __init__(
         self,
         engine: Engine,
         config: StreamConfig,
+        asked: StateDocument,
         check: Callable[[], None],
         ended: Callable[[Restore, Outcome, Stream | None, bytes], None],
     ) -> None:
@@ -61,7 +64,7 @@ class Restore:
         if self._shelf.journal is not None:
             self._shelf.journal.on_committed = self._committed
         self._archive = ArchiveReader()
-        self._reading = Reading(self._archive, self._loader)
+        self._reading = Reading(self._archive, self._loader, config.name, asked)
         self._going: Iterator[Pause] | None = self._reading.run()
         self._outcome: Outcome = None
         self._waiting: deque[tuple[bytes, bytes]] = deque()
@@ -71,6 +74,7 @@ class Restore:
         self._last: bytes | None = None
         """Where the client waits for the end; None: it has not sent its last chunk."""
         self._consumers: list[Restored] | None = None
+        self._created_ns = 0
         self._over = self._saving = False
         self.subject = f"$JS.SNAPSHOT.RESTORE.{config.name}.{nuid()}"
         self._chunks = engine.router.subscribe(self.subject.encode(), CallableSink(self._chunk))
@@ -127,8 +131,14 @@ class Restore:
 
     def _step(self) -> bool:
         """True: there is more to do at once."""
-        if self._over:
+        try:
+            return not self._over and self._do_step()
+        except Exception:
+            log.exception("restore of stream %s failed", self.name)
+            self._give_up(BackupError("internal error"))
             return False
+
+    def _do_step(self) -> bool:
         if self._going is not None:
             return self._read()
         self._acknowledge_all()
@@ -141,7 +151,7 @@ class Restore:
             return True
         elif not self._saving and self._engine.is_settled(self._shelf):
             self._saving = True
-            self._engine.save_restored(self._config, self._shelf, self._saved)
+            self._engine.save_restored(self._config, self._created_ns, self._shelf, self._saved)
         return False
 
     def _read(self) -> bool:
@@ -201,6 +211,7 @@ class Restore:
         """All messages are there; the consumers come to them. Then everything has to become durable."""
         try:
             self._check()
+            self._created_ns = self._reading.created_ns or self._engine.clock.wall_ns
             self._consumers = self._engine.restore_consumers(self._config, self._shelf, self._reading.consumers)
         except (ApiError, BackupError) as error:
             self._outcome = error
@@ -217,7 +228,7 @@ class Restore:
             return self._give_up(error)
         self._shelf.reveal()
         self._finish()
-        stream = self._engine.run_restored(self._config, self._shelf, self._consumers or [])
+        stream = self._engine.run_restored(self._config, self._created_ns, self._shelf, self._consumers or [])
         self._ended(self, None, stream, self._last or b"")
 
     def _finish(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Generator, Iterator
 
 from millpond.base import limits
@@ -15,34 +14,34 @@ from millpond.jetstream.backup_documents import (
     read_consumer,
     read_state,
 )
+from millpond.jetstream.pause import COMPLETE, FAULTY, HUNGRY, UNWRITTEN, Pause
+from millpond.jetstream.restore_tar import TarReading
 from millpond.store.backup.archive import ArchiveReader
 from millpond.store.backup.load import Loader
-
-HUNGRY, AGAIN, UNWRITTEN, COMPLETE, FAULTY = range(5)
-"""Loaded, in store/backup/load.pxd."""
-
-
-class Pause(enum.Enum):
-    """Why reading does not go on at once."""
-
-    HUNGRY = "it needs more of the backup"
-    STEP = "a step is done"
-    UNWRITTEN = "the store has to commit first"
+from millpond.store.backup.tar import TarReader
 
 
 class Reading:
-    """Reads one archive into the loader's store; `consumers` are what it found, by name."""
+    """Reads one backup into the loader's store; `consumers` are what it found, by name. `created_ns` is when the
+    stream was created, 0 when the backup does not say; `name` and `asked` are the request's, for older backups."""
 
-    def __init__(self, archive: ArchiveReader, loader: Loader) -> None:
+    def __init__(self, archive: ArchiveReader, loader: Loader, name: str, asked: StateDocument) -> None:
         self.archive, self.loader = archive, loader
         self.state = StateDocument()
         self.consumers: dict[str, ConsumerDocument] = {}
+        self.created_ns = 0
+        self._stream_name, self._asked = name, asked
 
     def run(self) -> Iterator[Pause]:
         """Goes on each time it is asked to, until nothing is missing. Raises BackupError."""
         archive = self.archive
         while archive.begins() is None:
             yield Pause.HUNGRY
+        if not archive.is_archive:
+            older = TarReading(TarReader(archive), self.loader, self._stream_name, self._asked)
+            yield from older.run()
+            self.consumers, self.created_ns = older.consumers, older.created_ns
+            return
         if archive.failure:
             raise BackupError(archive.failure)
         if (yield from self._name()) != STATE:
@@ -52,7 +51,7 @@ class Reading:
         for _ in range(self.state.consumer_count):
             yield from self._consumer()
         yield from self._messages()
-        self.loader.pad(self.state.last_seq)
+        self.loader.pad(self.state.last_seq, 0)
 
     def _name(self) -> Generator[Pause, None, bytes]:
         """The next entry's."""

@@ -134,8 +134,14 @@ class Snapshot:
 
     def _step(self) -> bool:
         """True: there is more to do at once."""
-        if self._over or not self._running or not self._slots:
+        try:
+            return not self._over and self._running and self._slots > 0 and self._do_step()
+        except Exception:
+            log.exception("snapshot of stream %s failed", self._stream.name)
+            self._end("internal error")
             return False
+
+    def _do_step(self) -> bool:
         running: Any = self._engine.streams.get(self._stream.name)
         if running is not self._stream:
             self._end("stream closed")

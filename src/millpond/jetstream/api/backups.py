@@ -16,6 +16,7 @@ from millpond.jetstream import stream_rules
 from millpond.jetstream.advisories import Advisories
 from millpond.jetstream.api.request import RESPONSE, Request, error_body
 from millpond.jetstream.api.streams import StreamApi, state_json
+from millpond.jetstream.backup_documents import SEQ_MAX, StateDocument
 from millpond.jetstream.config_wire import STREAM_FIELDS, stream_from_request, stream_to_json
 from millpond.jetstream.engine import Engine
 from millpond.jetstream.error_table import api_error
@@ -119,7 +120,7 @@ class BackupApi:
             raise api_error("JSStreamMismatchErr")
         if "/" in name or "\\" in name:
             raise api_error("JSStreamNameContainsPathSeparatorsErr")
-        config = stream_rules.checked(stream_rules.with_required_level(config))
+        config = stream_rules.checked(config)
         self._engine.check_room(config)
         if name in self._engine.streams:
             raise api_error("JSStreamNameExistRestoreFailedErr")
@@ -133,7 +134,12 @@ class BackupApi:
             if reply:
                 self._engine.router.publish(reply, encode(self._result(outcome, stream)))
 
-        job = Restore(self._engine, config, lambda: self._check_free(config), ended)
+        state = body.get("state", {})
+        asked = StateDocument(
+            first_seq=min(state.get("first_seq", 0), SEQ_MAX), last_seq=min(state.get("last_seq", 0), SEQ_MAX),
+            last_ts_ns=max(0, state.get("last_ts", 0)),
+        )  # fmt: skip
+        job = Restore(self._engine, config, asked, lambda: self._check_free(config), ended)
         self._running.add(job)
         self._advisories.restore_create(name, client)
         request.ok(deliver_subject=job.subject)

@@ -81,11 +81,11 @@ cdef class BlockLoader:
         memcpy(&ts_ns, at + 12, 8)
         memcpy(&subject_len, at + 20, 2)
         gone = seq & ~(ERASED | TOMBSTONE)
+        self.last_seq = max(self.last_seq, gone)
         if seq & TOMBSTONE:
             self._loader.forget(gone)
             return 0
         if seq & ERASED or seq <= self._loader.last_seq:
-            self.last_seq = max(self.last_seq, gone)
             return 0
         if first & HAS_HEADERS:
             if left < <size_t>subject_len + HEADER_LENGTH:
@@ -94,7 +94,6 @@ cdef class BlockLoader:
         left -= min(left, <size_t>subject_len + (HEADER_LENGTH if first & HAS_HEADERS else 0))
         if length - HEAD - HASH < subject_len or left < hdr_len:
             return self._loader.refuse("message block is damaged")
-        self.last_seq = max(self.last_seq, seq)
         if not self._loader.fits(seq, hdr_len, left - hdr_len):
             return 0
         rest += subject_len + (HEADER_LENGTH if first & HAS_HEADERS else 0)

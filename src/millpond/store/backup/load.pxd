@@ -24,8 +24,8 @@ cdef class Loader(StoreOwner):
     cdef bint put(self, uint64_t seq, int64_t ts_ns, const char* subject, uint64_t subject_len, const char* hdr,
                   uint64_t hdr_len, const char* body, uint64_t body_len) except *
     cpdef int load(self, ArchiveReader archive, uint64_t budget) except -1
-    # Sequences at the end that have no message any more.
-    cpdef int pad(self, uint64_t last_seq) except -1
+    # Sequences at the end that have no message any more; ts_ns: the time of the last one, 0: not known.
+    cpdef int pad(self, uint64_t last_seq, int64_t ts_ns) except -1
     # Is this message small enough? False: `failure` says why not.
     cdef bint fits(self, uint64_t seq, uint64_t hdr_len, uint64_t body_len) except *
     # What cannot be read; nothing is taken behind it.

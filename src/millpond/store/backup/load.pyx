@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from millpond.store.api cimport NEVER_EXPIRES, Filters, Store
 from millpond.store.backup.archive cimport BROKEN, READY, STARVED, ArchiveReader, Entry, Read
+from millpond.subjects.tokens cimport is_valid_subject
 from millpond.wire.headers cimport find
 from millpond.wire.message cimport Msg
 
@@ -20,6 +21,8 @@ cdef enum:
 
 cdef uint64_t UNCOMMITTED_MAX = limits.RESTORE_UNCOMMITTED_BYTES_MAX
 cdef uint64_t SUBJECT_MAX = limits.CONTROL_LINE_BYTES_MAX
+cdef uint64_t RECORD_MAX = limits.RECORD_BYTES_MAX
+cdef uint64_t SEQ_MAX = <uint64_t>1 << 62
 cdef int64_t TIME_MAX_NS = 0x7FFFFFFFFFFFFFFF
 
 
@@ -70,7 +73,7 @@ cdef class Loader(StoreOwner):
         return False
 
     cdef bint fits(self, uint64_t seq, uint64_t hdr_len, uint64_t body_len) except *:
-        if hdr_len > self._payload_max or body_len > self._payload_max - hdr_len:
+        if hdr_len > self._payload_max or body_len > self._payload_max - hdr_len or hdr_len + body_len > RECORD_MAX:
             return self._fail(f"message sequence {seq} exceeds maximum payload size")
         if 0 <= self._message_max and hdr_len + body_len > <uint64_t>self._message_max:
             return self._fail(f"message sequence {seq} exceeds maximum message size")
@@ -82,10 +85,11 @@ cdef class Loader(StoreOwner):
         cdef const char* value
         cdef uint32_t value_len
         cdef int64_t ttl_s = 0, expires_ns = 0
-        if not 0 < subject_len <= SUBJECT_MAX:
-            return self._fail(f"failed to store message sequence {seq}: invalid subject")
         if seq <= self.last_seq:
             return self._fail(f"message sequence {seq} out of order")
+        if seq > SEQ_MAX or subject_len > SUBJECT_MAX or not is_valid_subject(subject, <uint32_t>subject_len):
+            return self._fail(f"failed to store message sequence {seq}: invalid sequence or subject")
+        ts_ns = max(ts_ns, 0)
         if hdr_len and find(hdr, <uint32_t>hdr_len, "Nats-TTL", 8, &value, &value_len):
             ttl_s = self._ttl_of(PyBytes_FromStringAndSize(value, value_len))
             if ttl_s < NEVER_EXPIRES:
@@ -139,9 +143,9 @@ cdef class Loader(StoreOwner):
             archive.pass_by(&entry)
         return FAULTY
 
-    cpdef int pad(self, uint64_t last_seq) except -1:
+    cpdef int pad(self, uint64_t last_seq, int64_t ts_ns) except -1:
         if last_seq > self._store.state.last_seq:
-            self._store.skip_to(last_seq, 0)
+            self._store.skip_to(last_seq, ts_ns)
         return 0
 
     def drop_below(self, uint64_t first_seq):

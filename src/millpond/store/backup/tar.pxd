@@ -1,13 +1,13 @@
 # The older form of a backup: a tar archive in an S2 stream.
 from libc.stdint cimport uint32_t, uint64_t
-from millpond.store.backup.archive cimport Read
+from millpond.store.backup.archive cimport ArchiveReader, Read
 from millpond.store.backup.s2_stream cimport S2Reader
 
 cdef class TarReader:
     cdef readonly str failure
     cdef readonly bint over              # the archive ended
     cdef S2Reader stream
-    cdef bint _ended
+    cdef ArchiveReader _archive
     cdef uint64_t left                   # bytes of the current file that are not consumed
     cdef uint32_t _padding
     # n bytes of the current file, as a view at the head of stream.out; n <= left.

@@ -9,8 +9,8 @@
 The texts of failures are those that nats-server shows. Source: POSIX.1, pax.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint32_t, uint64_t
 
 from millpond.store.backup.archive cimport BROKEN, READY, STARVED, ArchiveReader, Read
 
@@ -29,20 +29,11 @@ def _octal(bytes field):
 
 
 cdef class TarReader:
-    """Goes on with what an ArchiveReader was fed and found to be no archive of its kind."""
+    """Goes on with what an ArchiveReader is fed, and has found to be no archive of its kind."""
 
     def __init__(self, ArchiveReader archive):
-        self.stream = archive.stream
+        self._archive, self.stream = archive, archive.stream
         self.failure = ""
-
-    def feed(self, bytes data):
-        """More of the stream."""
-        assert not self._ended
-        self.stream.feed(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
-
-    def end(self):
-        """There will be no more."""
-        self._ended = True
 
     cdef Read _break(self, str reason) except *:
         self.failure = self.failure or reason
@@ -54,7 +45,7 @@ cdef class TarReader:
                 continue
             if self.stream.failure:
                 return self._break(self.stream.failure)
-            if not self._ended:
+            if not self._archive._ended:
                 return STARVED
             if self.stream.cut_off():
                 return self._break("s2: corrupt input")
