@@ -56,6 +56,10 @@ cdef class Dump:
         self.archive.stream.out.consume(n)
         return out
 
+    def next_seq(self):
+        """Where it goes on."""
+        return self._next_seq
+
     def held_bytes(self):
         """What is held in memory."""
         return self.archive.stream.out.allocated + self.archive.stream._block.allocated
