@@ -135,6 +135,8 @@ BACKUP_STEP_BYTES: Final = 256 * KIB
 BACKUPS_MAX: Final = 16
 """Snapshots and restores that run at a time; each may hold some megabytes."""
 RESTORE_CONSUMERS_MAX: Final = 100_000
+PIN_BYTES_MAX: Final = 16 * MIB
+"""What one snapshot may hold of messages that leave the stream before they were read; then it fails."""
 S2_BLOCK_BYTES_MAX: Final = 4 * MIB
 ARCHIVE_NAME_BYTES_MAX: Final = MIB
 ARCHIVE_ENTRY_BYTES_MAX: Final = 64 * MIB

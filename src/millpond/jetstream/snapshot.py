@@ -99,6 +99,7 @@ class Snapshot:
     def stop(self) -> None:
         """The server stops: nothing is sent any more."""
         self._over = True
+        self._dump.close()
         self._engine.turn.timers.stop(self._timer)
         self._engine.router.unsubscribe(self._acks)
         self._steps.stop()

@@ -1,7 +1,9 @@
 # A stream's messages on their way into an archive.
 from libc.stdint cimport uint64_t
-from millpond.store.api cimport Store
+from millpond.store.api cimport Load, Record
 from millpond.store.backup.archive cimport ArchiveWriter
+from millpond.store.indexed_store cimport IndexedStore
+from millpond.store.pin cimport Kept, Pin
 
 cdef enum Filled:
     FULL = 0                     # as many bytes as were asked for are there
@@ -13,9 +15,10 @@ cdef enum Filled:
 cdef class Dump:
     cdef readonly ArchiveWriter archive
     cdef readonly str failure
-    cdef Store _store
-    cdef uint64_t _next_seq, _last_seq
+    cdef IndexedStore _store
+    cdef Pin _pin
     cdef bint _over
     cpdef int fill(self, size_t wanted, uint64_t budget) except -1
+    cdef Load _next(self, Record* out) except *
     # Takes out at most n encoded bytes.
     cpdef bytes take(self, size_t n)
