@@ -148,6 +148,34 @@ COMPACT_STEP_BYTES: Final = 256 * KIB
 RECLAIM_SEGMENTS_PER_COMMIT: Final = 8
 SYNC_INTERVAL_DEFAULT_NS: Final = 120_000_000_000
 
+# --- backups (reference 03.9; chunks, windows and waits as nats-server, the rest our own) ---
+SNAPSHOT_CHUNK_BYTES: Final = 128 * KIB
+SNAPSHOT_CHUNK_BYTES_MIN: Final = KIB
+SNAPSHOT_CHUNK_BYTES_MAX: Final = MIB
+SNAPSHOT_WINDOW_BYTES: Final = 8 * MIB
+SNAPSHOT_WINDOW_BYTES_MIN: Final = KIB
+SNAPSHOT_WINDOW_BYTES_MAX: Final = 32 * MIB
+SNAPSHOT_INTEREST_WAIT_NS: Final = 2_000_000_000
+SNAPSHOT_ACK_WAIT_NS: Final = 5_000_000_000
+SNAPSHOT_FIRST_LOOK_NS: Final = 5_000_000
+"""How late the coming of a snapshot's receiver may be noticed."""
+SNAPSHOT_LOOK_NS: Final = 100_000_000
+"""How late the leaving of a snapshot's receiver may be noticed."""
+RESTORE_IDLE_NS: Final = 5_000_000_000
+RESTORE_WAITING_BYTES_MAX: Final = 32 * MIB
+"""Chunks that came before the ones before them were taken. Clients send a few at a time."""
+RESTORE_UNCOMMITTED_BYTES_MAX: Final = 8 * MIB
+BACKUP_STEP_BYTES: Final = 256 * KIB
+"""What one snapshot or restore moves in one turn: well below a millisecond."""
+BACKUPS_MAX: Final = 16
+"""Snapshots and restores that run at a time; each may hold some megabytes."""
+RESTORE_CONSUMERS_MAX: Final = 100_000
+PIN_BYTES_MAX: Final = 16 * MIB
+"""What one snapshot may hold of messages that leave the stream before they were read; then it fails."""
+S2_BLOCK_BYTES_MAX: Final = 4 * MIB
+ARCHIVE_NAME_BYTES_MAX: Final = MIB
+ARCHIVE_ENTRY_BYTES_MAX: Final = 64 * MIB
+
 assert CONTROL_LINE_BYTES_MAX <= PREAUTH_BYTES_MAX <= READ_BUFFER_BYTES
 assert PAYLOAD_BYTES_MAX <= PENDING_BYTES_MAX
 assert READ_WINDOW_BYTES <= SEGMENT_BYTES_SMALL <= SEGMENT_BYTES_LARGE

@@ -29,8 +29,8 @@ class JetStreamMemory:
 
     def memory(self) -> dict[str, int]:
         """Bytes by budget."""
-        found = {"read_cache": int(self._read_cache.bytes), "buffers": int(self._engine.batches.bytes)}
-        found["buffers"] += self._engine.held_bytes()
+        buffers = int(self._engine.batches.bytes) + self._engine.held_bytes() + self._engine.backup_bytes()
+        found = {"read_cache": int(self._read_cache.bytes), "buffers": buffers}
         for stream in self._engine.streams.values():
             for name, size in _parts(stream):
                 found[name] = found.get(name, 0) + size

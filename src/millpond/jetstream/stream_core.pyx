@@ -155,7 +155,9 @@ cdef class StreamCore(Host):
     cdef uint64_t produce(self, const Msg* original) except? 0:
         cdef Msg msg = original[0]
         cdef bytes subject
-        if self.failure or self.pump.refusing or self._ingest.check_size(&msg) is not None:
+        if self.failure or self.pump.refusing or self._room.is_full(self.clock.wall_ns):
+            return 0
+        if self._ingest.check_size(&msg) is not None:
             return 0
         subject = self._rename(&msg)                     # keeps what the message views
         self._ingest.take_as_it_is(&msg)
@@ -331,7 +333,7 @@ cdef class StreamCore(Host):
         assert not original.reply_len, "nobody waits for an answer"
         if self.failure:
             return api_error("JSStorageResourcesExceededErr")
-        if self.pump.refusing:
+        if self.pump.refusing or self._room.is_full(self.clock.wall_ns):
             return api_error("JSInsufficientResourcesErr")
         subject = self._rename(&renamed)           # keeps what the message views
         error = self._ingest.judge_sourced(msg, self.store, self._dedupe, self.clock.wall_ns, mirrored)

@@ -368,6 +368,23 @@ cdef class ConsumerState:
             self._add_exhausted(exhausted[i].stream_seq)
         return size
 
+    def restore(self, delivered, floor, pending, exhausted):
+        """A new consumer's state is what a backup says: (stream_seq, consumer_seq) twice, then rows as pending() and
+        exhausted() give them. They fit together; check() is [] afterwards."""
+        cdef int64_t last_ns = 0
+        assert self.delivered_stream_seq == 0 and self.num_pending_acks == 0, "only a new consumer is restored"
+        self.delivered_stream_seq, self.delivered_consumer_seq = delivered
+        self.floor_stream_seq, self.floor_consumer_seq = floor
+        for stream_seq, consumer_seq, ts_ns, deliveries in pending:
+            in_order = deliveries == 1 and ts_ns >= last_ns
+            self._push(Pending(stream_seq, consumer_seq, ts_ns, deliveries, TIMED if in_order else MOVED))
+            last_ns = max(last_ns, <int64_t>ts_ns)
+        for stream_seq in exhausted:
+            self._add_exhausted(stream_seq)
+        if self.log is not None:
+            self.put_checkpoint()
+            self.log.owe()
+
     # --- care ---
 
     cpdef list check(self):

@@ -8,7 +8,8 @@
 Names are few and used again: a slot that a deleted stream leaves behind is the next stream's. A stream's
 name is in its catalog, never in a path. An account's name is percent-quoted. A slot is free when it has
 no files; one that is being emptied holds the file `released` until nothing else is left, so that a crash in
-between is finished at the next start and never taken for a stream that lost its catalog.
+between is finished at the next start and never taken for a stream that lost its catalog. One that is being filled by
+a restore holds it until everything is there.
 """
 
 from __future__ import annotations
@@ -47,6 +48,12 @@ def make_directory(path: Path) -> None:
 def mark_released(slot: str | Path) -> None:
     """From here `slot` is being emptied, whatever happens."""
     (Path(slot) / RELEASED).touch(mode=0o640)
+    sync_directory(Path(slot))
+
+
+def reveal(slot: str | Path) -> None:
+    """What is in `slot` is to stay: it is whole now. The opposite of `mark_released`."""
+    (Path(slot) / RELEASED).unlink()
     sync_directory(Path(slot))
 
 

@@ -36,6 +36,7 @@ from millpond.store.committer cimport SYNCED, Committer, Target
 from millpond.store.erasing cimport erase
 from millpond.store.index cimport Entry, Index
 from millpond.store.indexed_store cimport IndexedStore
+from millpond.store.pin cimport Kept, Pin
 from millpond.store.record cimport (
     CLEAN,
     FIRST,
@@ -269,7 +270,8 @@ cdef class FileStore(IndexedStore):
             self._erase_committed()
         self._put_removals()
         self._secure_writing, self._secure_logged = self._secure_logged, []
-        self.log.trim()
+        if not self.pins:
+            self.log.trim()
         if self._unproven and not self.log.has_begun():
             self.log.put(REMOVE, 0, 0, NULL, 0)    # of nothing: it proves the write before
         self._writing_position, self._writing_seq = self.position, self.state.last_seq
@@ -280,7 +282,7 @@ cdef class FileStore(IndexedStore):
 
     cdef int _append_work(self) except -1:
         """Compaction's share of this commit."""
-        if not self._stopping and not self._committer.draining and self._compactor.due():
+        if not self._stopping and not self._committer.draining and not self.pins and self._compactor.due():
             self.position += self._compactor.step(max(COMPACT_STEP, 4 * (self.position - self.committed_position)))
         return 0
 
@@ -407,9 +409,23 @@ cdef class FileStore(IndexedStore):
         out.subject, out.subject_len = at, head.subject_len
         out.hdr, out.hdr_len = at + head.subject_len, head.hdr_len
         out.body, out.body_len = out.hdr + head.hdr_len, body_len_of(head)
-        if memcmp(out.subject, entry.subject, entry.subject_len) != 0:
+        if entry.subject != NULL and memcmp(out.subject, entry.subject, entry.subject_len) != 0:
             return MISSING
         return FOUND
+
+    cdef Kept kept_of(self, const Entry* entry, size_t* copy_bytes) except *:
+        """Its place: while there are pins, no segment leaves the log."""
+        return Kept(entry.seq, entry.run_id, entry.offset, entry.size, entry.subject_len, NULL)
+
+    cdef Load load_kept(self, const Kept* kept, Record* out) except *:
+        cdef Entry entry
+        entry.seq, entry.run_id, entry.offset, entry.size = kept.seq, kept.number, kept.offset, kept.size
+        entry.subject, entry.subject_len = NULL, kept.subject_len
+        return self._read(&entry, out, False)
+
+    cdef int remove_pin(self, Pin pin) except -1:
+        IndexedStore.remove_pin(self, pin)
+        return 0 if self.closed or self.failure else self._committer.enlist(self._writer)
 
     cdef Load _damaged(self, uint64_t seq, str reason) except *:
         """Takes a message that cannot be read out of the index. Its bytes stay as they are."""

@@ -9,9 +9,10 @@ brought up to date, the owner hears of it. So an owner that asks the store withi
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from millpond.store.api cimport NEVER_EXPIRES, Filters, Limits, Store
+from millpond.store.api cimport NEVER_EXPIRES, Filters, Limits, Load, Record, Store
 from millpond.store.expiry_heap cimport Due, ExpiryHeap
 from millpond.store.index cimport Entry, Index
+from millpond.store.pin cimport Kept, Pin
 
 cdef enum:
     NS_PER_MS = 1_000_000
@@ -25,7 +26,7 @@ cdef class IndexedStore(Store):
 
     def __cinit__(self):
         self.index = Index()
-        self.expiries = ExpiryHeap()
+        self.expiries, self.pins = ExpiryHeap(), []
         self.state = self.index.state
         self.failure = ""
 
@@ -60,12 +61,40 @@ cdef class IndexedStore(Store):
         cdef Entry entry
         if not self.index.remove(stream_seq, &entry):
             return False
+        if self.pins and not secure:
+            self._keep(&entry)
         self.erased(&entry, secure, evicted)
         self.refresh()
         self.expiries.sweep(self.index, SWEEP_ENTRIES)
         if self.owner is not None:
             self.owner.removed(stream_seq, entry.subject, entry.subject_len, entry.size)
         return True
+
+    # --- pins ---
+
+    cdef int add_pin(self, Pin pin) except -1:
+        self.pins.append(pin)
+        return 0
+
+    cdef int remove_pin(self, Pin pin) except -1:
+        self.pins.remove(pin)
+        return 0
+
+    cdef int _keep(self, const Entry* entry) except -1:
+        cdef Pin pin
+        cdef Kept row
+        cdef size_t copy_bytes = 0
+        for pin in self.pins:
+            if pin.wants(entry.seq):
+                row = self.kept_of(entry, &copy_bytes)
+                pin.keep(row, copy_bytes)
+        return 0
+
+    cdef Kept kept_of(self, const Entry* entry, size_t* copy_bytes) except *:
+        raise NotImplementedError
+
+    cdef Load load_kept(self, const Kept* kept, Record* out) except *:
+        raise NotImplementedError
 
     cdef int note_expiry(self, uint64_t stream_seq, int64_t expires_ns) except -1:
         if expires_ns == NEVER_EXPIRES:

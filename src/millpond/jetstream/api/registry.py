@@ -16,6 +16,7 @@ import msgspec
 from millpond.base.errors import ApiError
 from millpond.jetstream.advisories import Advisories
 from millpond.jetstream.api.account import AccountApi
+from millpond.jetstream.api.backups import BackupApi
 from millpond.jetstream.api.consumers import ConsumerApi
 from millpond.jetstream.api.messages import MessageApi
 from millpond.jetstream.api.request import Request
@@ -38,6 +39,8 @@ log = logging.getLogger("millpond")
 PREFIX: Final = "$JS.API."
 VERB_WORDS_MAX: Final = 3
 PAUSE_ZEROS: Final = {"paused": False, "pause_until": ZERO_TIME}
+BACKUPS: Final = ("STREAM.SNAPSHOT", "STREAM.RESTORE")
+"""Their advisories name the client."""
 PAGE: Final = {"total": 0, "offset": 0, "limit": 0}
 
 
@@ -63,6 +66,7 @@ class Api:
         self._advisories = advisories
         self.total = 0
         self.errors = 0
+        self._backups = BackupApi(engine, advisories)
         self._routes: dict[str, list[Route]] = {}
         for route in self._table():
             self._routes.setdefault(route.verb, []).append(route)
@@ -71,6 +75,7 @@ class Api:
 
     def close(self) -> None:
         self._router.unsubscribe(self._subscription)
+        self._backups.close()
 
     def _table(self) -> list[Route]:
         streams, messages = StreamApi(self._engine), MessageApi(self._engine)
@@ -86,6 +91,8 @@ class Api:
             ("STREAM.PURGE", 1, streams.purge, "stream_purge_response", {"purged": 0}),
             ("STREAM.MSG.GET", 1, messages.get, "stream_msg_get_response", {}),
             ("STREAM.MSG.DELETE", 1, messages.delete, "stream_msg_delete_response", {}),
+            ("STREAM.SNAPSHOT", 1, self._backups.snapshot, "stream_snapshot_response", {}),
+            ("STREAM.RESTORE", 1, self._backups.restore, "stream_restore_response", {"deliver_subject": ""}),
             ("STREAM.LEADER.STEPDOWN", 1, streams.needs_cluster, "stream_leader_stepdown_response", {}),
             ("STREAM.PEER.REMOVE", 1, streams.needs_cluster, "stream_remove_peer_response", {}),
             ("STREAM.PEER.EVACUATE", 1, streams.needs_cluster, "stream_evacuate_peer_response", {}),
@@ -140,7 +147,8 @@ class Api:
                 self._audit(asked, body, encoded, source)
 
         request = Request(
-            subject=asked, args=args, body=body, kind=route.kind, zeros=route.zeros, answer=answer, headers=hdr
+            subject=asked, args=args, body=body, kind=route.kind, zeros=route.zeros, answer=answer, headers=hdr,
+            client=client_json(source, self._engine.server_name) if route.verb in BACKUPS else {},
         )
         try:
             if route.levelled:
