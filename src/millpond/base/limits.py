@@ -43,7 +43,8 @@ READ_BUFFER_BYTES: Final = 256 * KIB
 TURN_READ_BYTES_PER_CONNECTION: Final = 256 * KIB
 SEARCH_STEP_ROWS: Final = 16_384
 """Messages that one step looks at, of a search or a count over a stream: about a millisecond."""
-PURGE_STEP_MESSAGES: Final = 1024
+PURGE_STEP_MESSAGES: Final = 8192
+"""Removals of one step: two milliseconds. A shorter purge is done, and written, as a whole."""
 PUMP_MESSAGES_PER_CONSUMER: Final = 256
 PUMP_BYTES_PER_CONSUMER: Final = 512 * KIB
 

@@ -83,7 +83,9 @@ class ListOf:
 
 @dataclass(frozen=True)
 class MapOf:
-    """String keys, string values."""
+    """String keys, values of one kind."""
+
+    values: str = "string"
 
 
 Kind = str | Choice | Shape | ListOf | MapOf
@@ -275,7 +277,7 @@ class _Walk:
         elif isinstance(kind, ListOf):
             out[name] = self.list_of(at, kind, path, out.get(name, []))
         elif isinstance(kind, MapOf):
-            self.map_of(at, path, out.setdefault(name, {}))
+            self.map_of(at, kind.values, path, out.setdefault(name, {}))
         else:
             out[name] = self.scalar(at, kind, path)
 
@@ -303,9 +305,13 @@ class _Walk:
                 found[number] = earlier[number] if number < len(earlier) else ""
         return found
 
-    def map_of(self, at: int, path: tuple[str, ...], out: dict[str, str]) -> None:
+    def map_of(self, at: int, values: str, path: tuple[str, ...], out: dict[str, Any]) -> None:
         if self.kind_at(at) != "object":
-            raise self.mismatch(at, path, "map[string]string")
+            raise self.mismatch(at, path, f"map[string]{values}")
+        if values != "string":
+            for name, member in self.members(at):
+                out[name] = _zero(values) if self.is_null(member) else self.scalar(member, values, (*path, name))
+            return
         found = flat(self.data[at : value_end(self.data, at)])
         if found is None or not all(value is None or isinstance(value, str) for _, value in found):
             for name, member in self.members(at):

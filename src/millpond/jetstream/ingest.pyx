@@ -114,7 +114,7 @@ cdef class Ingest:
             refused = self._count(msg, store)
             if refused is not None:
                 return refused
-        return self._size(&self.msg)
+        return self.check_size(&self.msg)
 
     cdef object _sourced_headers(self, const Msg* msg, Dedupe dedupe, int64_t now_ns, bint mirrored):
         cdef bytes ttl

@@ -8,7 +8,8 @@ cdef class Purge:
     cdef Filters filters
     cdef object done                 # done(how many went)
     cdef uint64_t purged
-    cdef uint64_t _at, _end_seq, _left, _below_seq
+    cdef uint64_t _at, _end_seq, _keep, _below_seq
+    cdef int _pass_over(self, Store store) except -1
     cdef bint step(self, Store store) except *       # True: there is more
 
 cdef class PurgeSteps(Phase):        # the pump's handle on the purges of one stream

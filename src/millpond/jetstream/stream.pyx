@@ -303,6 +303,13 @@ cdef class Stream(StreamCore):
         self.pump.add(self._purge_steps)
         return self.turn.wake()
 
+    cpdef int after_purges(self, object ask) except -1:
+        if not self._purges:
+            ask()
+        else:
+            self._purges.append(ask)
+        return 0
+
     cpdef list subjects(self, bytes filter):
         return self.store.subjects_match(Filters([filter] if filter else []))
 

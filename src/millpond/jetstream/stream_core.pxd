@@ -81,7 +81,7 @@ cdef class StreamCore(Host):
     cdef Owner _owner
     cdef ExpiryTimer _expiry
     cdef PurgeSteps _purge_steps
-    cdef list _purges                        # [Purge] under way, the first one at work
+    cdef list _purges                        # Purge under way, or who waits for those before: the first one is at work
     cdef list _after, _on_warm
     cdef object _commit_store                # memory stores that commit on request
     cdef uint64_t _told_seq, _ready_seq      # consumers know of messages up to here; told ready up to here

@@ -304,10 +304,14 @@ cdef class StreamCore(Host):
 
     cdef int purge_on(self) except -1:
         cdef Follower consumer
-        cdef Purge purge = self._purges[0] if self._purges else None
+        cdef Purge purge
         cdef bint more
-        if purge is None or self._stopped:
+        if not self._purges or self._stopped:
             return 0
+        if not isinstance(self._purges[0], Purge):
+            self._purges.pop(0)()
+            return 1 if self._purges else 0
+        purge = self._purges[0]
         self.purging = True
         try:
             more = purge.step(self.store)
@@ -324,6 +328,7 @@ cdef class StreamCore(Host):
             purge.done(purge.purged)
         self._answer_later()
         return 1 if self._purges else 0
+
     # --- messages of other streams ---
 
     cdef object take_sourced(self, const Msg* original, int64_t ts_ns, bint mirrored):

@@ -95,6 +95,19 @@ def test_a_purge_takes_turns_and_leaves_what_came_later(subject, keep, left):
     assert queue.store.state_dict()["messages"] == left + 1 == consumer.num_pending
 
 
+def test_a_purge_keeps_what_is_left_by_the_purge_before_and_by_the_limits():
+    queue = filled()
+    done: list[int] = []
+    queue.stream.start_purge(b"", KEYS // 2, 0, done.append)
+    queue.stream.start_purge(b"q.*", 0, 200, done.append)
+    queue.stream.after_purges(lambda: done.append(queue.stream.delete_message(KEYS, False)))
+    one_turn_later(queue)
+    queue.store.remove_message(KEYS - 1)         # as a limit of its subject would
+    queue.turns()
+    assert done == [KEYS // 2 - 1, KEYS - KEYS // 2 - 200, True]
+    assert queue.store.state_dict()["messages"] == 199
+
+
 def test_purges_wait_for_each_other():
     queue = filled()
     done: list[tuple[str, int]] = []

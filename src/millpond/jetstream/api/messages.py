@@ -64,8 +64,10 @@ class MessageApi:
             raise api_error("JSStreamSealedErr")
         if stream.config.deny_delete:
             raise api_error("JSStreamMsgDeleteFailedF", err="message delete not permitted")
-        stream_seq = body.get("seq", 0)
-        if stream.delete_message(stream_seq, not body.get("no_erase", False)):
+        stream.after_purges(lambda: self._remove(request, stream, body.get("seq", 0), not body.get("no_erase", False)))
+
+    def _remove(self, request: Request, stream: Stream, stream_seq: int, secure: bool) -> None:
+        if stream.delete_message(stream_seq, secure):
             stream.after_commit(lambda: request.ok(success=True))
             return
         # The file store of nats-server knows which sequences it cannot have.
