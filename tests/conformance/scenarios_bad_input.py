@@ -41,15 +41,12 @@ SMALL: dict[str, Shape] = {
 """Requests whose body is optional or small, with what it may hold."""
 
 
-def many(s: Session, asked: Iterable[Asked], *, shown: int = 120, chunk_size: int = CHUNK) -> list[dict[str, Any]]:
-    """Sends all requests without waiting, in chunks; records each answer and gives their JSON.
-
-    nats-server does not create and delete streams in the order in which it was asked: those go one by one.
-    """
+def many(s: Session, asked: Iterable[Asked], *, shown: int = 120) -> list[dict[str, Any]]:
+    """Sends all requests without waiting, in chunks; records each answer and gives their JSON."""
     out: list[dict[str, Any]] = []
     waiting = list(asked)
-    for start in range(0, len(waiting), chunk_size):
-        chunk = waiting[start : start + chunk_size]
+    for start in range(0, len(waiting), CHUNK):
+        chunk = waiting[start : start + CHUNK]
         replies = []
         for verb, body in chunk:
             replies.append(s.client.new_reply())
@@ -330,43 +327,46 @@ def is_served(config: dict[str, Any]) -> bool:
     return all(config.get(name, idle) == idle for name, idle in NOT_YET.items()) and config.get("compression") != "s2"
 
 
-def paired() -> Iterator[tuple[str, dict[str, Any]]]:
-    served = [(name, config) for name, config in SETTINGS.items() if is_served(config)]
-    for number, (name, config) in enumerate(served):
-        for other, more in served[number:]:
-            yield f"{name} + {other}", {**config, **more}
+Case = list[tuple[str, dict[str, Any]]]
+"""Verbs and configurations of one stream, in order. Each case has a name and subjects of its own."""
 
 
-def pairs(s: Session, *, pedantic: bool = False) -> None:
-    """Every two features: may a stream have both, may a plain stream become one that has both?"""
+def paired(extra: dict[str, Any]) -> Iterator[Case]:
+    served = [config for config in SETTINGS.values() if is_served(config)]
+    for number, config in enumerate(served):
+        for more in served[number:]:
+            yield [("CREATE", {**config, **more, **extra})]
+            yield [("CREATE", {}), ("UPDATE", {**config, **more, **extra})]
+
+
+def apart(s: Session, cases: Iterable[Case]) -> None:
+    """Runs the cases side by side, a chunk at a time. nats-server does not keep the order of what creates and deletes
+    streams: what has to come one after the other waits for the answer."""
     s.stream("ORIGIN", subjects=["origin.>"])
-    extra = {"pedantic": True} if pedantic else {}
-    for verb in ("CREATE", "UPDATE"):
-        asked: list[Asked] = []
-        for _name, config in paired():
-            base = {"name": "P", "storage": s.storage or "file", "subjects": ["p.>"]}
-            if verb == "UPDATE":
-                asked.append(("STREAM.CREATE.P", json.dumps(base).encode()))
-            asked.append((f"STREAM.{verb}.P", json.dumps({**base, **config, **extra}).encode()))
-            asked.append(("STREAM.DELETE.P", b""))
-        many(s, asked, shown=400, chunk_size=1)
+    waiting = list(cases)
+    for start in range(0, len(waiting), CHUNK):
+        chunk = list(enumerate(waiting[start : start + CHUNK]))
+        for step in range(max(len(case) for _, case in chunk)):
+            many(s, [_of_its_own(s, number, *case[step]) for number, case in chunk if step < len(case)], shown=400)
+        many(s, [(f"STREAM.DELETE.P{number}", b"") for number, _ in chunk])
+
+
+def _of_its_own(s: Session, number: int, verb: str, config: dict[str, Any]) -> Asked:
+    name = f"P{number}"
+    body = json.dumps({"name": name, "storage": s.storage or "file", "subjects": ["p.>"], **config})
+    return f"STREAM.{verb}.{name}", body.replace('"p.', f'"p{number}.').encode()
+
+
+def pairs(s: Session) -> None:
+    """Every two features: may a stream have both, may a plain stream become one that has both?"""
+    apart(s, paired({}))
 
 
 def pedantic_pairs(s: Session) -> None:
-    pairs(s, pedantic=True)
+    apart(s, paired({"pedantic": True}))
 
 
 def every_feature_updated(s: Session) -> None:
     """From every feature to every other: what may be turned on and off."""
-    s.stream("ORIGIN", subjects=["origin.>"])
-    base = {"name": "P", "storage": s.storage or "file", "subjects": ["p.>"]}
-    for _name, config in SETTINGS.items():
-        if not is_served(config) or config.get("sealed"):
-            continue
-        asked: list[Asked] = []
-        for more in [{}, *SETTINGS.values()]:
-            if is_served(more):
-                asked.append(("STREAM.CREATE.P", json.dumps({**base, **config}).encode()))
-                asked.append(("STREAM.UPDATE.P", json.dumps({**base, **more}).encode()))
-                asked.append(("STREAM.DELETE.P", b""))
-        many(s, asked, shown=400, chunk_size=1)
+    served = [{}, *(config for config in SETTINGS.values() if is_served(config))]
+    apart(s, [[("CREATE", config), ("UPDATE", more)] for config in served[1:] for more in served])
