@@ -14,7 +14,6 @@ from millpond.jetstream.api import consumers as consumer_shapes
 from millpond.jetstream.api import request as shapes
 from millpond.jetstream.config_wire import CONSUMER_FIELDS
 from millpond.jetstream.go_json import Shape
-from millpond.jetstream.stream_rules import NOT_YET
 
 from .compare import Session, show_payload
 from .scenarios_api import BODIES as BODIES_OF_ALL_KINDS
@@ -322,19 +321,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """Features that may or may not go together."""
 
 
-def is_served(config: dict[str, Any]) -> bool:
-    """Only what this release does not refuse as a whole (docs/differences.md)."""
-    return all(config.get(name, idle) == idle for name, idle in NOT_YET.items()) and config.get("compression") != "s2"
-
-
 Case = list[tuple[str, dict[str, Any]]]
 """Verbs and configurations of one stream, in order. Each case has a name and subjects of its own."""
 
 
 def paired(extra: dict[str, Any]) -> Iterator[Case]:
-    served = [config for config in SETTINGS.values() if is_served(config)]
-    for number, config in enumerate(served):
-        for more in served[number:]:
+    every = list(SETTINGS.values())
+    for number, config in enumerate(every):
+        for more in every[number:]:
             yield [("CREATE", {**config, **more, **extra})]
             yield [("CREATE", {}), ("UPDATE", {**config, **more, **extra})]
 
@@ -368,5 +362,5 @@ def pedantic_pairs(s: Session) -> None:
 
 def every_feature_updated(s: Session) -> None:
     """From every feature to every other: what may be turned on and off."""
-    served = [{}, *(config for config in SETTINGS.values() if is_served(config))]
-    apart(s, [[("CREATE", config), ("UPDATE", more)] for config in served[1:] for more in served])
+    every = [{}, *SETTINGS.values()]
+    apart(s, [[("CREATE", config), ("UPDATE", more)] for config in every[1:] for more in every])

@@ -43,6 +43,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     server_name: str = ""
     """Empty: the server id."""
     client_advertise: str = ""
+    server_tags: tuple[str, ...] = ()
+    server_metadata: dict[str, str] = {}
 
     http_host: str = ""
     """Empty: the same as `host`."""

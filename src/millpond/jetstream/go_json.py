@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from keyword import iskeyword
 from typing import Annotated, Any, Final
 
@@ -68,11 +69,11 @@ class Shape:
     fields: Mapping[str, Kind]
     strict: bool = True
     pointer: bool = True
-    quick: msgspec.json.Decoder[Any] | None = field(init=False, repr=False, compare=False)
-    """For flat documents; None when a field is more than a number, a string or a truth value."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "quick", _quick_decoder(self))
+    @cached_property
+    def quick(self) -> msgspec.json.Decoder[Any] | None:
+        """For flat documents; None when a field is more than a number, a string or a truth value."""
+        return _quick_decoder(self)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ class JetStreamMemory:
 
     def memory(self) -> dict[str, int]:
         """Bytes by budget."""
-        found = {"read_cache": int(self._read_cache.bytes), "buffers": int(self._engine.batches.bytes)}
+        buffers = int(self._engine.batches.bytes) + self._engine.held_bytes() + self._engine.backup_bytes()
+        found = {"read_cache": int(self._read_cache.bytes), "buffers": buffers}
         for stream in self._engine.streams.values():
             for name, size in _parts(stream):
                 found[name] = found.get(name, 0) + size
@@ -73,5 +74,6 @@ def _parts(stream: Stream) -> Iterator[tuple[str, int]]:
             yield "subjects", size
     yield "buffers", stream.waiting_bytes()
     yield "dedupe", stream.dedupe_bytes()
+    yield "subjects", stream.schedule_bytes()
     for consumer in stream.consumers.values():
         yield "consumers", CONSUMER_BYTES + consumer.state.num_pending_acks * PENDING_ACK_BYTES

@@ -202,7 +202,9 @@ cdef class PullQueue:
         self._head = self._tail = None
         self.count = self.no_wait = 0
         while request is not None:
-            if status:
+            if status == "409 Server Shutdown":
+                self._ended(request, status)  # what is left of it can be asked for elsewhere
+            elif status:
                 self._notices.status(request.reply, status)
             request = request.next
         return 0

@@ -34,14 +34,19 @@ cdef class Stream(StreamCore):
     cpdef object get_message(self, uint64_t stream_seq, bytes last_by_subject, bytes next_by_subject)
     cpdef bint delete_message(self, uint64_t stream_seq, bint secure) except *
     cpdef uint64_t purge(self, bytes subject, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF
+    # The same, in steps when the stream is long; then `done(how many)`. Not when the stream is stopped before.
+    cpdef int start_purge(self, bytes subject, uint64_t below_seq, uint64_t keep, object done) except -1
     cpdef list subjects(self, bytes filter)  # [(subject, messages)]
     cpdef list deleted(self, uint64_t most)
     cpdef int set_first_seq(self, uint64_t first_seq) except -1     # an empty stream starts there
     cpdef uint64_t seq_at_time(self, int64_t ts_ns) except 0        # first live at or after it; last_seq + 1 if none
+    cpdef int answer_gets_for(self, str origin) except -1           # a mirror also answers direct gets of its origin; "": no more
 
     # --- private ---
-    cdef list _subs
+    cdef list _subs, _gets_for
     cdef int _subscribe(self) except -1
+    cdef list _gets_under(self, str name)
     cdef int _unsubscribe(self) except -1
     cdef int _apply_features(self) except -1
     cdef int _apply_limits(self) except -1
+    cdef int _apply_schedules(self) except -1

@@ -17,13 +17,16 @@ from millpond.jetstream.batch_totals cimport BatchTotals
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.direct_get cimport DirectGets
 from millpond.jetstream.follower cimport Follower
+from millpond.jetstream.fast_batches cimport FastBatches
 from millpond.jetstream.host cimport ExpiryTimer, Owner
 from millpond.jetstream.ingest cimport Ingest
 from millpond.jetstream.pub_ack cimport AnswerRing
 from millpond.jetstream.pump cimport CommitPhase, Pump
+from millpond.jetstream.purging cimport Purge, PurgeSteps, is_short
 from millpond.jetstream.recovery_tail cimport finish_tail, rebuild_window
 from millpond.jetstream.republish cimport Republisher
 from millpond.jetstream.retention cimport Retention
+from millpond.jetstream.schedules cimport Schedules
 from millpond.jetstream.storage_room cimport StorageRoom
 from millpond.jetstream.stream_core cimport StreamCore
 from millpond.jetstream.waiting_room cimport WaitingRoom
@@ -33,6 +36,7 @@ from millpond.store.consumer_journal cimport ConsumerJournal
 from millpond.subjects.transform import Transform
 
 cdef uint32_t DEDUPE_EXPIRE_BUDGET = 20_000
+cdef int64_t AGE_MAX_NS = 0x3FFFFFFFFFFFFFFF            # 146 years
 
 
 class Cold(Exception):
@@ -48,7 +52,9 @@ cdef class Stream(StreamCore):
         self.store, self.journal, self.router, self.turn, self.clock = store, journal, router, turn, clock
         self.pump, self.commit_phase = pump, commit
         self.consumers, self._listeners = {}, []
-        self._subs, self._after, self._on_warm = [], [], []
+        self._subs, self._gets_for, self._after, self._on_warm, self._purges = [], [], [], [], []
+        self._purge_steps = PurgeSteps()
+        self._purge_steps.host = self
         self._last_msg_id, self.failure = b"", ""
         self._retention = Retention(store, pump)
         self._apply_features()
@@ -71,6 +77,7 @@ cdef class Stream(StreamCore):
     cpdef int use_batches(self, BatchTotals totals, object abandoned) except -1:
         self._abandoned = abandoned
         self._atomic = AtomicBatches(self, self.store, self._dedupe, self.clock, self.turn.timers, totals)
+        self._fast = FastBatches(self, self.store, self._dedupe, self.clock, self.turn.timers, totals)
         return 0
 
     cpdef int use_room(self, StorageRoom room) except -1:
@@ -90,6 +97,7 @@ cdef class Stream(StreamCore):
         self._apply_limits()
         self._told_seq = self._ready_seq = self.store.state.last_seq
         self._last_msg_id = rebuild_window(self.store, self._dedupe, self.clock.wall_ns)
+        self._apply_schedules()
         self._subscribe()
         self._arm_expiry(self.clock.wall_ns)
         return 0
@@ -100,6 +108,7 @@ cdef class Stream(StreamCore):
         if delete:
             self._leave()
         self._unsubscribe()
+        self.answer_gets_for("")
         for consumer in list(self._listeners):
             (<Follower>consumer).stop("409 Consumer Deleted" if delete else "")
         self._listeners, self.consumers = [], {}
@@ -107,9 +116,12 @@ cdef class Stream(StreamCore):
         self._retention.stop()
         self.turn.timers.cancel(self._expiry)
         self._atomic.drop_all()
+        self._fast.drop_all()
+        if self._schedules is not None:
+            self._schedules.stop()
         self._gets.stop()
         self._after, asked = [], self._on_warm
-        self._on_warm = []
+        self._on_warm, self._purges = [], []
         if not delete:
             self.store.close()
             return 0
@@ -121,15 +133,18 @@ cdef class Stream(StreamCore):
     cpdef int update(self, object config) except -1:
         old, self.config = self.config, config
         self._apply_features()
+        self._apply_schedules()
         if not config.allow_atomic:
             self._atomic.drop_all()
+        if not config.allow_batched:
+            self._fast.drop_all()
         self._dedupe.window_ns = config.duplicate_window
         if old.subjects != config.subjects or old.allow_direct != config.allow_direct:
             self._unsubscribe()
             self._subscribe()
         self._apply_limits()
         if old.retention != config.retention:
-            self.review(1, False)
+            self.review(1, not self.consumers)     # with consumers, what none of them ever wanted stays
         self._arm_expiry(self.clock.wall_ns)
         return self._answer_later()
 
@@ -137,9 +152,19 @@ cdef class Stream(StreamCore):
         for subject in self.config.subjects:
             self._subs.append(self.router.subscribe(subject.encode(), self))
         if self.config.allow_direct:
-            prefix = b"$JS.API.DIRECT.GET." + self.name.encode()
-            self._subs.append(self.router.subscribe(prefix, self._gets, b"_sys_", 0))
-            self._subs.append(self.router.subscribe(prefix + b".>", self._gets, b"_sys_", 1))
+            self._subs += self._gets_under(self.name)
+        return 0
+
+    cdef list _gets_under(self, str name):
+        """Subscriptions on direct gets, shared with the mirrors of that stream."""
+        cdef bytes prefix = b"$JS.API.DIRECT.GET." + name.encode()
+        return [self.router.subscribe(prefix, self._gets, b"_sys_", 0),
+                self.router.subscribe(prefix + b".>", self._gets, b"_sys_", 1)]
+
+    cpdef int answer_gets_for(self, str origin) except -1:
+        for sub in self._gets_for:
+            self.router.unsubscribe(sub)
+        self._gets_for = self._gets_under(origin) if origin else []
         return 0
 
     cdef int _unsubscribe(self) except -1:
@@ -156,6 +181,17 @@ cdef class Stream(StreamCore):
         self._republisher = Republisher(config) if config.republish is not None and config.republish.dest else None
         return 0
 
+    cdef int _apply_schedules(self) except -1:
+        """A sealed stream takes no messages, so none of its schedules fires."""
+        wanted = self.config.allow_msg_schedules and not self.config.sealed
+        if wanted and self._schedules is None:
+            self._schedules = Schedules(self, self.store, self.clock, self.turn.timers)
+            self._schedules.recover()
+        elif not wanted and self._schedules is not None:
+            self._schedules.stop()
+            self._schedules = None
+        return 0
+
     cdef int _apply_limits(self) except -1:
         cdef Limits bounds
         config = self.config
@@ -166,7 +202,8 @@ cdef class Stream(StreamCore):
         else:
             bounds.messages_max = bounds.bytes_max = 0
         bounds.per_subject_max = max(config.max_msgs_per_subject, 0)
-        bounds.age_max_ns = config.max_age
+        # An age whose end no clock can show is none; sums with it would overflow.
+        bounds.age_max_ns = config.max_age if config.max_age <= AGE_MAX_NS else 0
         self._owner.marks_expiry = config.subject_delete_marker_ttl > 0 and not config.sealed
         self.store.set_limits(bounds)
         return 0
@@ -206,6 +243,10 @@ cdef class Stream(StreamCore):
         """What the window of message ids holds in memory, after it has forgotten what is due."""
         self._dedupe.expire(self.clock.wall_ns, DEDUPE_EXPIRE_BUDGET)
         return self._dedupe.memory_bytes()
+
+    def schedule_bytes(self):
+        """What is known of when schedules fire."""
+        return self._schedules.memory_bytes() if self._schedules is not None else 0
 
     def waiting_bytes(self):
         """Of publishes that wait for a cold read."""
@@ -252,6 +293,15 @@ cdef class Stream(StreamCore):
         self.purged = True
         self._answer_later()
         return purged
+
+    cpdef int start_purge(self, bytes subject, uint64_t below_seq, uint64_t keep, object done) except -1:
+        if is_short(self.store) and not self._purges:
+            done(self.purge(subject, below_seq, keep))
+            return 0
+        self.purged = True
+        self._purges.append(Purge(self.store, Filters([subject] if subject else []), below_seq, keep, done))
+        self.pump.add(self._purge_steps)
+        return self.turn.wake()
 
     cpdef list subjects(self, bytes filter):
         return self.store.subjects_match(Filters([filter] if filter else []))

@@ -28,13 +28,19 @@ class SubjectTransform(msgspec.Struct, frozen=True):
     dest: str = ""
 
 
-class StreamSource(msgspec.Struct, frozen=True, omit_defaults=True):
+class StreamConsumerSource(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str = ""
+    deliver_subject: str = ""
+
+
+class StreamSource(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str
     opt_start_seq: int = 0
     opt_start_time: str | None = None
     filter_subject: str = ""
     subject_transforms: list[SubjectTransform] = []
     external: ExternalStream | None = None
+    consumer: StreamConsumerSource | None = None
 
 
 class Republish(msgspec.Struct, frozen=True):

@@ -15,14 +15,14 @@ import msgspec
 
 from millpond.base import limits
 from millpond.base.errors import ApiError
-from millpond.jetstream import stream_features
+from millpond.jetstream import source_rules, stream_features
+from millpond.jetstream.asset_names import is_asset_name
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_text import quote
 from millpond.jetstream.go_time import duration_text
 from millpond.jetstream.stream_config import UNLIMITED, Placement, ServerLimits, StreamConfig
 from millpond.subjects import pytokens
 
-FORBIDDEN_IN_NAMES: Final = set(" \t\r\n\f.*>\\/")
 AGE_MIN_NS: Final = 100_000_000
 REPLICAS_MAX: Final = 5
 REQUIRED_LEVEL: Final = "_nats.req.level"
@@ -40,10 +40,21 @@ def pedantic_error(text: str) -> ApiError:
     return api_error("JSPedanticErrF", err=text)
 
 
-def checked(config: StreamConfig, pedantic: bool = False, server: ServerLimits = UNLIMITED) -> StreamConfig:
-    """The configuration in force. Raises the ApiError that nats-server gives for the first thing wrong."""
-    for step in _STEPS:
+def checked(
+    config: StreamConfig,
+    pedantic: bool = False,
+    server: ServerLimits = UNLIMITED,
+    find: source_rules.Find = lambda name: None,
+) -> StreamConfig:
+    """The configuration in force. Raises the ApiError that nats-server gives for the first thing wrong.
+
+    `find` gives the configuration of another stream, None when there is none of that name.
+    """
+    for step in _FIRST_STEPS:
         config = _times(config, pedantic, server.duplicate_window_ns) if step is _times else step(config, pedantic)
+    config = source_rules.checked(config, pedantic, find)
+    for step in _LAST_STEPS:
+        config = step(config, pedantic)
     return config
 
 
@@ -52,10 +63,6 @@ def _replace(config: StreamConfig, **changes: object) -> StreamConfig:
 
 
 # --- the steps ---
-
-
-def is_asset_name(name: str) -> bool:
-    return bool(name) and not FORBIDDEN_IN_NAMES & set(name)
 
 
 def _texts(config: StreamConfig, pedantic: bool) -> StreamConfig:
@@ -194,30 +201,12 @@ def _placement(config: StreamConfig, pedantic: bool) -> StreamConfig:
     return config
 
 
-NOT_YET: Final[dict[str, object]] = {
-    "mirror": None,
-    "sources": [],
-    "allow_msg_schedules": False,
-    "allow_batched": False,
-}
-"""Fields of features that this release does not have, with the only value it takes (docs/differences.md)."""
-
-
-def _not_yet(config: StreamConfig, pedantic: bool) -> StreamConfig:
-    """A feature that is not there is refused by name, never ignored."""
-    for name, idle in NOT_YET.items():
-        if getattr(config, name) != idle:
-            raise invalid(f"{name} is not supported by this server")
-    if config.compression != "none":
-        raise invalid("compression is not supported by this server")
-    if config.persist_mode == "async":
-        raise invalid("persist_mode async is not supported by this server")
-    return config
-
-
-_STEPS: Final[tuple[Step, ...]] = (
+_FIRST_STEPS: Final[tuple[Step, ...]] = (
     _texts, _replicas, _bounds, _times, _discards, stream_features.markers, stream_features.schedules, _persistence,
-    _subjects, stream_features.transform, stream_features.republish, _placement, _not_yet,
+)  # fmt: skip
+"""Before mirror and sources."""
+_LAST_STEPS: Final[tuple[Step, ...]] = (
+    _subjects, stream_features.transform, stream_features.republish, _placement,
 )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ class JetStream:
         self._sync_interval_s = options.sync_interval_ns / 1e9
         self._sync_timer: asyncio.TimerHandle | None = None
         self.engine = Engine(options, self._storage, broker.router, broker.turn, broker.server_name)
+        self.engine.payload_max = broker.options.max_payload
         log.info("Starting JetStream")
         log.info("---------------- JETSTREAM ----------------")
         log.info("  Store Directory: \"%s\"", self.directory / "jetstream")

@@ -51,14 +51,8 @@ class ConsumerApi:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def _stream(self, name: str) -> Stream:
-        stream = self._engine.streams.get(name)
-        if stream is None:
-            raise api_error("JSStreamNotFoundErr")
-        return stream
-
     def _consumer(self, request: Request) -> Consumer:
-        consumer = self._stream(request.args[0]).consumers.get(request.args[1])
+        consumer = self._engine.stream(request.args[0]).consumers.get(request.args[1])
         if consumer is None:
             raise api_error("JSConsumerNotFoundErr")
         return consumer
@@ -107,7 +101,7 @@ class ConsumerApi:
     def _create(self, request: Request, body: dict[str, Any], config: ConsumerConfig) -> None:
         if config.num_replicas > 1:
             raise api_error("JSStreamReplicasNotSupportedErr")
-        stream = self._stream(request.args[0])
+        stream = self._engine.stream(request.args[0])
         config = sourcing_form(config, stream.config)
         if config.direct or config.sourcing:
             check_identity(request, stream)
@@ -142,15 +136,19 @@ class ConsumerApi:
         self._made(request, existing)
 
     def _made(self, request: Request, consumer: Consumer) -> None:
-        """The answer tells of the consumer as it is now, before it delivers, and comes when that is durable."""
-        described = self.described(consumer)
+        """The answer tells of the consumer as it is before it delivers, and comes when that is durable."""
 
-        def durable() -> None:
-            request.ok(**described)
-            if described.get("paused"):
-                consumer.tell_pause()
+        def counted() -> None:
+            described = self.described(consumer)
 
-        consumer.stream.after_commit(durable)
+            def durable() -> None:
+                request.ok(**described)
+                if described.get("paused"):
+                    consumer.tell_pause()
+
+            consumer.stream.after_commit(durable)
+
+        consumer.when_counted(counted)
 
     def _others(self, stream: Stream, this: Consumer | None) -> list[ConsumerConfig]:
         return [consumer.config for consumer in stream.consumers.values() if consumer is not this]
@@ -170,14 +168,15 @@ class ConsumerApi:
 
     def info(self, request: Request) -> None:
         require_empty(request)
-        request.ok(**self.described(self._consumer(request)))
+        consumer = self._consumer(request)
+        consumer.when_counted(lambda: request.ok(**self.described(consumer)))
 
     def pause(self, request: Request) -> None:
         """PAUSE.<stream>.<consumer>; without a time it resumes."""
         body = optional_body(request, PAUSE, self._engine.strict)
         consumer = self._consumer(request)
-        until_ns = max(0, body.get("pause_until", 0))         # Go's zero time is long before 1970
-        config = msgspec.structs.replace(consumer.config, pause_until_ns=until_ns)
+        until_ns = int(max(0, body.get("pause_until", 0)))    # Go's zero time is long before 1970
+        config = msgspec.structs.replace(consumer.config, pause_until_ns=until_ns, pause_zone_s=0)
         out: dict[str, Any] = {"paused": False, "pause_until": format_time(until_ns)}
         remaining_ns = min(until_ns - self._engine.clock.wall_ns, limits.DURATION_MAX_NS)
         if until_ns and remaining_ns > 0:
@@ -195,8 +194,12 @@ class ConsumerApi:
             stream_seq = consumer.reset(body.get("seq", 0))
         except NotAllowed as error:
             raise api_error("JSConsumerInvalidResetErr", err=str(error)) from None
-        described = self.described(consumer)
-        consumer.stream.after_commit(lambda: request.ok_untracked(**described, reset_seq=stream_seq))
+
+        def counted() -> None:
+            described = self.described(consumer)
+            consumer.stream.after_commit(lambda: request.ok_untracked(**described, reset_seq=stream_seq))
+
+        consumer.when_counted(counted)
 
     def unpin(self, request: Request) -> None:
         """UNPIN.<stream>.<consumer>: the pinned client of a priority group is none any more."""
@@ -218,13 +221,13 @@ class ConsumerApi:
 
     def names(self, request: Request) -> None:
         body = optional_body(request, CONSUMERS, self._engine.strict)
-        names = sorted(shown_consumers(self._stream(request.args[0])))
+        names = sorted(shown_consumers(self._engine.stream(request.args[0])))
         shown, paging = page(names, body.get("offset", 0), limits.API_NAMES_PAGE)
         request.ok(**paging, consumers=shown)
 
     def listing(self, request: Request) -> None:
         body = optional_body(request, CONSUMERS, self._engine.strict)
-        consumers = shown_consumers(self._stream(request.args[0]))
+        consumers = shown_consumers(self._engine.stream(request.args[0]))
         shown, paging = page(sorted(consumers), body.get("offset", 0), limits.API_LIST_PAGE)
         request.ok(**paging, consumers=[self.described(consumers[name], managed=False) for name in shown])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from millpond.base import limits
-from millpond.jetstream import stream_rules
+from millpond.jetstream import source_rules, stream_rules
 from millpond.jetstream.api.request import STREAM_INFO, STREAM_LIST, STREAM_NAMES, STREAM_PURGE, Request, optional_body
 from millpond.jetstream.api.sourcing import shown_consumers
 from millpond.jetstream.config_wire import STREAM_REQUEST, stream_from_request, stream_to_json
@@ -35,12 +35,6 @@ class StreamApi:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def _find(self, name: str) -> Stream:
-        stream = self._engine.streams.get(name)
-        if stream is None:
-            raise api_error("JSStreamNotFoundErr")
-        return stream
-
     def create(self, request: Request) -> None:
         body = decode(request.body, STREAM_REQUEST, self._engine.strict)
         config = stream_rules.with_required_level(stream_from_request(body))
@@ -50,7 +44,7 @@ class StreamApi:
             raise api_error("JSStreamNameContainsPathSeparatorsErr")
         stream_rules.check_create(config)
         self._engine.check_room(config)
-        config = stream_rules.checked(config, body.get("pedantic", False), self._engine.limits)
+        config = stream_rules.checked(config, body.get("pedantic", False), self._engine.limits, self._engine.config_of)
         stream_rules.check_single_server(config)
         existing = self._engine.streams.get(config.name)
         if existing is not None:
@@ -58,18 +52,19 @@ class StreamApi:
                 raise api_error("JSStreamNameExistErr")
             request.ok(**self.described(existing), did_create=True)
             return
+        source_rules.check_filters(config)
         stream_rules.check_overlap(config, self._engine.configs())
         self._engine.create_stream(config, lambda stream: request.ok(**self.described(stream), did_create=True))
 
     def update(self, request: Request) -> None:
         body = decode(request.body, STREAM_REQUEST, self._engine.strict)
-        pedantic, bounds = body.get("pedantic", False), self._engine.limits
-        config = stream_rules.checked(stream_from_request(body), pedantic, bounds)
+        pedantic, server, find = body.get("pedantic", False), self._engine.limits, self._engine.config_of
+        config = stream_rules.checked(stream_from_request(body), pedantic, server, find)
         if config.name != request.args[0]:
             raise api_error("JSStreamMismatchErr")
-        stream = self._find(config.name)
+        stream = self._engine.stream(config.name)
         config = stream_rules.with_required_level(config)
-        config = stream_rules.updated(stream.config, stream_rules.checked(config, pedantic, bounds))
+        config = stream_rules.updated(stream.config, stream_rules.checked(config, pedantic, server, find))
         self._engine.check_room(config)
         _check_consumers(stream, config)
         stream_rules.check_overlap(config, self._engine.configs())
@@ -78,11 +73,11 @@ class StreamApi:
     def delete(self, request: Request) -> None:
         if not is_empty_request(request.body):
             raise api_error("JSNotEmptyRequestErr")
-        self._engine.delete_stream(self._find(request.args[0]), lambda: request.ok(success=True))
+        self._engine.delete_stream(self._engine.stream(request.args[0]), lambda: request.ok(success=True))
 
     def info(self, request: Request) -> None:
         body = optional_body(request, STREAM_INFO, self._engine.strict)
-        stream = self._find(request.args[0])
+        stream = self._engine.stream(request.args[0])
         paging = {"total": 0, "offset": 0, "limit": 0}
         subjects: dict[str, int] = {}
         filter = body.get("subjects_filter", "")
@@ -121,14 +116,17 @@ class StreamApi:
         body = optional_body(request, STREAM_PURGE, self._engine.strict)
         if body.get("seq") and body.get("keep"):
             raise api_error("JSBadRequestErr")
-        stream = self._find(request.args[0])
+        stream = self._engine.stream(request.args[0])
         if stream.config.sealed:
             raise api_error("JSStreamSealedErr")
         if stream.config.deny_purge:
             raise api_error("JSStreamPurgeFailedF", err="stream purge not permitted")
         subject = body.get("filter", "").encode("utf-8", "surrogateescape")
-        purged = stream.purge(subject, body.get("seq", 0), body.get("keep", 0))
-        stream.after_commit(lambda: request.ok(success=True, purged=purged))
+
+        def gone(purged: int) -> None:
+            stream.after_commit(lambda: request.ok(success=True, purged=purged))
+
+        stream.start_purge(subject, body.get("seq", 0), body.get("keep", 0), gone)
 
     def needs_cluster(self, request: Request) -> None:
         raise api_error("JSClusterRequiredErr")
@@ -154,6 +152,7 @@ class StreamApi:
             "state": state_json(stream, subjects, deleted),
             **(domain or {}),
             **(cluster or {}),
+            **self._engine.sourcing_of(stream),
             "ts": format_time(self._engine.clock.wall_ns),
         }
 
