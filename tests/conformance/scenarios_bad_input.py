@@ -14,7 +14,6 @@ from millpond.jetstream.api import consumers as consumer_shapes
 from millpond.jetstream.api import request as shapes
 from millpond.jetstream.config_wire import CONSUMER_FIELDS
 from millpond.jetstream.go_json import Shape
-from millpond.jetstream.stream_rules import NOT_YET
 
 from .compare import Session, show_payload
 from .scenarios_api import BODIES as BODIES_OF_ALL_KINDS
@@ -41,15 +40,12 @@ SMALL: dict[str, Shape] = {
 """Requests whose body is optional or small, with what it may hold."""
 
 
-def many(s: Session, asked: Iterable[Asked], *, shown: int = 120, chunk_size: int = CHUNK) -> list[dict[str, Any]]:
-    """Sends all requests without waiting, in chunks; records each answer and gives their JSON.
-
-    nats-server does not create and delete streams in the order in which it was asked: those go one by one.
-    """
+def many(s: Session, asked: Iterable[Asked], *, shown: int = 120) -> list[dict[str, Any]]:
+    """Sends all requests without waiting, in chunks; records each answer and gives their JSON."""
     out: list[dict[str, Any]] = []
     waiting = list(asked)
-    for start in range(0, len(waiting), chunk_size):
-        chunk = waiting[start : start + chunk_size]
+    for start in range(0, len(waiting), CHUNK):
+        chunk = waiting[start : start + CHUNK]
         replies = []
         for verb, body in chunk:
             replies.append(s.client.new_reply())
@@ -107,8 +103,9 @@ def small_requests(s: Session) -> None:
     s.note(json.dumps(everything(s)))
 
 
+LASTING = b'"inactive_threshold":3600000000000'
 UNSAID = frozenset({
-    ("inactive_threshold", b"1"),                       # gone before or after it is asked for again
+    *(("inactive_threshold", b"%d" % value) for value in (1, 2**31 - 1, 2**31)),    # may be gone when it is deleted
     ("sourcing", b"true"),                              # answered with an identity, which is the stream's own
     ("pause_until", b'"0001-01-01T00:00:00Z"'),         # shown by nats-server, though it is none
     *(("priority_timeout", b"%d" % value) for value in INTEGERS if -(2**63) <= value < 0),   # raises the level
@@ -126,7 +123,7 @@ def consumer_fields(s: Session) -> None:
     prepared(s)
     for field, kind in CONSUMER_FIELDS.items():
         bodies = [
-            (b"v%d" % number, b'{"stream_name":"E","config":{"%b":%b}}' % (field.encode(), value))
+            (b"v%d" % number, b'{"stream_name":"E","config":{%b,"%b":%b}}' % (LASTING, field.encode(), value))
             for number, value in enumerate(values_of(kind))
             if (field, value) not in UNSAID
         ]
@@ -243,16 +240,17 @@ def every_verb(s: Session) -> None:
     prepared(s)
     for verb in VERBS:
         refused(s, [(verb, body) for body in ODD_BODIES])
-        if verb == "CONSUMER.CREATE.E":
-            drop_ephemerals(s)
+        if ".CREATE.E" in verb:
+            drop_consumers(s)
     s.note(json.dumps(everything(s)))
 
 
-def drop_ephemerals(s: Session) -> None:
-    """Their names are the server's choice."""
+def drop_consumers(s: Session) -> None:
+    """All but one: they would go away after a while, and the names of some are the server's choice."""
     for name in json.loads(s.client.request("$JS.API.CONSUMER.NAMES.E").payload)["consumers"]:
         if name != "c":
-            s.hide(name, "<ephemeral>")
+            if len(name) == 8:
+                s.hide(name, "<ephemeral>")
             s.client.request(f"$JS.API.CONSUMER.DELETE.E.{name}")
 
 
@@ -325,48 +323,46 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """Features that may or may not go together."""
 
 
-def is_served(config: dict[str, Any]) -> bool:
-    """Only what this release does not refuse as a whole (docs/differences.md)."""
-    return all(config.get(name, idle) == idle for name, idle in NOT_YET.items()) and config.get("compression") != "s2"
+Case = list[tuple[str, dict[str, Any]]]
+"""Verbs and configurations of one stream, in order. Each case has a name and subjects of its own."""
 
 
-def paired() -> Iterator[tuple[str, dict[str, Any]]]:
-    served = [(name, config) for name, config in SETTINGS.items() if is_served(config)]
-    for number, (name, config) in enumerate(served):
-        for other, more in served[number:]:
-            yield f"{name} + {other}", {**config, **more}
+def paired(extra: dict[str, Any]) -> Iterator[Case]:
+    every = list(SETTINGS.values())
+    for number, config in enumerate(every):
+        for more in every[number:]:
+            yield [("CREATE", {**config, **more, **extra})]
+            yield [("CREATE", {}), ("UPDATE", {**config, **more, **extra})]
 
 
-def pairs(s: Session, *, pedantic: bool = False) -> None:
-    """Every two features: may a stream have both, may a plain stream become one that has both?"""
+def apart(s: Session, cases: Iterable[Case]) -> None:
+    """Runs the cases side by side, a chunk at a time. nats-server does not keep the order of what creates and deletes
+    streams: what has to come one after the other waits for the answer."""
     s.stream("ORIGIN", subjects=["origin.>"])
-    extra = {"pedantic": True} if pedantic else {}
-    for verb in ("CREATE", "UPDATE"):
-        asked: list[Asked] = []
-        for _name, config in paired():
-            base = {"name": "P", "storage": s.storage or "file", "subjects": ["p.>"]}
-            if verb == "UPDATE":
-                asked.append(("STREAM.CREATE.P", json.dumps(base).encode()))
-            asked.append((f"STREAM.{verb}.P", json.dumps({**base, **config, **extra}).encode()))
-            asked.append(("STREAM.DELETE.P", b""))
-        many(s, asked, shown=400, chunk_size=1)
+    waiting = list(cases)
+    for start in range(0, len(waiting), CHUNK):
+        chunk = list(enumerate(waiting[start : start + CHUNK]))
+        for step in range(max(len(case) for _, case in chunk)):
+            many(s, [_of_its_own(s, number, *case[step]) for number, case in chunk if step < len(case)], shown=400)
+        many(s, [(f"STREAM.DELETE.P{number}", b"") for number, _ in chunk])
+
+
+def _of_its_own(s: Session, number: int, verb: str, config: dict[str, Any]) -> Asked:
+    name = f"P{number}"
+    body = json.dumps({"name": name, "storage": s.storage or "file", "subjects": ["p.>"], **config})
+    return f"STREAM.{verb}.{name}", body.replace('"p.', f'"p{number}.').encode()
+
+
+def pairs(s: Session) -> None:
+    """Every two features: may a stream have both, may a plain stream become one that has both?"""
+    apart(s, paired({}))
 
 
 def pedantic_pairs(s: Session) -> None:
-    pairs(s, pedantic=True)
+    apart(s, paired({"pedantic": True}))
 
 
 def every_feature_updated(s: Session) -> None:
     """From every feature to every other: what may be turned on and off."""
-    s.stream("ORIGIN", subjects=["origin.>"])
-    base = {"name": "P", "storage": s.storage or "file", "subjects": ["p.>"]}
-    for _name, config in SETTINGS.items():
-        if not is_served(config) or config.get("sealed"):
-            continue
-        asked: list[Asked] = []
-        for more in [{}, *SETTINGS.values()]:
-            if is_served(more):
-                asked.append(("STREAM.CREATE.P", json.dumps({**base, **config}).encode()))
-                asked.append(("STREAM.UPDATE.P", json.dumps({**base, **more}).encode()))
-                asked.append(("STREAM.DELETE.P", b""))
-        many(s, asked, shown=400, chunk_size=1)
+    every = [{}, *SETTINGS.values()]
+    apart(s, [[("CREATE", config), ("UPDATE", more)] for config in every[1:] for more in every])

@@ -7,14 +7,17 @@ import json
 import pytest
 
 from . import scenarios_bad_input as bad
+from . import scenarios_bad_publishes as publishes
 from .compare import Session, clean
 
 STORAGES = ["memory", "file"]
-EVERYWHERE = [bad.small_requests, bad.consumer_fields, bad.every_verb]
+EVERYWHERE = [bad.small_requests, bad.consumer_fields, bad.every_verb, publishes.publish_headers]
 ONCE = [bad.pull_requests, bad.pull_bodies, bad.direct_gets, bad.huge_bodies, bad.pairs, bad.pedantic_pairs,
-        bad.every_feature_updated]
+        bad.every_feature_updated, publishes.overlaps,
+        publishes.batch_headers]
 """Where the storage makes no difference, or nats-server one of its own: a file stream that it creates a moment after
-another of the same name was deleted may begin where that one ended."""
+another of the same name was deleted may begin where that one ended, and one does not answer any more after some
+batches whose headers make no sense."""
 pytestmark = pytest.mark.reference
 
 

@@ -13,14 +13,18 @@ import pytest
 from millpond.jetstream.error_table import ERRORS
 
 from . import scenarios_api as api
+from . import scenarios_backups as backups
 from . import scenarios_consumers as consumers
 from . import scenarios_consumers_control as control
 from . import scenarios_consumers_priority as priority
 from . import scenarios_consumers_push as push
+from . import scenarios_fast_batches as fast
 from . import scenarios_features as features
 from . import scenarios_limits as limits
 from . import scenarios_mappings as mappings
 from . import scenarios_retention as retention
+from . import scenarios_schedules as schedules
+from . import scenarios_sourcing as sourcing
 from . import scenarios_streams as streams
 from . import scenarios_ttl as ttl
 from .compare import Scenario, Session, record
@@ -37,7 +41,10 @@ SCENARIOS: list[Scenario] = [
     retention.workqueue_filters, retention.workqueue_alone, retention.consumer_limits, retention.sealed,
     features.counter_configurations, features.counter_arithmetic, features.counter_headers, features.atomic_commits,
     features.atomic_refusals, features.atomic_expectations, features.atomic_numbers, mappings.refused_transforms,
-    ttl.ttl_texts,
+    ttl.ttl_texts, schedules.schedule_configurations, schedules.schedule_patterns, schedules.schedule_refusals,
+    fast.fast_patterns, fast.fast_pings, fast.fast_refusals, fast.fast_limits, fast.fast_numbers,
+    sourcing.mirror_rules, sourcing.mirror_updates, sourcing.source_rules, sourcing.source_updates,
+    backups.snapshot_requests, backups.restore_requests, backups.broken_archives,
 ]
 ON_DISK: list[Scenario] = [api.names_of_no_file, streams.reservations_beyond_the_machine]
 LIMITED: list[Scenario] = [limits.full, limits.reserved, limits.asked_for]

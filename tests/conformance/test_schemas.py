@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from . import scenarios_api as api
+from . import scenarios_backups as backups
 from . import scenarios_bad_input as bad
 from . import scenarios_consumers as consumers
 from . import scenarios_consumers_acks as acks
@@ -26,15 +27,10 @@ SCENARIOS = [
     api.actions, consumers.consumer_life, consumers.asking, bad.small_requests, acks.exhausted, acks.nak_forms,
     acks.terminations, acks.ack_metrics, control.pause_answers, control.pause_in_the_configuration,
     control.reset_answers, priority.pinned, priority.unpin_answers, features.atomic_refusals,
+    backups.snapshot_advisories, backups.round_trip,
 ]
 NEVER = {
     "advisory/api_limit_reached": "only when requests come faster than they are answered",
-    "advisory/restore_complete": "snapshot and restore",
-    "advisory/restore_create": "snapshot and restore",
-    "advisory/snapshot_complete": "snapshot and restore",
-    "advisory/snapshot_create": "snapshot and restore",
-    "api/stream_restore_response": "snapshot and restore",
-    "api/stream_snapshot_response": "snapshot and restore",
 }
 """Types that these scenarios do not produce, with the reason or the part whose own tests do."""
 pytestmark = pytest.mark.reference

@@ -18,6 +18,7 @@ from millpond.wire.message cimport Msg
 from millpond.base import limits
 from millpond.jetstream.counters import INVALID as NO_NUMBER
 from millpond.jetstream.error_table import api_error
+from millpond.jetstream.go_text import quote, text
 from millpond.jetstream.message_ttl import INVALID, parse_ttl
 
 cdef uint32_t HEADER_BYTES_MAX = limits.HEADER_BLOCK_BYTES_MAX - 1
@@ -199,7 +200,7 @@ cdef class Ingest:
         if not self.may_roll_up and not sourced:
             return api_error("JSStreamRollupFailedF", err="rollup not permitted")
         if rollup != b"sub" and rollup != b"all":
-            return api_error("JSStreamRollupFailedF", err=f'rollup value invalid: "{rollup.decode("utf-8", "replace")}"')
+            return api_error("JSStreamRollupFailedF", err=f"rollup value invalid: {quote(text(rollup))}")
         if self.may_roll_up:
             self.rollup = ROLLUP_SUBJECT if rollup == b"sub" else ROLLUP_ALL
         return None

@@ -19,7 +19,7 @@ from millpond.wire.message cimport Msg
 
 from millpond.base import limits
 from millpond.jetstream.error_table import api_error
-from millpond.jetstream.go_text import quote
+from millpond.jetstream.go_text import quote, text
 from millpond.jetstream.message_ttl import INVALID, parse_ttl
 
 cdef uint32_t HEADER_BYTES_MAX = limits.HEADER_BLOCK_BYTES_MAX - 1
@@ -162,7 +162,7 @@ cdef class Staging:
         elif rollup == b"all":
             refused = "batch rollup all invalid" if self._messages else ""
         else:
-            refused = f"rollup value invalid: {quote(rollup)}"
+            refused = f"rollup value invalid: {quote(text(rollup))}"
         return api_error("JSStreamRollupFailedF", err=refused) if refused else None
 
     cdef object _check_room(self, const Msg* msg, Staged staged):
