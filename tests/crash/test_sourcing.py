@@ -95,6 +95,8 @@ def settled(
 ) -> None:
     """The stream has each message of its sources once. What was deleted at the origin may be there or not."""
     wanted = {seq: row for seq, row in origin.items() if not subjects or row[0] in subjects}
+    while call(client, f"STREAM.INFO.{name}")["state"]["messages"] < len(wanted):
+        pass
     while len(have := brought(client, name)) < len(wanted) or max(have) < max(wanted):
         pass
     assert have.keys() >= wanted.keys(), "nothing is lost"
