@@ -98,6 +98,8 @@ SOURCE_BACKOFF_NS: Final = 10_000_000_000
 SOURCE_BACKOFF_NS_MAX: Final = 120_000_000_000
 SOURCE_KEEP_NS: Final = 1_000_000_000
 """How often positions of sources are written down whose messages leave with an acknowledgement."""
+SOURCE_KEEP_FIRST_NS: Final = 100_000_000
+"""The same until the first position of each is written down: then nothing is lost, though something may come again."""
 SOURCE_KEEP_SELDOM_NS: Final = 10_000_000_000
 SOURCE_SCAN_MESSAGES: Final = 2000
 """How many messages one step looks at in search of where a source goes on."""

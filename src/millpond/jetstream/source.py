@@ -27,6 +27,8 @@ class Source(Puller):
         self.index_name = index_name(source)
         self.feed: SourceFeed = SourceFeed(stream, site.clock, transforms_of(source), self.broken, self.index_name)
         self._recreated = False
+        self._begun_at: Position | None = None
+        """Where it began when it was last asked for; counts until a message was stored since."""
 
     def among(self, sources: Sequence[StreamSource]) -> None:
         """The stream's sources are these now: the next consumer's name depends on it."""
@@ -39,14 +41,18 @@ class Source(Puller):
         return origin.stream == origin_name(self.source)
 
     def go_on_behind(self, position: Position) -> None:
-        """That message is the last one that it brought."""
-        self.feed.stream_seq = self.feed.stored_seq = position.stream_seq
-        self.feed.identity, self.feed.stored_at = position.identity, position.stored_at
+        """The last message that it brought, or the place before the first one."""
+        self.feed.stream_seq, self.feed.identity = position.stream_seq, position.identity
+        if position.stored_at:
+            self.feed.stored_seq, self.feed.stored_at = position.stream_seq, position.stored_at
+        self._begun_at = position
 
     def position_here(self) -> Position | None:
-        """What a restart has to know; None: nothing was stored yet."""
+        """What a restart has to know; None: it has not begun yet."""
         feed = self.feed
-        return Position(feed.stored_seq, feed.identity, feed.stored_at) if feed.stored_seq else None
+        if self._begun_at is None or feed.stored_at > self._begun_at.stored_at:
+            return Position(feed.stored_seq, feed.identity, feed.stored_at) if feed.stored_at else None
+        return self._begun_at
 
     def attempts(self) -> list[Attempt]:
         return [Attempt(5, self.feed.identity), Attempt(4), Attempt(0)]
@@ -60,8 +66,9 @@ class Source(Puller):
         last_ns = state["last_ts_ns"]
         asked = self.source.opt_start_time
         if asked is not None:
-            return Start(time=format_time(max(last_ns, parse_time(asked))) if last_ns else asked)
-        if state["first_seq"] > 1 and last_ns and not self._recreated:
+            known = not last_ns or self._begun_at is not None
+            return Start(time=asked if known else format_time(max(last_ns, parse_time(asked))))
+        if state["first_seq"] > 1 and last_ns and not self._recreated and self._begun_at is None:
             return Start(time=format_time(last_ns))
         return Start()
 
@@ -69,13 +76,18 @@ class Source(Puller):
         known = self.feed.identity
         if self._recreated or (known and identity and known != identity):
             self.feed.stream_seq = 0
+            self._begun_at = None
         self.feed.identity, self._recreated = identity, False
-        return max(int(self.feed.stream_seq), answer.delivered.stream_seq)
+        stream_seq = max(int(self.feed.stream_seq), answer.delivered.stream_seq)
+        if self._begun_at is None:
+            self._begun_at = Position(stream_seq, identity, self.feed.stored_at)
+        return stream_seq
 
     def is_another(self, failure: Failure) -> bool:
         if failure.err_code != IDENTITY_MISMATCH:
             return False
         self.feed.stream_seq, self.feed.identity, self._recreated = 0, "", True
+        self._begun_at = None
         return True
 
     def position(self) -> dict[str, int]:

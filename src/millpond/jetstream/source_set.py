@@ -170,14 +170,16 @@ class SourceSet:
         found = Position(origin.stream_seq, origin.identity, stored_at)
         for name in [name for name, source in self._unplaced.items() if source.comes_from(origin)]:
             kept = self._known.get(name, found)
-            self._unplaced.pop(name).go_on_behind(kept if kept.stored_at > stored_at else found)
+            self._unplaced.pop(name).go_on_behind(kept if kept.stored_at >= stored_at else found)
 
     # --- positions that messages cannot say any more ---
 
     def _look_later(self) -> None:
         if self._sources and self._stream.config.storage == "file":
             drained = self._stream.config.retention != "limits"
+            new = drained and any(name not in self.positions for name in self._sources)
             delay_ns = limits.SOURCE_KEEP_NS if drained else limits.SOURCE_KEEP_SELDOM_NS
+            delay_ns = limits.SOURCE_KEEP_FIRST_NS if new else delay_ns
             self._site.timers.start(self._keeper, self._site.clock.mono_ns + delay_ns)
 
     def _look_after_positions(self) -> None:

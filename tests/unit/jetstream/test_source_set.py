@@ -260,3 +260,30 @@ def test_the_end() -> None:
     assert (at.rig.store.rows, at.pass_time(100), at.set.info()) == ([], 0, {})
     at.set.begin()
     assert at.pass_time(10) == 0
+
+
+def test_who_has_begun_does_not_jump_to_now() -> None:
+    """Before the first message its place is kept as well: a drained stream does not begin at its last one's time."""
+    rig = filled(("s.own", ""))
+    rig.stream.purge(b"", 0, 0)
+    rig.stream.update(rig.config(subjects=["s.>"], sources=SOURCES[:1], storage="file"))
+    at = Followed(rig)
+    at.pass_time(1)
+    assert at.start()[0] == "by_start_time", "a source that is new here"
+    at.answer(identity="one")
+    at.pass_time(11)
+    rig.commit_all()
+    assert at.kept == [{"A s.a >": Position(0, "one", 0)}]
+    at.set.end(False)
+    again = Followed(rig, at.kept[0])
+    again.pass_time(1)
+    assert again.start() == ("all", 0)
+
+
+def test_the_place_in_a_new_origin_counts_more_than_the_old_ones_message() -> None:
+    rig = filled(("s.a", "A 30 s.a > s.a old"))
+    rig.stream.update(rig.config(subjects=["s.>"], sources=SOURCES[:1], storage="file"))
+    at = Followed(rig, {"A s.a >": Position(0, "new", 1)})
+    at.pass_time(1)
+    assert at.start() == ("all", 0)
+    assert b"Nats-Stream-Identity: new\r\n" in at.asked[0][2]
