@@ -110,11 +110,7 @@ ELSEWHERE = frozenset(["mirror", "sources", "subject_transform", "republish"])
 
 
 def is_not_here(s: Session, field: str, value: bytes) -> bool:
-    """Features that this release refuses by name, and what only file storage has."""
-    if field in ("retention", "compression", "persist_mode") and value in (
-        b'"interest"', b'"workqueue"', b'"s2"', b'"async"', b'"S2"',
-    ):
-        return True
+    """What only file storage has."""
     return field == "storage" and value == b'"file"' and s.storage == "memory"
 
 

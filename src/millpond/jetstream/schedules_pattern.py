@@ -10,7 +10,6 @@ import os
 from datetime import UTC, tzinfo
 from functools import lru_cache
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 from millpond.base import limits
 from millpond.jetstream.go_time import SECOND_NS, TimeError, format_time, parse_time
@@ -44,6 +43,8 @@ NO_SCHEDULE: Final = Firing(0, False)
 @lru_cache(maxsize=limits.SCHEDULE_PATTERNS_KEPT)
 def zone_named(name: bytes) -> tzinfo:
     """An IANA time zone; `Local` is the server's. Raises ValueError."""
+    from zoneinfo import ZoneInfo    # a quarter of a mebibyte, for those who name a zone
+
     try:
         text = name.decode()
         if text == "Local":
@@ -54,6 +55,8 @@ def zone_named(name: bytes) -> tzinfo:
 
 
 def _local() -> tzinfo:
+    from zoneinfo import ZoneInfo
+
     named = os.environ.get("TZ")
     if named is not None:
         return ZoneInfo(named.lstrip(":")) if named else UTC
