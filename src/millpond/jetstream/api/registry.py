@@ -23,6 +23,7 @@ from millpond.jetstream.api.request import Request
 from millpond.jetstream.api.streams import StreamApi
 from millpond.jetstream.api_door import ApiDoor
 from millpond.jetstream.api_level import is_beyond_ours
+from millpond.jetstream.domain_door import DomainDoor
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import encode
 from millpond.jetstream.go_text import text
@@ -58,7 +59,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Api:
-    """Owns the subscription on `$JS.API.>` and the counters that `$JS.API.INFO` shows."""
+    """Owns the subscriptions on `$JS.API.>` and on its name in a domain, and the counters that `$JS.API.INFO` shows."""
 
     def __init__(self, engine: Engine, router: Router, advisories: Advisories) -> None:
         self._engine = engine
@@ -71,10 +72,14 @@ class Api:
         for route in self._table():
             self._routes.setdefault(route.verb, []).append(route)
         self._sink = ApiDoor(self._receive)
-        self._subscription = router.subscribe(b"$JS.API.>", self._sink)
+        self._subscriptions = [router.subscribe(b"$JS.API.>", self._sink)]
+        if engine.domain:
+            door = DomainDoor(router, engine.domain)
+            self._subscriptions.append(router.subscribe(door.subject, door))
 
     def close(self) -> None:
-        self._router.unsubscribe(self._subscription)
+        for subscription in self._subscriptions:
+            self._router.unsubscribe(subscription)
         self._backups.close()
 
     def _table(self) -> list[Route]:
