@@ -36,6 +36,7 @@ cdef class Stream(StreamCore):
 
     # --- private ---
     cdef list _subs
+    cdef int _open(self) except -1
     cdef int _subscribe(self) except -1
     cdef int _unsubscribe(self) except -1
     cdef int _apply_features(self) except -1
