@@ -170,6 +170,19 @@ def test_many_gaps(client: Client):
     assert ask(client, "STREAM.INFO.OWN", {"deleted_details": True, "subjects_filter": ">"})["state"] == before
 
 
+def test_message_ids_are_known_behind_a_restore(client: Client):
+    ask(client, "STREAM.CREATE.OWN", CONFIG)
+    for number in range(3):
+        client.request("own.a", b"x", {"Nats-Msg-Id": f"id{number}"})
+    archive = take(client, "OWN").archive
+    ask(client, "STREAM.DELETE.OWN")
+    assert "error" not in give(client, "OWN", CONFIG, archive)
+    answer = json.loads(client.request("own.a", b"x", {"Nats-Msg-Id": "id1"}).payload)
+    assert (answer["seq"], answer.get("duplicate")) == (2, True)
+    headers = {"Nats-Msg-Id": "new", "Nats-Expected-Last-Msg-Id": "id2"}
+    assert json.loads(client.request("own.a", b"x", headers).payload)["seq"] == 4
+
+
 def test_no_more_than_so_many_at_a_time(client: Client):
     filled(client)
     answers = [begin(client, f"R{number}", {"name": f"R{number}"}) for number in range(17)]

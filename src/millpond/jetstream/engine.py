@@ -33,6 +33,7 @@ from millpond.jetstream.config_wire import (
 )
 from millpond.jetstream.consumer import Consumer
 from millpond.jetstream.consumer_config import ConsumerConfig
+from millpond.jetstream.dedupe import Dedupe
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import Shape, decode
 from millpond.jetstream.go_time import format_time
@@ -245,16 +246,24 @@ class Engine:
         shelf.save(_stored_stream(stream, {}), durable)
         self.turn.wake()
 
-    def _open(self, config: StreamConfig, created_ns: int, shelf: Shelf) -> Stream:
+    def _open(
+        self, config: StreamConfig, created_ns: int, shelf: Shelf, window: tuple[Dedupe, bytes] | None = None
+    ) -> Stream:
+        """`window`: the message ids in the store, and the last message's; None: the stream finds out."""
         stream = Stream(
             config.name, config, created_ns, shelf.store, shelf.journal, self.router, self.turn,
             self.clock, self._storage.committer, self.pump, self.commit, self.domain,
         )  # fmt: skip
+        if window is not None:
+            stream.adopt_window(window[0])
         stream.use_batches(self.batches, self.advisories.batch_abandoned)
         stream.use_room(self._rooms[config.storage])
         self.streams[config.name] = stream
         self._shelves[config.name] = shelf
-        stream.start()
+        if window is not None:
+            stream.start_restored(window[1])
+        else:
+            stream.start()
         return stream
 
     def check_room(self, config: StreamConfig) -> None:
@@ -341,10 +350,11 @@ class Engine:
         self.turn.wake()
 
     def run_restored(
-        self, config: StreamConfig, created_ns: int, shelf: Shelf, consumers: list[Restored]
+        self, config: StreamConfig, created_ns: int, shelf: Shelf, consumers: list[Restored],
+        window: tuple[Dedupe, bytes],
     ) -> Stream:
         """What was restored begins to work."""
-        stream = self._open(config, created_ns, shelf)
+        stream = self._open(config, created_ns, shelf, window)
         for made in consumers:
             consumer = self._consumer(stream, made.name, made.config, made.created_ns, made.state)
             stream.add_consumer(consumer)

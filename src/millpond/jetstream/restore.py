@@ -21,6 +21,7 @@ from millpond.base.ids import nuid
 from millpond.broker.sink import CallableSink
 from millpond.broker.timers import CallbackTimer
 from millpond.jetstream.backup_documents import StateDocument
+from millpond.jetstream.dedupe import Dedupe
 from millpond.jetstream.message_ttl import parse_ttl
 from millpond.jetstream.pause import Pause
 from millpond.jetstream.restore_reading import Reading
@@ -60,6 +61,9 @@ class Restore:
             self._shelf.store, engine.payload_max, config.max_msg_size, parse_ttl, config.allow_msg_ttl,
             engine.clock.wall_ns,
         )  # fmt: skip
+        self._window = Dedupe(config.duplicate_window)
+        self._loader.ids_from_ns = engine.clock.wall_ns - config.duplicate_window
+        self._loader.on_id = self._window.py_add if config.duplicate_window else None
         self._loader.on_committed = self._committed
         if self._shelf.journal is not None:
             self._shelf.journal.on_committed = self._committed
@@ -114,7 +118,7 @@ class Restore:
         self._going, self._last = None, b""
 
     def _stall(self) -> None:
-        if self._owed is not None and self._going is not None and self._waiting:
+        if self._owed is not None or self._waiting:
             return self._active()                  # it is the server that is late
         log.warning("restore for stream '%s > %s' is stalled", self._engine.account, self.name)
         self.stalled = True
@@ -228,7 +232,8 @@ class Restore:
             return self._give_up(error)
         self._shelf.reveal()
         self._finish()
-        stream = self._engine.run_restored(self._config, self._created_ns, self._shelf, self._consumers or [])
+        window = (self._window, self._loader.last_id)
+        stream = self._engine.run_restored(self._config, self._created_ns, self._shelf, self._consumers or [], window)
         self._ended(self, None, stream, self._last or b"")
 
     def _finish(self) -> None:

@@ -45,6 +45,7 @@ cdef class Stream(StreamCore):
 
     # --- private ---
     cdef list _subs, _gets_for
+    cdef int _open(self) except -1
     cdef int _subscribe(self) except -1
     cdef list _gets_under(self, str name)
     cdef int _unsubscribe(self) except -1

@@ -94,9 +94,21 @@ cdef class Stream(StreamCore):
 
     cpdef int start(self) except -1:
         finish_tail(self.store, self.config.allow_atomic, self.config.allow_rollup_hdrs)
+        self._last_msg_id = rebuild_window(self.store, self._dedupe, self.clock.wall_ns)
+        return self._open()
+
+    def start_restored(self, bytes last_msg_id):
+        """start() for a whole log whose message ids adopt_window() knows: nothing is read."""
+        self._last_msg_id = last_msg_id
+        self._open()
+
+    def adopt_window(self, Dedupe window):
+        """Message ids that are in the store already. Before use_batches()."""
+        self._dedupe = window
+
+    cdef int _open(self) except -1:
         self._apply_limits()
         self._told_seq = self._ready_seq = self.store.state.last_seq
-        self._last_msg_id = rebuild_window(self.store, self._dedupe, self.clock.wall_ns)
         self._apply_schedules()
         self._subscribe()
         self._arm_expiry(self.clock.wall_ns)

@@ -77,7 +77,7 @@ class BackupApi:
         return sum(job.held_bytes() for job in self._running)
 
     def _check_room(self) -> None:
-        if len(self._running) >= limits.BACKUPS_MAX:
+        if len(self._running) >= limits.BACKUPS_MAX or self._engine.pump.refusing:
             raise api_error("JSInsufficientResourcesErr")
 
     # --- snapshots ---

@@ -14,6 +14,9 @@ cdef class Loader(StoreOwner):
     cdef readonly str failure
     cdef readonly uint64_t last_seq      # in the backup, so far
     cdef public object on_committed      # callable()
+    cdef public object on_id             # None, or callable(message id, sequence, time) for messages of ids_from_ns or later
+    cdef public int64_t ids_from_ns
+    cdef readonly bytes last_id          # of the last message; empty: it has none
     cdef Store _store
     cdef object _ttl_of
     cdef uint64_t _payload_max

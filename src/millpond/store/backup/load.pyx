@@ -39,6 +39,7 @@ cdef class Loader(StoreOwner):
         self._store, self._ttl_of, self._expires, self._now_ns = store, ttl_of, expires, now_ns
         self._payload_max = payload_max
         self._message_max = message_max
+        self.last_id = b""
         self.failure = ""
         store.owner = self
 
@@ -108,6 +109,11 @@ cdef class Loader(StoreOwner):
         msg.hdr, msg.hdr_len, msg.body, msg.body_len = hdr, <uint32_t>hdr_len, body, <uint32_t>body_len
         self.last_seq = self._store.append(&msg, ts_ns, expires_ns if self._expires else 0)
         assert self.last_seq == seq
+        self.last_id = b""
+        if self.on_id is not None and ts_ns >= self.ids_from_ns and hdr_len \
+                and find(hdr, <uint32_t>hdr_len, "Nats-Msg-Id", 11, &value, &value_len) and value_len:
+            self.last_id = PyBytes_FromStringAndSize(value, value_len)
+            self.on_id(self.last_id, seq, ts_ns)
         return True
 
     cpdef int load(self, ArchiveReader archive, uint64_t budget) except -1:
