@@ -44,6 +44,7 @@ TURN_READ_BYTES_PER_CONNECTION: Final = 256 * KIB
 SEARCH_STEP_ROWS: Final = 16_384
 """Messages that one step looks at, of a search or a count over a stream: about a millisecond."""
 PURGE_STEP_MESSAGES: Final = 1024
+SUBJECTS_PER_STEP: Final = 2048
 PUMP_MESSAGES_PER_CONSUMER: Final = 256
 PUMP_BYTES_PER_CONSUMER: Final = 512 * KIB
 

@@ -33,6 +33,7 @@ from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import Shape, decode
 from millpond.jetstream.pump import CommitPhase, Pump
+from millpond.jetstream.steps import Steps
 from millpond.jetstream.storage import Shelf, Storage
 from millpond.jetstream.stream import Stream
 from millpond.jetstream.stream_config import StreamConfig
@@ -224,6 +225,11 @@ class Engine:
             name, config, created_ns, stream, state, self.advisories, self._inactive,
             self.clock, self._turn.timers, self.pump, f"{self.domain or '_'}.{short_hash(ACCOUNT)}",
         )  # fmt: skip
+
+    def in_steps(self, step: Callable[[], bool]) -> None:
+        """`step()` in every turn as long as it says that there is more."""
+        self.pump.add(Steps(step))
+        self._turn.wake()
 
     def has_interest(self, subject: str) -> bool:
         """Does anybody listen on this literal subject?"""
