@@ -45,6 +45,7 @@ SEARCH_STEP_ROWS: Final = 16_384
 """Messages that one step looks at, of a search or a count over a stream: about a millisecond."""
 PURGE_STEP_MESSAGES: Final = 8192
 """Removals of one step: two milliseconds. A shorter purge is done, and written, as a whole."""
+SUBJECTS_PER_STEP: Final = 2048
 PUMP_MESSAGES_PER_CONSUMER: Final = 256
 PUMP_BYTES_PER_CONSUMER: Final = 512 * KIB
 

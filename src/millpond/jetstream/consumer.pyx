@@ -54,6 +54,7 @@ cdef int64_t WINDOW_MAX = limits.FLOW_CONTROL_WINDOW_BYTES_MAX
 cdef uint64_t PAYLOAD_MAX = limits.PAYLOAD_BYTES_MAX
 cdef bytes API_LEVEL_HEADER = b"Nats-Required-Api-Level"
 cdef int API_LEVEL = limits.API_LEVEL
+cdef uint64_t STEP_ROWS = limits.SEARCH_STEP_ROWS
 
 
 cdef class ConsumerTimer(Timer):
@@ -329,6 +330,7 @@ cdef class Consumer(Follower):
             if self._stopped:
                 return 0
         self._pumping, self._again = True, False
+        self.cursor.rows_left = STEP_ROWS
         try:
             if self.push is not None:
                 self._look()

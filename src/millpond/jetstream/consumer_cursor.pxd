@@ -9,10 +9,12 @@ cdef class Cursor:
     cdef readonly uint64_t num_pending       # live messages under the filters above `position`; exact
     cdef readonly bint counting              # num_pending is not known yet, perhaps not where to begin: no next()
     cdef bint searching                      # next() has given up for now: ask again in a later turn
+    cdef uint64_t rows_left                  # that next() may look at; each turn gives it SEARCH_STEP_ROWS
     cdef Store _store
     cdef ConsumerState _state
     cdef uint64_t* _skip                     # last_per_subject: the sequences to deliver up to _resume; NULL = no list
     cdef size_t _skip_at, _skip_count, _skip_room
+    cdef uint64_t _skip_gone                 # of the list, have left the stream before they were reached
     cdef uint64_t _resume
     cdef uint64_t _count_at, _count_end      # counting: the sequences that are still to be looked at
     cdef object _starting                    # counting makes the list as well: the configuration to begin with

@@ -67,15 +67,13 @@ cdef class Cursor:
 
     cdef int _count(self) except -1:
         cdef uint64_t from_seq = (self.position if self._skip == NULL else self._resume) + 1
-        cdef size_t i
         self.counting = self._store.is_long(from_seq, self.filters)
         self.num_pending = 0
         if self.counting:
             self._count_at, self._count_end = from_seq, self._store.state.last_seq
         else:
             self.num_pending = self._store.count_match(from_seq, self.filters)
-        for i in range(self._skip_at, self._skip_count):
-            self.num_pending += self._store.exists(self._skip[i])
+        self.num_pending += self._skip_count - self._skip_at - self._skip_gone
         return 0
 
     cdef bint count_on(self) except *:
@@ -118,12 +116,15 @@ cdef class Cursor:
                 if self._store.exists(stream_seq):
                     return stream_seq if stream_seq <= self._store.committed_seq else 0
                 self._skip_at += 1
+                self._skip_gone -= 1
             self.position = max(self.position, self._resume)
             self._end_skip()
         if self.filters.all:
             stream_seq = self._store.next_live(self.position + 1)
         elif self.num_pending:
-            stream_seq = self._store.search(self.position + 1, self._store.state.last_seq, self.filters, STEP_ROWS, &resume)
+            stream_seq = self._store.search(self.position + 1, self._store.state.last_seq, self.filters,
+                                            self.rows_left, &resume)
+            self.rows_left -= min(self.rows_left, (stream_seq or resume or self.position + 1) - self.position - 1)
         else:
             stream_seq = 0
         if resume:
@@ -145,6 +146,7 @@ cdef class Cursor:
         free(self._skip)
         self._skip = NULL
         self._skip_at = self._skip_count = self._skip_room = 0
+        self._skip_gone = 0
 
     # --- what happens to the stream ---
 
@@ -156,7 +158,9 @@ cdef class Cursor:
         if stream_seq <= self.position or not self._counted(stream_seq):
             return
         if self._skip != NULL and stream_seq <= self._resume:
-            self.num_pending -= self._to_come(stream_seq)
+            if self._to_come(stream_seq):
+                self._skip_gone += 1
+                self.num_pending -= self.num_pending > 0
         elif self.filters.all or self.filters.matches(subject, subject_len):
             self.num_pending -= self.num_pending > 0
 

@@ -42,6 +42,7 @@ from millpond.jetstream.restored import Restored, restore_state, restored_config
 from millpond.jetstream.source_names import Position
 from millpond.jetstream.source_puller import Site
 from millpond.jetstream.source_set import SourceSet
+from millpond.jetstream.steps import Steps
 from millpond.jetstream.storage import Shelf, Storage
 from millpond.jetstream.storage_room import StorageRoom
 from millpond.jetstream.stream import Stream
@@ -394,6 +395,10 @@ class Engine:
             name, config, created_ns, stream, state, self.advisories, self._inactive,
             self.clock, self.turn.timers, self.pump, f"{self.domain or '_'}.{short_hash(ACCOUNT)}",
         )  # fmt: skip
+
+    def in_steps(self, step: Callable[[], bool]) -> None:
+        """`step()` in every turn as long as it says that there is more."""
+        Steps(step, self.pump, self.turn).wake()
 
     def has_interest(self, subject: str) -> bool:
         """Does anybody listen on this literal subject?"""

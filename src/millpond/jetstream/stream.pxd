@@ -37,7 +37,6 @@ cdef class Stream(StreamCore):
     # The same, in steps when the stream is long; then `done(how many)`. Not when the stream is stopped before.
     cpdef int start_purge(self, bytes subject, uint64_t below_seq, uint64_t keep, object done) except -1
     cpdef int after_purges(self, object ask) except -1   # at once when there are none
-    cpdef list subjects(self, bytes filter)  # [(subject, messages)]
     cpdef list deleted(self, uint64_t most)
     cpdef int set_first_seq(self, uint64_t first_seq) except -1     # an empty stream starts there
     cpdef uint64_t seq_at_time(self, int64_t ts_ns) except 0        # first live at or after it; last_seq + 1 if none

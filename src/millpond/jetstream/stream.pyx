@@ -322,8 +322,17 @@ cdef class Stream(StreamCore):
             self._purges.append(ask)
         return 0
 
-    cpdef list subjects(self, bytes filter):
-        return self.store.subjects_match(Filters([filter] if filter else []))
+    def subject_ids(self):
+        """See IndexedStore."""
+        return self.store.subject_ids()
+
+    def subjects_part(self, bytes filter, uint32_t from_id, uint32_t ids):
+        """See IndexedStore."""
+        return self.store.subjects_part(Filters([filter]), from_id, ids)
+
+    def subject_count(self, bytes subject):
+        """Live messages of one literal subject."""
+        return self.store.count_of(subject)
 
     cpdef list deleted(self, uint64_t most):
         return self.store.deleted(most)

@@ -186,6 +186,20 @@ cdef class IndexedStore(Store):
     cpdef list subjects_match(self, Filters filters):
         return self.index.subjects_match(filters)
 
+    def subject_ids(self):
+        """Numbers of subjects in use and free ones: what subjects_part() goes through. Falls when they change."""
+        return self.index.subjects.ids
+
+    def subjects_part(self, Filters filters, uint32_t from_id, uint32_t ids):
+        """The subjects with messages under the filters, of `ids` numbers from `from_id` on, in no order."""
+        cdef list found = []
+        cdef uint32_t id
+        for id in range(from_id, min(from_id + ids, self.index.subjects.ids)):
+            if self.index.subjects.at[id].count:
+                if filters.matches(self.index.subjects.text(id), self.index.subjects.at[id].text_len):
+                    found.append(self.index.subjects.text(id)[:self.index.subjects.at[id].text_len])
+        return found
+
     cpdef object last_seqs(self, Filters filters, uint64_t up_to_seq, uint64_t subjects_max):
         return self.index.last_seqs(filters, up_to_seq, subjects_max)
 

@@ -127,7 +127,7 @@ def test_control_plane() -> None:
     assert stream.get_message(0, b"s.*", b"")["seq"] == 4
     assert stream.get_message(2, b"", b"s.a")["seq"] == 3
     assert stream.get_message(9, b"", b"") is None
-    assert stream.subjects(b"s.a") == [(b"s.a", 2)]
+    assert stream.store.subjects([b"s.a"]) == [(b"s.a", 2)]
     assert stream.delete_message(2, True)
     assert not stream.delete_message(2, True)
     assert stream.deleted(10) == [2]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from millpond.base import limits
 from millpond.jetstream import source_rules, stream_rules
 from millpond.jetstream.api.request import STREAM_INFO, STREAM_LIST, STREAM_NAMES, STREAM_PURGE, Request, optional_body
 from millpond.jetstream.api.sourcing import shown_consumers
+from millpond.jetstream.api.subject_page import SubjectPage
 from millpond.jetstream.config_wire import STREAM_REQUEST, stream_from_request, stream_to_json
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import Shape, decode, is_empty_request
-from millpond.jetstream.go_text import text
 from millpond.jetstream.go_time import ZERO_TIME, format_time
 from millpond.jetstream.stream_config import StreamConfig
 from millpond.subjects import pytokens
@@ -78,14 +80,32 @@ class StreamApi:
     def info(self, request: Request) -> None:
         body = optional_body(request, STREAM_INFO, self._engine.strict)
         stream = self._engine.stream(request.args[0])
+        filter = body.get("subjects_filter", "").encode("utf-8", "surrogateescape")
+        if not filter:
+            self._answer_info(request, body, stream, None)
+            return
+        page = SubjectPage(stream, filter, body.get("offset", 0))
+
+        def step() -> bool:
+            if self._engine.streams.get(stream.name) is not stream:
+                request.fail(api_error("JSStreamNotFoundErr"))
+                return False
+            if page.step():
+                return True
+            self._answer_info(request, body, stream, page)
+            return False
+
+        while stream.state()["num_subjects"] <= limits.SUBJECTS_PER_STEP:
+            if not step():
+                return
+        self._engine.in_steps(step)
+
+    def _answer_info(self, request: Request, body: dict[str, Any], stream: Stream, page: SubjectPage | None) -> None:
         paging = {"total": 0, "offset": 0, "limit": 0}
-        subjects: dict[str, int] = {}
-        filter = body.get("subjects_filter", "")
-        rows = sorted(stream.subjects(filter.encode("utf-8", "surrogateescape"))) if filter else []
-        if rows:
-            shown, _ = page(rows, body.get("offset", 0), limits.API_SUBJECTS_PAGE)
-            paging = {"total": len(rows), "offset": max(0, body.get("offset", 0)), "limit": limits.API_SUBJECTS_PAGE}
-            subjects = {text(subject): count for subject, count in shown}
+        subjects: msgspec.Raw | None = None
+        if page is not None and page.total:
+            paging = {"total": page.total, "offset": max(0, body.get("offset", 0)), "limit": limits.API_SUBJECTS_PAGE}
+            subjects = page.json
         deleted = stream.deleted(DELETED_DETAILS_MAX) if body.get("deleted_details") else []
         cluster = {"cluster": {"leader": self._engine.server_name}}
         request.ok(**paging, **self.described(stream, subjects, deleted, domain=self._domain, cluster=cluster))
@@ -138,7 +158,7 @@ class StreamApi:
     def described(
         self,
         stream: Stream,
-        subjects: dict[str, int] | None = None,
+        subjects: msgspec.Raw | None = None,
         deleted: list[int] | None = None,
         *,
         domain: dict[str, Any] | None = None,
@@ -175,7 +195,7 @@ def _check_consumers(stream: Stream, config: StreamConfig) -> None:
 
 
 def state_json(
-    stream: Stream, subjects: dict[str, int] | None = None, deleted: list[int] | None = None
+    stream: Stream, subjects: msgspec.Raw | None = None, deleted: list[int] | None = None
 ) -> dict[str, Any]:
     """StreamState in the server's order; an untouched stream begins at 0, or where it was made to begin."""
     state = stream.state()
