@@ -43,7 +43,7 @@ NO_SCHEDULE: Final = Firing(0, False)
 @lru_cache(maxsize=limits.SCHEDULE_PATTERNS_KEPT)
 def zone_named(name: bytes) -> tzinfo:
     """An IANA time zone; `Local` is the server's. Raises ValueError."""
-    from zoneinfo import ZoneInfo    # a quarter of a mebibyte, for those who name a zone
+    from zoneinfo import ZoneInfo  # a quarter of a mebibyte, for those who name a zone
 
     try:
         text = name.decode()
