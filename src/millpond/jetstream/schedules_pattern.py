@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from millpond.base import limits
+from millpond.base.durations import parse_duration
 from millpond.jetstream.go_time import SECOND_NS, TimeError, format_time, parse_time
-from millpond.jetstream.message_ttl import parse_duration
 from millpond.jetstream.schedules_cron import Cron, CronError, next_time, offset_s, parse_cron
 
 NAMED: Final = {
