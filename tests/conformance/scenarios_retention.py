@@ -200,6 +200,7 @@ def retention_updates(s: Session) -> None:
     s.consumer("U", "C", **EXPLICIT, filter_subject="u.a")
     for subject in ("u.a", "u.b", "u.a"):
         s.publish(subject, b"x")
+    _until_counted(s, "U", 2, "C")
     for frame in s.pull("U", "C", {"batch": 1}, 1):
         s.ack(frame)
     for retention in ("workqueue", "interest", "workqueue", "limits", "interest"):
@@ -291,9 +292,9 @@ def consumer_limits(s: Session) -> None:
     s.api("CONSUMER.NAMES.L")
 
 
-def _until_counted(s: Session, stream: str, pending: int) -> None:
+def _until_counted(s: Session, stream: str, pending: int, consumer: str = "a") -> None:
     """nats-server tells consumers of messages a little later."""
-    while json.loads(s.client.request(f"$JS.API.CONSUMER.INFO.{stream}.a").payload)["num_pending"] != pending:
+    while json.loads(s.client.request(f"$JS.API.CONSUMER.INFO.{stream}.{consumer}").payload)["num_pending"] != pending:
         pass
 
 
