@@ -126,6 +126,10 @@ class CoreRecord:
         self.note(f"{label} -> {shown if ordered else sorted(shown)} {'open' if is_open else 'closed'}")
         return frames
 
+    def heard_so_far(self, raw: Raw) -> list[bytes]:
+        """What this connection received from others: all that was published before this call."""
+        return self.say(raw, b"", label="heard", ordered=False)
+
     def fatal(self, raw: Raw, data: bytes, *, label: str | None = None) -> bytes:
         """Sends `data`; records all that comes until the server hangs up, and the reason it gives."""
         raw.send(data)

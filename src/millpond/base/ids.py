@@ -10,6 +10,10 @@ from typing import Final
 ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SERVER_PREFIX: Final = 13 << 3
 """The nkey prefix byte of servers: the encoded key begins with 'N' (ADR-1 nkeys)."""
+USER_PREFIX: Final = 20 << 3
+"""The nkey prefix byte of users: 'U'."""
+ACCOUNT_PREFIX: Final = 0
+"""The nkey prefix byte of accounts: 'A'."""
 CURVE_PREFIX: Final = 23 << 3
 """The nkey prefix byte of x25519 keys: 'X'."""
 
@@ -47,6 +51,17 @@ def _encode_key(prefix: int, key: bytes) -> str:
     raw = bytes([prefix]) + key
     raw += _crc16(raw).to_bytes(2, "little")
     return base64.b32encode(raw).decode().rstrip("=")
+
+
+def decode_key(prefix: int, text: str) -> bytes | None:
+    """The 32 bytes of a public nkey of this kind; None when it is not one."""
+    try:
+        raw = base64.b32decode(text + "=" * (-len(text) % 8))
+    except ValueError:
+        return None
+    if len(raw) != 35 or raw[0] != prefix or _crc16(raw[:-2]).to_bytes(2, "little") != raw[-2:]:
+        return None
+    return raw[1:-2]
 
 
 def server_id() -> str:

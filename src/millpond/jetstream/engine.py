@@ -17,6 +17,8 @@ from millpond.base.clock import Clock
 from millpond.broker.router import Router
 from millpond.broker.turn import Turn
 from millpond.config.options import JetStreamOptions
+from millpond.config.security import GLOBAL_ACCOUNT, JetStreamLimits
+from millpond.jetstream import account_limits
 from millpond.jetstream.acks import short_hash
 from millpond.jetstream.advisories import Advisories
 from millpond.jetstream.batch_totals import BatchTotals
@@ -30,16 +32,12 @@ from millpond.jetstream.config_wire import (
 )
 from millpond.jetstream.consumer import Consumer
 from millpond.jetstream.consumer_config import ConsumerConfig
-from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import Shape, decode
 from millpond.jetstream.pump import CommitPhase, Pump
 from millpond.jetstream.storage import Shelf, Storage
 from millpond.jetstream.stream import Stream
 from millpond.jetstream.stream_config import StreamConfig
 from millpond.store.consumer_state import ConsumerState
-
-ACCOUNT = "$G"
-"""The account that everybody is in."""
 
 log = logging.getLogger("millpond")
 
@@ -69,12 +67,19 @@ class Engine:
         router: Router,
         turn: Turn,
         server_name: str,
+        *,
+        account: str = GLOBAL_ACCOUNT,
+        limits: JetStreamLimits | None = None,
     ) -> None:
         self.options = options
         self.strict = options.strict
         self.domain = options.domain
         self.default_max_consumers = options.default_max_consumers
         self.server_name = server_name
+        self.account = account
+        self.limits = limits or JetStreamLimits()
+        self.all: list[Engine] = [self]
+        """The engines of all accounts of this server."""
         self.clock: Clock = turn.clock
         self.streams: dict[str, Stream] = {}
         self._storage = storage
@@ -152,21 +157,14 @@ class Engine:
         return stream
 
     def check_room(self, config: StreamConfig) -> None:
-        """10047 or 10028 when `max_bytes` cannot be reserved beside what other streams have reserved."""
-        file = config.storage == "file"
-        limit = self.options.max_file if file else self.options.max_memory
-        reserved = sum(
-            max(0, other.max_bytes)
-            for other in self.configs()
-            if other.storage == config.storage and other.name != config.name
+        """What the account and the server have room for (account_limits). Raises the API's error."""
+        account_limits.check_stream(self, config)
+
+    def reserved_in(self, storage: str, but_for: str = "") -> int:
+        """Bytes that the account's streams reserved in one kind of storage, but for the one of this name."""
+        return sum(
+            max(0, other.max_bytes) for other in self.configs() if other.storage == storage and other.name != but_for
         )
-        if limit > 0 and config.max_bytes > 0 and reserved + config.max_bytes > limit:
-            log.warning(
-                "stream %s asks to reserve max_bytes %d; %d of %d bytes are reserved already. "
-                "Lower max_bytes, or raise the server's limit",
-                config.name, config.max_bytes, reserved, limit,
-            )  # fmt: skip
-            raise api_error("JSStorageResourcesExceededErr" if file else "JSMemoryResourcesExceededErr")
 
     def update_stream(self, stream: Stream, config: StreamConfig, done: Callable[[], None]) -> None:
         stream.update(config)
@@ -215,7 +213,7 @@ class Engine:
     ) -> Consumer:
         return Consumer(
             name, config, created_ns, stream, state, self.advisories, self._inactive,
-            self.clock, self._turn.timers, self.pump, f"{self.domain or '_'}.{short_hash(ACCOUNT)}",
+            self.clock, self._turn.timers, self.pump, f"{self.domain or '_'}.{short_hash(self.account)}",
         )  # fmt: skip
 
     def has_interest(self, subject: str) -> bool:
