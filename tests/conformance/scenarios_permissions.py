@@ -10,7 +10,6 @@ import nkeys
 
 from .core_target import Settings
 from .raw import CoreRecord, Raw, show_info
-from .scenarios_core_delivery import pub
 
 HASH = "$2b$04$IFJkPdE8mp0GuT7uqL./BeLdyN2I1xucdJqXUqhWeo077UgWZY5Na"
 """bcrypt of `s3cr3t`, at the least cost."""
@@ -60,6 +59,10 @@ authorization {
   ]
 }
 """}
+
+
+def pub(subject: bytes, reply: bytes = b"", body: bytes = b"") -> bytes:
+    return b"PUB %s %s %d\r\n%s\r\n" % (subject, reply, len(body), body)
 
 
 def connect(**fields: object) -> bytes:

@@ -42,6 +42,7 @@ RESPONSE_EXPIRES_DEFAULT_NS: Final = 120_000_000_000
 SERVICE_RESPONSE_THRESHOLD_NS: Final = 120_000_000_000
 SERVICE_RESPONSES_MAX: Final = 65_536
 """Requests to one exporting account whose answers are still out; the oldest is given up."""
+SERVICE_RESPONSES_SWEEP_NS: Final = 1_000_000_000
 IMPORTS_IN_A_ROW_MAX: Final = 16
 """Accounts that one message may pass through."""
 REPLY_GRANTS_MAX: Final = 4096

@@ -15,6 +15,7 @@ cdef class Account:
     cdef readonly object options             # config.security.AccountOptions
     cdef readonly Router router
     cdef Mappings mappings                   # or None
+    cdef public object responses             # Responses, or None: it exports no service that is imported
     cdef Traffic traffic
     cdef readonly int64_t connections        # clients that are in it
     cdef readonly int64_t started_ns

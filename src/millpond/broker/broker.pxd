@@ -25,6 +25,7 @@ cdef class Broker:
     cdef readonly dict accounts              # {name: Account}
     cdef readonly Account everybody          # $G
     cdef readonly Account system             # or None
+    cdef object exchange                     # what accounts import of each other
     cdef readonly Router router              # of $G
     cdef public object verifier              # PasswordVerifier; None: nobody can verify a hash
     cdef Leavers leavers

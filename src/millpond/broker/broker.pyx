@@ -21,6 +21,8 @@ cdef class Broker:
     def __init__(self, options, Clock clock, budgets=None):
         self.clock = clock
         self.turn = Turn(clock)
+        self.server_id = server_id()
+        self.server_name = options.server_name or self.server_id
         self.accounts = {}
         self._take_accounts(options)
         self.everybody = self.accounts[GLOBAL_ACCOUNT]
@@ -30,9 +32,7 @@ cdef class Broker:
         self.connections, self.output = budgets.named("connections"), budgets.named("output")
         self.sessions = {}
         self.closed = ClosedRing(options.max_closed_clients, budget=self.connections)
-        self.server_id = server_id()
         self.xkey = curve_key(os.urandom(32))
-        self.server_name = options.server_name or self.server_id
         self.started_ns = clock.wall_ns
         self._take(options)
 
@@ -62,6 +62,13 @@ cdef class Broker:
             else:
                 self.accounts[name] = Account(account, self.clock.wall_ns)
         self.system = self.accounts.get(options.system_account)
+        if self.exchange is not None:
+            self.exchange.close()
+            self.exchange = None
+        if any([account.imports for account in options.accounts]):
+            from millpond.broker.imports import Exchange  # most servers have none
+
+            self.exchange = Exchange(self.accounts, self.turn.timers, self.clock, self.server_name)
 
     def reload(self, options):
         """Go on with other settings. Who is not let in by them any more is disconnected, and those over a lower limit."""

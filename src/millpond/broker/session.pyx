@@ -256,6 +256,10 @@ cdef class Session(Member):
         self.account.traffic.in_bytes += size
         if self.pedantic and not tokens.is_publishable(msg.subject, msg.subject_len):
             self._error("Invalid Publish Subject")
+        if self.account.mappings is not None:
+            mapped = self.account.mappings.apply(msg.subject, msg.subject_len)
+            if mapped is not None:
+                msg.subject, msg.subject_len = PyBytes_AS_STRING(mapped), <uint32_t>PyBytes_GET_SIZE(mapped)
         if self.permissions is not None and self.is_denied(msg):
             return self._error("Permissions Violation for Publish to " + quote(msg.subject[:msg.subject_len]))
         if (msg.subject[0] == b"$" or msg.subject[0] == b"_") and is_reserved_subject(msg.subject, msg.subject_len):
@@ -264,10 +268,6 @@ cdef class Session(Member):
             return self._error("Permissions Violation for Publish with Reply of " + quote(msg.reply[:msg.reply_len]))
         if self.verbose:
             self._write(b"+OK\r\n", 5)
-        if self.account.mappings is not None:
-            mapped = self.account.mappings.apply(msg.subject, msg.subject_len)
-            if mapped is not None:
-                msg.subject, msg.subject_len = PyBytes_AS_STRING(mapped), <uint32_t>PyBytes_GET_SIZE(mapped)
         if self.account.router.route(msg.subject, msg.subject_len, msg, self) == 0:
             if msg.reply_len and self.no_responders:
                 self._no_responders(msg)

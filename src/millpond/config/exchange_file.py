@@ -23,14 +23,10 @@ _SERVICE_ONLY: Final = {
 
 
 def exports(node: Node) -> tuple[Export, ...]:
-    if array(node, "exports"):
-        raise ConfigError(node.place, "exports: millpond does not serve exports yet; remove them")
     return tuple(_export(entry) for entry in array(node, "exports"))
 
 
 def imports(node: Node) -> tuple[Import, ...]:
-    if array(node, "imports"):
-        raise ConfigError(node.place, "imports: millpond does not serve imports yet; remove them")
     return tuple(_import(entry) for entry in array(node, "imports"))
 
 

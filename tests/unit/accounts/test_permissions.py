@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-
 from millpond.accounts.mappings import Mappings
-from millpond.accounts.permissions import CompiledPermissions
 from millpond.accounts.reply_grants import ReplyGrants
+
+from millpond.accounts.permissions import CompiledPermissions
 from millpond.base import limits
 from millpond.config.security import Destination, Mapping, Permissions, SubjectPermission
 
