@@ -25,7 +25,8 @@ accounts {
   EXP {
     users: [ { user: exp, pass: x } ]
     exports: [
-      { stream: "public.>" }, { stream: "private.*", accounts: [ IMP ] }, { stream: "mine.*.>", account_token_position: 2 }
+      { stream: "public.>" }, { stream: "private.*", accounts: [ IMP ] },
+      { stream: "mine.*.>", account_token_position: 2 }
       { stream: "pairs.*.*" }
       { service: "svc.one" }, { service: "svc.many", response: stream }, { service: "svc.chunks", response: chunked }
       { service: "calc.*.*" }, { service: "owned.*.do", account_token_position: 2 }, { service: "shared" }
@@ -47,7 +48,8 @@ accounts {
     ]
     exports: [ { service: "svc.one" } ]
   }
-  THIRD { users: [ { user: third, pass: x } ], imports: [ { service: { account: IMP, subject: "svc.one" }, to: "far" } ] }
+  THIRD { users: [ { user: third, pass: x } ], 
+    imports: [ { service: { account: IMP, subject: "svc.one" }, to: "far" } ] }
 }
 """}
 MAPPED: Settings = {"config": """

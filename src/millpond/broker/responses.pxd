@@ -9,21 +9,21 @@ from millpond.wire.message cimport Msg
 # A message of a stream: its acknowledgements are imported by their own subject.
 cdef bint is_ack(const Msg* msg) noexcept
 
-cdef class Pending:                  # somebody waits for this
-    cdef Responses requester
+cdef class Pending(Sink):            # somebody waits for this
+    cdef Responses responder, requester
+    cdef Subscription subscription
     cdef bytes reply
     cdef bint once
     cdef int64_t threshold_ns, deadline_ns
 
-cdef class Responses(Sink):          # of one account, which answers
+cdef class Responses:                # of one account, which answers
     cdef readonly Router router
     cdef Timers _timers
     cdef Clock _clock
     cdef Timer _sweep
     cdef bytes _prefix
     cdef readonly dict pending       # {subject: Pending}, the oldest first
-    cdef Subscription _subscription
     # A subject to answer on; what is published there goes to `reply` in the requester's account.
     cdef bytes expect(self, Responses requester, bytes reply, bint once, int64_t threshold_ns)
-    cdef int forget(self, bytes subject) except -1
+    cdef int forget(self, bytes subject) except -1       # one that is not there: nothing happens
     cdef int sweep(self, int64_t now_ns) except -1

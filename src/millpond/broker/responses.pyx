@@ -32,12 +32,31 @@ cdef class Sweep(Timer):
         return self.responses.sweep(now_ns)
 
 
-cdef class Pending:
-    """One request."""
+cdef class Pending(Sink):
+    """One request. Its subscription tells which one an answer is to: a stream's message shows another subject."""
+
+    cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1:
+        cdef Msg answer = msg[0]
+        cdef bytes subject = sub.subject, reply
+        cdef int taken
+        if self.once:
+            self.responder.forget(subject)
+        if msg.subject[:msg.subject_len] == subject:
+            answer.subject, answer.subject_len = PyBytes_AS_STRING(self.reply), <uint32_t>PyBytes_GET_SIZE(self.reply)
+        if msg.reply_len and not is_ack(msg):
+            reply = self.requester.expect(
+                self.responder, PyBytes_FromStringAndSize(msg.reply, msg.reply_len), self.once, self.threshold_ns)
+            answer.reply, answer.reply_len = PyBytes_AS_STRING(reply), <uint32_t>PyBytes_GET_SIZE(reply)
+        taken = self.requester.router.route(
+            PyBytes_AS_STRING(self.reply), <uint32_t>PyBytes_GET_SIZE(self.reply), &answer, source)
+        self.deadline_ns = self.responder._clock.mono_ns + self.threshold_ns
+        if not taken or msg.hdr_len + msg.body_len == 0:
+            self.responder.forget(subject)
+        return taken
 
 
-cdef class Responses(Sink):
-    """One account's; it subscribes when the first answer is expected."""
+cdef class Responses:
+    """One account's. Each answer has a subscription of its own, so that interest in it can be seen to end."""
 
     def __init__(self, Router router, Timers timers, Clock clock):
         cdef Sweep sweep = Sweep()
@@ -50,48 +69,28 @@ cdef class Responses(Sink):
     cdef bytes expect(self, Responses requester, bytes reply, bint once, int64_t threshold_ns):
         cdef Pending pending = Pending()
         cdef bytes subject = self._prefix + b2a_hex(os.urandom(8))
-        if self._subscription is None:
-            self._subscription = self.router.subscribe(self._prefix + b">", self)
         if not self.pending:
             self._timers.arm(self._sweep, self._clock.mono_ns + SWEEP_NS)
         elif len(self.pending) >= PENDING_MAX:
-            del self.pending[next(iter(self.pending))]
-        pending.requester, pending.reply, pending.once = requester, reply, once
+            self.forget(next(iter(self.pending)))
+        pending.responder, pending.requester, pending.reply, pending.once = self, requester, reply, once
         pending.threshold_ns = threshold_ns
         pending.deadline_ns = self._clock.mono_ns + threshold_ns
+        pending.subscription = self.router.subscribe(subject, pending)
         self.pending[subject] = pending
         return subject
 
     cdef int forget(self, bytes subject) except -1:
-        self.pending.pop(subject, None)
+        cdef Pending pending = self.pending.pop(subject, None)
+        if pending is not None:
+            self.router.unsubscribe(pending.subscription)
         return 0
-
-    cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1:
-        cdef bytes subject = PyBytes_FromStringAndSize(msg.subject, msg.subject_len)
-        cdef Pending pending = self.pending.get(subject)
-        cdef Msg answer = msg[0]
-        cdef bytes reply
-        cdef int taken
-        if pending is None:
-            return 0
-        if pending.once:
-            self.forget(subject)
-        answer.subject, answer.subject_len = PyBytes_AS_STRING(pending.reply), <uint32_t>PyBytes_GET_SIZE(pending.reply)
-        if msg.reply_len and not is_ack(msg):
-            reply = pending.requester.expect(
-                self, PyBytes_FromStringAndSize(msg.reply, msg.reply_len), pending.once, pending.threshold_ns)
-            answer.reply, answer.reply_len = PyBytes_AS_STRING(reply), <uint32_t>PyBytes_GET_SIZE(reply)
-        taken = pending.requester.router.route(answer.subject, answer.subject_len, &answer, source)
-        pending.deadline_ns = self._clock.mono_ns + pending.threshold_ns
-        if not taken or msg.hdr_len + msg.body_len == 0:
-            self.forget(subject)
-        return taken
 
     cdef int sweep(self, int64_t now_ns) except -1:
         cdef Pending pending
         for subject, pending in list(self.pending.items()):
             if pending.deadline_ns <= now_ns:
-                del self.pending[subject]
+                self.forget(subject)
         if self.pending:
             self._timers.arm(self._sweep, now_ns + SWEEP_NS)
         return 0
