@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check package crash model clean fuzz debug-build debug-test debug-fuzz bench bench-quick instructions
+.PHONY: run test check package crash model differential clean fuzz debug-build debug-test debug-fuzz bench bench-quick \
+	instructions client-suites
 
 run: build
 	$(BIN)/millpond serve --jetstream --addr 127.0.0.1
@@ -27,7 +28,13 @@ crash: build
 EXAMPLES ?= 3000
 
 model: build
-	MILLPOND_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/property/test_consumer_model.py
+	MILLPOND_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/property/test_consumer_model.py \
+		tests/property/test_retention_model.py
+
+SEEDS ?= 50
+
+differential: build
+	MILLPOND_RANDOM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/conformance/test_random_consumers.py
 
 build: $(STAMP) build/.compiled
 
@@ -35,12 +42,16 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "millpond needs Python >= 3.11, this is " + sys.version.split()[0] + ". Fix: make PYTHON=python3.11 test")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet 'setuptools>=77' 'cython>=3.1'
+	$(BIN)/python -m pip install --quiet 'setuptools>=77' 'cython>=3.3'
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'
 	touch $@
-	@mkdir -p build && touch build/.compiled   # the install above compiled everything
+	@mkdir -p build && touch build/.directives build/.compiled   # the install above compiled everything
 
-build/.compiled: $(STAMP) $(SOURCES) setup.py
+# Other directives make other C of the same sources: everything is made anew.
+build/.directives: setup.py
+	rm -rf build/cython build/temp.* && mkdir -p build && touch $@
+
+build/.compiled: $(STAMP) build/.directives $(SOURCES)
 	$(BIN)/python setup.py --quiet build_ext --inplace
 	@mkdir -p build && touch $@
 
@@ -72,6 +83,10 @@ bench-quick: build
 
 instructions: build
 	$(BIN)/python benchmarks/instructions.py
+
+# The suite of a client that lies in DIRECTORY, with both servers: docs/compatibility.md has the commands.
+client-suites: build
+	$(BIN)/python tests/clients/suites.py --directory $(DIRECTORY) -- $(SUITE)
 
 clean:
 	rm -rf build $(VENV) src/millpond.egg-info

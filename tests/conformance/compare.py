@@ -55,8 +55,17 @@ def _hide(value: Any, key: str = "") -> Any:
     if isinstance(value, dict):
         return {name: _hide(item, name) for name, item in value.items()}
     if isinstance(value, list):
-        return [_hide(item, key) for item in value]
+        return _in_order([_hide(item, key) for item in value])
+    if key == "active" and isinstance(value, int):
+        return "never" if value < 0 else "<ns ago>"
     return value
+
+
+def _in_order(items: list[Any]) -> list[Any]:
+    """What a stream's info says of its sources comes in any order from nats-server."""
+    if len(items) > 1 and all(isinstance(item, dict) and "lag" in item for item in items):
+        return sorted(items, key=json.dumps)
+    return items
 
 
 def normalise(text: str, hidden: dict[str, str]) -> str:

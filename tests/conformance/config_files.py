@@ -80,7 +80,13 @@ SAME = [
     "jetstream {sync_interval: always}", "jetstream {sync: Always}", "jetstream {sync_interval: '2m'}",
     "jetstream {sync_interval: 2m}", "jetstream {sync_interval: soon}", "jetstream {strict: false}",
     "jetstream {strict: 'no'}", "jetstream {max_fil: 1}", "jetstream {limits {}}", "jetstream {limits: 5}",
-    "jetstream {limits {unknown: 1}}",
+    "jetstream {limits {unknown: 1}}", "jetstream {limits {max_request_batch: 5, max_ack_pending: 7}}",
+    "jetstream {limits {duplicate_window: '1m'}}", "jetstream {limits {duplicate_window: often}}",
+    "jetstream {limits {MAX_ACK_PENDING: 0}}",
+    # labels
+    "server_tags: a", "server_tags: 'A, b'", "server_tags: [a, A, '', ' b' ]", "server_tags: []", "server_tags: [1 ]",
+    "server_tags: {a: b}", "server_tags: 1", "server_metadata: {a: '', B: C, a: d}", "server_metadata: {}",
+    "server_metadata: {a: 1}", "server_metadata: {a: [b ]}", "server_metadata: [a ]", "server_metadata: a",
     # keys that nobody knows
     "foo: 1", "foo: 1\nbar: 2", "foo: 1\nport: $foo", "ports: 4222", "included: x", "include: x",
 ]  # fmt: skip
@@ -94,7 +100,6 @@ DIFFERENT = {
     "config-lenient": ["l: [1,2]\nport: $l\nport: 1", "jetstream {sync: interval}", "jetstream {sync: never}"],
     "config-unserved": [
         "cluster {}", "gateway {name: x}", "leafnodes {}", "websocket {port: 1, no_tls: true}", "mqtt {port: 1}",
-        "server_tags: [a ]",
         "no_sublist_cache: true", "proxy_protocol: true", "prof_port: 65432", "jetstream {key: abc}",
         "jetstream {max_concurrent_io: 8}", "write_timeout: retry",
     ],

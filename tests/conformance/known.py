@@ -14,4 +14,5 @@ KNOWN: dict[str, str] = {
     "info_from_client": "client-info",
     "deep_connect": "deep-connect",
     "purged_beside_pending": "purge-pending",
+    "republished_to_nowhere": "republish-nowhere",
 }

@@ -8,7 +8,6 @@ from typing import Any
 
 from millpond.jetstream.config_wire import STREAM_FIELDS
 from millpond.jetstream.go_json import Choice, ListOf, MapOf, Shape
-from millpond.jetstream.stream_rules import NOT_YET
 
 from .compare import Session
 from .scenarios_streams import update
@@ -111,12 +110,8 @@ ELSEWHERE = frozenset(["mirror", "sources", "subject_transform", "republish"])
 
 
 def is_not_here(s: Session, field: str, value: bytes) -> bool:
-    """Features that this release refuses by name, and what only file storage has."""
-    if field in ("retention", "compression", "persist_mode") and value in (
-        b'"interest"', b'"workqueue"', b'"s2"', b'"async"', b'"S2"',
-    ):
-        return True
-    return field in NOT_YET or (field == "storage" and value == b'"file"' and s.storage == "memory")
+    """What only file storage has."""
+    return field == "storage" and value == b'"file"' and s.storage == "memory"
 
 
 def every_field_at_its_bounds(s: Session) -> None:
@@ -242,14 +237,27 @@ def unknown_subjects(s: Session) -> None:
     s.frames("answers to unknown subjects", s.client.flush())
 
 
+def _audited(s: Session, sid: str, verb: str, count: int = 1) -> None:
+    """Waits for the audit of requests: what has no reply is done when somebody was told."""
+    for _ in range(count):
+        while json.loads(s.client.next_message(sid=sid).payload)["subject"] != f"$JS.API.{verb}":
+            pass
+        s.note(f"audited: {verb}")
+
+
 def without_reply(s: Session) -> None:
     """A request that nobody waits for has its effect, and its place in the counters and the audit."""
+    sid = s.client.subscribe("$JS.EVENT.ADVISORY.API")
     s.client.publish("$JS.API.STREAM.CREATE.Q", b'{"name":"Q","subjects":["q"],"storage":"memory"}')
+    _audited(s, sid, "STREAM.CREATE.Q")
     s.client.publish("$JS.API.STREAM.CREATE.Q", b"{")
+    _audited(s, sid, "STREAM.CREATE.Q")
     s.client.publish("$JS.API.INFO")
+    _audited(s, sid, "INFO")
     s.api("STREAM.INFO.Q")
     s.account()
     s.client.publish("$JS.API.STREAM.DELETE.Q")
+    _audited(s, sid, "STREAM.DELETE.Q")
     s.api("STREAM.INFO.Q")
     s.account()
 
@@ -333,3 +341,15 @@ def actions(s: Session) -> None:
     s.api("STREAM.PURGE.ADV")
     s.api("STREAM.DELETE.ADV")
     told(s, "2", 19)
+
+
+def names_of_no_file(s: Session) -> None:
+    """A zero byte in a name: nothing on disk can be called that, and memory takes it."""
+    s.stream("E", subjects=["e"])
+    for verb, body in ((b"STREAM.CREATE.a\0b", b'{"name":"a\\u0000b","subjects":["z"],"storage":"%b"}'),
+                       (b"CONSUMER.CREATE.E.a\0b", b'{"stream_name":"E","config":{"durable_name":"a\\u0000b"}}')):
+        text = body % s.storage.encode() if b"%b" in body else body
+        s.client.send(b"PUB $JS.API.%b _INBOX.me.zero %d\r\n%b\r\n" % (verb, len(text), text))
+        s.frame(f"{verb!r} {text!r}", s.client.next_message("_INBOX.me.zero"))
+    s.api("STREAM.NAMES")
+    s.api("CONSUMER.NAMES.E")

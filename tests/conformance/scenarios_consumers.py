@@ -351,3 +351,63 @@ def consumers_of_other_streams(s: Session) -> None:
     make("direct", direct=True, ack_policy="explicit")
     make("direct", direct=True, sourcing=True)
     s.api("CONSUMER.DELETE.DI.direct")
+
+
+ZONED = [
+    "2020-01-01T00:00:00Z", "2020-01-01T00:00:00+00:00", "2020-01-01T00:00:00-00:00", "2020-01-01T00:00:00+02:00",
+    "2020-01-01T00:00:00.120+02:00", "2020-01-01T00:00:00.123456789-05:30", "2020-01-01T1:00:00,5+02:00",
+    "2020-01-01T00:00:00+23:59", "2020-01-01T00:00:00+02:60", "9999-12-31T23:59:59-10:00",
+    "0001-01-01T02:00:00+02:00", "1969-01-01T02:00:00+02:00", "0000-01-01T00:00:00+02:00",
+]
+
+
+def zones_of_times(s: Session) -> None:
+    """A time is shown in the zone in which it came; a time of another zone is no other time."""
+    filled(s, "Z", 1)
+    for number, moment in enumerate(ZONED):
+        s.consumer("Z", f"c{number}", deliver_policy="by_start_time", opt_start_time=moment)
+    for moment in ("2020-01-01T00:00:00Z", "2020-01-01T02:00:00+02:00", "2020-01-01T03:00:00+02:00"):
+        for action in ("", "create", "update"):
+            named(s, "Z", "n", action, deliver_policy="by_start_time", opt_start_time=moment)
+    s.consumer("Z", "p", pause_until="2001-01-01T00:00:00+02:00")
+    s.api("CONSUMER.PAUSE.Z.p", {"pause_until": "2001-01-01T00:00:00+03:00"})
+    s.api("CONSUMER.INFO.Z.p")
+
+
+def zones_after_a_restart(s: Session) -> None:
+    s.stream("ZR", subjects=["ZR.*"], storage="file")
+    for number, moment in enumerate(ZONED[:6]):
+        s.consumer("ZR", f"c{number}", deliver_policy="by_start_time", opt_start_time=moment)
+    s.target.restart()
+    s.client = s.target.connect()
+    for number in range(6):
+        s.api(f"CONSUMER.INFO.ZR.c{number}")
+
+
+def many_filters(s: Session) -> None:
+    """Hundreds of filters, which may share subjects; none may be within another."""
+    filled(s, "MF", 2)
+    sharing = [f"MF.*.{number}" if number % 2 else f"MF.{number}.*" for number in range(600)]
+    for filters in (
+        sharing, [*sharing, "MF.7.x"], [*sharing, "MF.8.x"], [*sharing, sharing[5]], ["MF.0", "MF 1", "MF.*"],
+        ["MF 1", "MF.0", "MF.*"], ["MF.*", "MF.0", "MF 1"], ["MF.>", "MF.*.a"], ["MF.*", "MF.>"],
+    ):
+        body = {"stream_name": "MF", "config": {"name": "c", "filter_subjects": filters}}
+        answer = s.client.request("$JS.API.CONSUMER.CREATE.MF.c", json.dumps(body).encode())
+        s.note(f"{len(filters)} {filters[-1]}: {json.loads(answer.payload).get('error')}")
+        s.client.request("$JS.API.CONSUMER.DELETE.MF.c")
+
+
+def nobody_there(s: Session) -> None:
+    """Who asks what is not there, or not served, hears at once that there are no responders."""
+    filled(s, "NB", 1)
+    filled(s, "ND", 1, allow_direct=True)
+    s.consumer("NB", "c")
+    s.consumer("NB", "push", deliver_subject="nobody")
+    for verb in (
+        "DIRECT.GET", "DIRECT.GET.X", "DIRECT.GET.NB", "DIRECT.GET.NB.NB.0", "DIRECT.GET.ND.x",
+        "CONSUMER.MSG.NEXT.NB", "CONSUMER.MSG.NEXT.NB.x", "CONSUMER.MSG.NEXT.X.c", "CONSUMER.MSG.NEXT.NB.c.x",
+        "CONSUMER.MSG.NEXT.NB.push",
+    ):
+        for body in (b"", b"{}", b'{"seq":1}'):
+            s.frame(f"{verb} {body!r}", s.client.request(f"$JS.API.{verb}", body), subject=False)

@@ -357,3 +357,30 @@ def purged_beside_pending(s: Session) -> None:
     s.consumer("PB", "c", ack_policy="explicit", filter_subject="PB.1")
     s.api("STREAM.PURGE.PB", {"filter": "PB.1"})
     s.note(f"pending: {quiet(s, 'CONSUMER.INFO.PB.c')['num_ack_pending']}")
+
+
+def floors_of_what_left(s: Session) -> None:
+    """What leaves the stream while it is pending moves the floor, and counts as the last acknowledgement."""
+
+    def floor(where: str) -> None:
+        s.note(f"{where} {sorted(quiet(s, f'CONSUMER.INFO.{where}')['ack_floor'])}")
+        state(s, where)
+
+    filled(s, "FL", 6)
+    s.consumer("FL", "c", ack_policy="explicit")
+    got = s.pull("FL", "c", b"4", 4)
+    floor("FL.c")
+    quiet(s, "STREAM.PURGE.FL", {"seq": 3})
+    floor("FL.c")
+    s.ack(got[2])
+    quiet(s, "STREAM.PURGE.FL")
+    floor("FL.c")
+    filled(s, "FD", 6, max_msgs=6)
+    s.consumer("FD", "c", ack_policy="explicit")
+    s.pull("FD", "c", b"4", 4)
+    quiet(s, "STREAM.MSG.DELETE.FD", {"seq": 1})
+    floor("FD.c")
+    for number in range(5):
+        s.client.request("FD.1", b"%d" % number)
+    s.client.flush()
+    floor("FD.c")

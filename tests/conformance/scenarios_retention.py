@@ -13,6 +13,13 @@ def _state(s: Session, stream: str) -> None:
     s.api(f"STREAM.INFO.{stream}", {"subjects_filter": ">", "deleted_details": True})
 
 
+def _left(s: Session, stream: str, messages: int) -> None:
+    """The state, once the stream holds that many. nats-server confirms an acknowledgement before the message leaves,
+    and answers others in between."""
+    _until(s, stream, messages)
+    _state(s, stream)
+
+
 def _until(s: Session, stream: str, messages: int) -> None:
     """Waits until the stream holds that many: what leaves with an acknowledgement may leave a little later."""
     while json.loads(s.client.request(f"$JS.API.STREAM.INFO.{stream}").payload)["state"]["messages"] != messages:
@@ -26,14 +33,14 @@ def workqueue(s: Session) -> None:
     s.consumer("Q", "C", **EXPLICIT, max_deliver=2, ack_wait=100_000_000)
     frames = s.pull("Q", "C", {"batch": 4}, 4)
     s.ack(frames[1])
-    _state(s, "Q")
+    _left(s, "Q", 5)
     s.ack(frames[0], b"+TERM")
     s.ack(frames[2], b"-NAK")
-    _state(s, "Q")
+    _left(s, "Q", 4)
     (again,) = s.pull("Q", "C", {"batch": 1}, 1)
     s.ack(again)
     s.ack(again)
-    _state(s, "Q")
+    _left(s, "Q", 3)
     s.api("CONSUMER.INFO.Q.C")
     s.api("CONSUMER.DELETE.Q.C")
     _state(s, "Q")
@@ -43,7 +50,7 @@ def workqueue(s: Session) -> None:
     s.client.publish(frames[3].reply, b"+NXT", s.client.new_reply())
     s.publish("q.0", b"last")
     s.frame("next", s.client.next_message(sid="1"))
-    _state(s, "Q")
+    _left(s, "Q", 4)
 
 
 def workqueue_exhausted(s: Session) -> None:
@@ -56,8 +63,7 @@ def workqueue_exhausted(s: Session) -> None:
     s.client.next_message(sid="2")
     _state(s, "X")
     s.ack(frame)
-    _until(s, "X", 0)
-    _state(s, "X")
+    _left(s, "X", 0)
 
 
 def workqueue_filters(s: Session) -> None:
@@ -100,7 +106,7 @@ def workqueue_alone(s: Session) -> None:
     s.consumer("Q", "P", **EXPLICIT, deliver_subject="push")
     s.publish("q.a", b"1")
     s.ack(s.frame("pushed", s.client.next_message(sid="2")))
-    _state(s, "Q")
+    _left(s, "Q", 0)
 
 
 def interest(s: Session) -> None:
@@ -121,19 +127,17 @@ def interest(s: Session) -> None:
     second = s.pull("I", "ALL", {"batch": 3}, 3)
     s.ack(second[0])
     s.ack(second[1])
-    _state(s, "I")
+    _left(s, "I", 1)
     s.ack(first[1], b"+TERM")
     _state(s, "I")
     s.publish("i.a", b"both")
     s.publish("i.b", b"one")
     s.api("CONSUMER.DELETE.I.ALL")
-    _until(s, "I", 1)
-    _state(s, "I")
+    _left(s, "I", 1)
     s.publish("i.b", b"nobody now")
     _state(s, "I")
     s.api("CONSUMER.DELETE.I.A")
-    _until(s, "I", 0)
-    _state(s, "I")
+    _left(s, "I", 0)
     s.publish("i.a", b"nobody")
     _state(s, "I")
 
@@ -150,17 +154,17 @@ def interest_by_policy(s: Session) -> None:
         s.publish("p.all", b"%d" % number)
     frames = s.pull("P", "ACKALL", {"batch": 4}, 4)
     s.ack(frames[2])
-    _state(s, "P")
+    _left(s, "P", 1)
     s.consumer("P", "NEW", **EXPLICIT, filter_subject="p.all", deliver_policy="new")
     s.publish("p.all", b"4")
     s.ack(frames[3])
-    _state(s, "P")
+    _left(s, "P", 1)
     (last,) = s.pull("P", "ACKALL", {"batch": 1}, 1)
     s.ack(last)
     _state(s, "P")
     (last,) = s.pull("P", "NEW", {"batch": 1}, 1)
     s.ack(last)
-    _state(s, "P")
+    _left(s, "P", 0)
 
 
 def interest_filters_change(s: Session) -> None:
@@ -170,8 +174,7 @@ def interest_filters_change(s: Session) -> None:
         s.publish(subject, b"x")
     _state(s, "F")
     s.consumer("F", "C", **EXPLICIT, filter_subjects=["f.b", "f.c"])
-    _until(s, "F", 1)
-    _state(s, "F")
+    _left(s, "F", 1)
     s.publish("f.c", b"x")
     s.api("CONSUMER.INFO.F.C")
     _state(s, "F")
@@ -286,3 +289,46 @@ def consumer_limits(s: Session) -> None:
     ):
         s.api("STREAM.UPDATE.L", {**base, "consumer_limits": limits})
     s.api("CONSUMER.NAMES.L")
+
+
+def _until_counted(s: Session, stream: str, pending: int) -> None:
+    """nats-server tells consumers of messages a little later."""
+    while json.loads(s.client.request(f"$JS.API.CONSUMER.INFO.{stream}.a").payload)["num_pending"] != pending:
+        pass
+
+
+def resets(s: Session) -> None:
+    """A reset forward settles what lies below, for this consumer."""
+    for retention in ("interest", "workqueue"):
+        s.stream("RS", subjects=["RS.*"], retention=retention)
+        names = ["a", "b"] if retention == "interest" else ["a"]
+        for name in names:
+            s.consumer("RS", name, ack_policy="explicit")
+        for number in range(6):
+            s.publish("RS.x", b"%d" % number)
+        _until_counted(s, "RS", 6)
+        for name in names:
+            for seq in (4, 2, 6):
+                s.api(f"CONSUMER.RESET.RS.{name}", {"seq": seq})
+                s.api("STREAM.INFO.RS")
+        s.pull("RS", "a", b"1", 1)
+        s.api("STREAM.DELETE.RS")
+
+
+def reset_before_a_restart(s: Session) -> None:
+    """What a reset has passed over is there after a restart as before: gone with interest, kept in a work queue."""
+    for retention in ("interest", "workqueue"):
+        s.stream(retention, subjects=[f"{retention}.*"], retention=retention, storage="file")
+        s.consumer(retention, "a", **EXPLICIT)
+        for number in range(6):
+            s.publish(f"{retention}.x", b"%d" % number)
+        _until_counted(s, retention, 6)
+        s.ack(s.pull(retention, "a", {"batch": 2}, 2)[1])
+        s.api(f"CONSUMER.RESET.{retention}.a", {"seq": 4})
+        _left(s, retention, 3 if retention == "interest" else 5)
+    s.target.restart()
+    s.client = s.target.connect()
+    for retention in ("interest", "workqueue"):
+        _state(s, retention)
+        s.api(f"CONSUMER.RESET.{retention}.a", {"seq": 1})
+        s.pull(retention, "a", {"batch": 1}, 1)

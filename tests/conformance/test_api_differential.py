@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from millpond.jetstream.api import request as shapes
 from millpond.jetstream.config_wire import STREAM_REQUEST
 from millpond.jetstream.go_json import Choice, ListOf, MapOf, Shape
-from millpond.jetstream.stream_rules import NOT_YET
 
 from .compare import Session, differences, record
 from .scenarios_api import ELSEWHERE
@@ -63,7 +62,7 @@ def objects_of(shape: Shape, **fixed: st.SearchStrategy[Any]) -> st.SearchStrate
     fields = {
         name: mostly(kind)
         for name, kind in shape.fields.items()
-        if name not in NOT_YET and name not in ELSEWHERE and name not in fixed
+        if name not in ELSEWHERE and name not in fixed
     }
     some = st.fixed_dictionaries(fixed, optional=fields)
     strange = st.dictionaries(st.sampled_from(["unknown", "NAME", "Seq", "subject", ""]), OTHERS, max_size=1)

@@ -17,6 +17,7 @@ from . import (
     scenarios_consumers_push,
 )
 from .compare import Scenario
+from .target import Target
 
 MODULES = [
     scenarios_consumers, scenarios_consumers_pull, scenarios_consumers_push, scenarios_consumers_acks,
@@ -58,3 +59,27 @@ def test_same_answers(compare, scenario):
 @pytest.mark.parametrize("scenario", ON_DISK, ids=lambda scenario: scenario.__name__)
 def test_same_answers_on_disk(compare, scenario):
     compare(scenario, "file")
+
+
+def test_a_server_that_stops_answers_waiting_pull_requests(pair: tuple[Target, Target]) -> None:
+    """What is left of a request, so that its client asks for it where it reconnects."""
+    seen = []
+    for running in pair:
+        target = Target(running.kind).start()
+        try:
+            with target.connect() as client:
+                client.subscribe("_INBOX.>")
+                client.request("$JS.API.STREAM.CREATE.S", b'{"name":"S","subjects":["s"],"storage":"file"}')
+                consumer = b'{"stream_name":"S","config":{"durable_name":"C","ack_policy":"explicit"}}'
+                client.request("$JS.API.CONSUMER.DURABLE.CREATE.S.C", consumer)
+                client.publish("$JS.API.CONSUMER.MSG.NEXT.S.C", b'{"batch":5,"max_bytes":1000}', "_INBOX.pull")
+                client.request("s", b"one")
+                client.next_message("s")
+                target.stop()
+                frames = client.until_closed()
+            seen.append([(frame.subject, frame.headers, frame.payload) for frame in frames if frame.op == "HMSG"])
+        finally:
+            target.discard()
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 1
+    assert b"409 Server Shutdown" in seen[0][0][1]

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -203,3 +206,30 @@ def test_subscriptions_come_and_go_alike(loaded: list[Loaded]) -> None:
             client.flush()
             grown.append(json.loads(server.target.http("/varz")[1])["subscriptions"] - before)
     assert grown == [11, 11]
+
+
+def test_same_labels_before_and_after_a_reload(pair: tuple[Target, Target], tmp_path: Path) -> None:
+    """`server_tags` and `server_metadata` in /varz."""
+    seen = []
+    name = "server_name: conformance\n"  # nats-server forgets a name of the command line when it reads the file again
+    for target in pair:
+        file = tmp_path / f"{target.kind}.conf"
+        file.write_text(f"{name}server_tags: [B, 'a c', b ]\nserver_metadata: {{z: y, A: ''}}\n")
+        server = Target(target.kind, jetstream=False, flags=("-c", str(file))).start()
+        try:
+            pages = [json.loads(server.http("/varz")[1])]
+            file.write_text(f"{name}server_tags: one\n")
+            assert server.process is not None
+            server.process.send_signal(signal.SIGHUP)
+            while "Reloaded server configuration" not in server.log():
+                assert "Failed to reload" not in server.log()
+                assert server.alive()
+                time.sleep(0.005)
+            pages.append(json.loads(server.http("/varz")[1]))
+            told = [line for line in ("Reloaded: tags", "Reloaded: metadata") if line in server.log()]
+        finally:
+            server.discard()
+        seen.append(([[page.get("tags"), page.get("metadata")] for page in pages], told))
+    assert seen[0] == seen[1]
+    assert seen[0][1] == ["Reloaded: tags", "Reloaded: metadata"]
+    assert seen[0][0] == [[["b", "a c"], {"A": "", "z": "y"}], [["one"], None]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from . import scenarios_api as api
+from . import scenarios_api_doors as doors
 from . import scenarios_direct_get as direct
 from . import scenarios_streams as streams
 
@@ -19,13 +20,12 @@ SCENARIOS = [
     direct.one_message, direct.one_message_with_gaps, direct.batches, direct.batches_with_gaps, direct.empty_streams,
     direct.by_subject, direct.direct_levels, direct.direct_switch, direct.direct_bodies, direct.too_many_subjects,
     direct.long_batches,
-    api.bodies, api.same_again, api.pedantic, api.stream_names,
+    api.bodies, api.same_again, api.pedantic, api.stream_names, api.names_of_no_file,
     api.counters, api.audited, api.actions,
 ]
 ONCE = [
     streams.paging, api.every_field_at_its_bounds, api.combinations, api.deep_nesting, api.required_level,
-    api.verbs_of_clusters, api.unknown_subjects,
-    pytest.param(api.without_reply, marks=pytest.mark.slow),    # differed once under load; why is not known
+    api.verbs_of_clusters, api.unknown_subjects, api.without_reply, doors.odd_subjects, doors.headers, doors.pages,
 ]
 """Where the storage makes no difference."""
 pytestmark = pytest.mark.reference

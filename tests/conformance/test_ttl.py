@@ -9,7 +9,7 @@ from . import scenarios_ttl as ttl
 SCENARIOS = [
     ttl.ttl_texts, ttl.ttl_configurations, ttl.ttl_ends, ttl.markers_of_ttl,
     ttl.deletes_leave_no_marker,
-    pytest.param(ttl.markers_of_age, marks=pytest.mark.slow),   # nats-server expires lazily: numbers vary by run
+    ttl.markers_of_age,
 ]
 pytestmark = pytest.mark.reference
 

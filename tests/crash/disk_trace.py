@@ -4,6 +4,10 @@ What was written to a file before one of its syncs began is there once that sync
 part may be there, down to single sectors of a write. Names are like that too: a name that was made, changed or
 removed is certain once its directory was synced; of later changes of a directory some first few may have happened.
 A file's length and the writes that fill it are changes of their own.
+
+A file system gives the inode of a removed file to the next one that is created, in any directory. So an inode is no
+file: each creation begins a life of its own. A name whose removal is not certain yet may still come back with what
+its file held, never with what the inode's next life holds.
 """
 
 from __future__ import annotations
@@ -86,68 +90,74 @@ class Disk:
 
     def __init__(self, root: Path) -> None:
         self.root = str(root.resolve())
-        self.names: dict[str, int] = {self.root: 0}
-        """Certain names, and the inodes behind them."""
-        self.pending_names: list[Event] = []
-        self.files: dict[int, File] = {}
-        self.directories: dict[int, str] = {}
-        self._now: dict[str, int] = {self.root: 0}
+        self.names: dict[str, File | None] = {self.root: None}
+        """Certain names, and the files behind them; None: a directory."""
+        self.pending_names: list[tuple[Event, File | None]] = []
+        self._files: dict[int, File] = {}
+        """The present life of each inode; a directory's is not among them."""
+        self._directories: dict[int, str] = {}
         self._begun: dict[int, int] = {}
 
     def feed(self, event: Event) -> None:
         if event.kind == OPEN:
             self._open(event)
         elif event.kind in (WRITE, TRUNCATE, ALLOCATE):
-            self.files[event.inode].pending.append(event)
+            self._files[event.inode].pending.append(event)
         elif event.kind == SYNC_BEGIN:
             self._begun[event.id] = event.number
         elif event.kind == SYNC_END:
             self._synced(event.inode, self._begun.pop(event.id))
         elif event.kind in (RENAME, UNLINK, MKDIR):
             if event.kind == MKDIR:
-                self.directories[event.inode] = event.data.decode()
-            self.pending_names.append(event)
-            rename(self._now, event)
+                self._is_directory(event)
+            self.pending_names.append((event, None))
+
+    def _is_directory(self, event: Event) -> None:
+        self._directories[event.inode] = event.data.decode()
+        self._files.pop(event.inode, None)
 
     def _open(self, event: Event) -> None:
-        path = event.data.decode()
         if event.id:
-            self.directories[event.inode] = path
+            self._is_directory(event)
             return
-        if event.a:  # new: the inode may have been another file's before
-            self.files[event.inode] = File()
-            self.pending_names.append(event)
-            rename(self._now, event)
+        if event.a:
+            self._files[event.inode] = file = File()
+            self._directories.pop(event.inode, None)
+            self.pending_names.append((event, file))
         if event.b:
-            self.files[event.inode].pending.append(event._replace(kind=TRUNCATE, a=0))
+            self._files[event.inode].pending.append(event._replace(kind=TRUNCATE, a=0))
 
     def _synced(self, inode: int, before: int) -> None:
-        if inode in self.files and inode not in self.directories:
-            self.files[inode].sync(before)
+        if inode in self._files:
+            self._files[inode].sync(before)
             return
-        directory = self.directories.get(inode, self.root)
-        for event in self.pending_names:
+        directory = self._directories.get(inode, self.root)
+        left = []
+        for event, file in self.pending_names:
             if event.number < before and parent(event) == directory:
-                rename(self.names, event)
-        self.pending_names = [e for e in self.pending_names if e.number >= before or parent(e) != directory]
+                rename(self.names, event, file)
+            else:
+                left.append((event, file))
+        self.pending_names = left
 
     def write_out(self, folder: Path, rng: random.Random, survive: str) -> None:
         """`survive`: of what is not certain "nothing", "everything", or "something"."""
         names = dict(self.names)
-        left: dict[str, list[Event]] = {}
-        for event in self.pending_names:
-            left.setdefault(parent(event), []).append(event)
-        for events in left.values():
-            count = {"nothing": 0, "everything": len(events)}.get(survive, rng.randint(0, len(events)))
-            for event in events[:count]:
-                rename(names, event)
-        for path, inode in sorted(names.items()):
+        left: dict[str, list[tuple[Event, File | None]]] = {}
+        for event, file in self.pending_names:
+            left.setdefault(parent(event), []).append((event, file))
+        for changes in left.values():
+            count = {"nothing": 0, "everything": len(changes)}.get(survive, rng.randint(0, len(changes)))
+            for event, file in changes[:count]:
+                rename(names, event, file)
+        for path, file in sorted(names.items(), key=lambda item: item[0]):
             place = folder / path[len(self.root) :].lstrip("/")
-            if path == self.root or inode in self.directories:
-                if place.parent.exists():
-                    place.mkdir(exist_ok=True)
-            elif place.parent.exists():  # a file of a directory whose own name was lost is lost with it
-                place.write_bytes(self._content(self.files[inode], rng, survive))
+            if not place.parent.exists():
+                continue  # what is in a directory whose own name was lost is lost with it
+            if file is None:
+                place.mkdir(exist_ok=True)
+            else:
+                place.write_bytes(self._content(file, rng, survive))
 
     def _content(self, file: File, rng: random.Random, survive: str) -> bytearray:
         content = bytearray(file.stable)
@@ -165,8 +175,8 @@ class Disk:
         return content
 
 
-def rename(names: dict[str, int], event: Event) -> None:
-    """Carry out one change of names."""
+def rename(names: dict[str, File | None], event: Event, file: File | None) -> None:
+    """Carry out one change of names. `file`: the one that was made; None: a directory was, or nothing."""
     path = event.data.decode()
     if event.kind == UNLINK:
         names.pop(path, None)
@@ -175,7 +185,7 @@ def rename(names: dict[str, int], event: Event) -> None:
         if old in names:
             names[new] = names.pop(old)
     else:
-        names[path] = event.inode
+        names[path] = file
 
 
 def parent(event: Event) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .disk_trace import ALLOCATE, OPEN, RENAME, SYNC_BEGIN, SYNC_END, UNLINK, WRITE, Disk, Event, Outbox
+from .disk_trace import ALLOCATE, MKDIR, OPEN, RENAME, SYNC_BEGIN, SYNC_END, UNLINK, WRITE, Disk, Event, Outbox
 
 ROOT_INODE, FILE = 1, 7
 
@@ -96,6 +96,38 @@ def test_renames_and_removals(tape: Tape, tmp_path: Path) -> None:
     tape.event(UNLINK, data=f"{tape.root}/g".encode())
     assert set(cut(tape, tmp_path, "nothing", 1)) == {"g"}
     assert cut(tape, tmp_path, "everything") == {}
+
+
+@pytest.mark.parametrize("name", ["f", "g"])
+def test_a_removed_file_comes_back_as_it_was_not_as_its_inodes_next_life(tape: Tape, tmp_path: Path, name: str) -> None:
+    tape.create("f")
+    tape.write(b"one")
+    tape.sync(FILE)
+    tape.sync(ROOT_INODE)
+    tape.event(UNLINK, data=f"{tape.root}/f".encode())
+    tape.create(name)
+    tape.write(b"another")
+    tape.sync(FILE)
+    assert cut(tape, tmp_path, "nothing") == {"f": b"one"}
+    assert cut(tape, tmp_path, "everything") == {name: b"another"}
+    possible: tuple[dict[str, bytes], ...] = ({"f": b"one"}, {}, {name: b"another"})
+    assert all(cut(tape, tmp_path, "something", seed) in possible for seed in range(20))
+
+
+def test_an_inode_that_moves_to_another_directory_takes_nothing_along(tape: Tape, tmp_path: Path) -> None:
+    """What the sync of the other directory makes certain is its new file, not the removal of the old one."""
+    tape.create("f")
+    tape.write(b"one")
+    tape.sync(FILE)
+    tape.event(MKDIR, identity=1, inode=8, data=f"{tape.root}/d".encode())
+    tape.sync(ROOT_INODE)
+    tape.event(UNLINK, data=f"{tape.root}/f".encode())
+    tape.create("d/g")
+    tape.write(b"another")
+    tape.sync(FILE)
+    tape.sync(8)
+    assert cut(tape, tmp_path, "nothing") == {"f": b"one"}
+    assert (tmp_path / "nothing-0" / "d" / "g").read_bytes() == b"another"
 
 
 def test_frames_are_put_together_from_pieces() -> None:

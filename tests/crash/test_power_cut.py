@@ -125,7 +125,7 @@ class Answered:
 async def check(folder: Path, recording: Recording, answered: Answered) -> None:
     """Start a server on what is left and compare. Raises Violation.
 
-    Of what was in flight any part may be there: a write puts its removals behind its messages, and may be torn.
+    Of what was in flight any part may be there: a power cut tears any sectors out of a write.
     """
     async with millpond.Server(store_dir=str(folder)) as server:
         wire = await Wire.open(server.port, "verify")
@@ -149,7 +149,7 @@ async def check(folder: Path, recording: Recording, answered: Answered) -> None:
 def _check_consumer(server: millpond.Server, confirmed: set[int]) -> None:
     jetstream = server._jetstream
     assert jetstream is not None
-    stream = jetstream.engine.streams.get("WORK")
+    stream = jetstream.accounts["$G"].engine.streams.get("WORK")
     consumer = None if stream is None else stream.consumers.get("C")
     if consumer is None:
         if confirmed:

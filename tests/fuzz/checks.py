@@ -5,13 +5,29 @@ Hypothesis runs them in CI (tests/property/test_any_bytes.py), `make fuzz` for a
 
 from __future__ import annotations
 
+import contextlib
 import random
+import struct
 from collections.abc import Callable
 
+from millpond.store.backup.archive import ArchiveReader
+from millpond.store.backup.load import Loader
+from millpond.store.backup.s2_block import decode_block, encode_block
+from millpond.store.backup.s2_stream import S2Reader, S2Writer
+from millpond.store.consumer_state import ConsumerState
+from millpond.store.memory_store import MemoryStore
 from millpond.subjects.sublist import Interest, Sublist
 from millpond.wire.headers import find_value
 from millpond.wire.parser import FrameReader
 
+from millpond.base import limits
+from millpond.base.errors import BackupError
+from millpond.jetstream.backup_documents import StateDocument
+from millpond.jetstream.message_ttl import parse_ttl
+from millpond.jetstream.pause import Pause
+from millpond.jetstream.restore_reading import Reading
+from millpond.jetstream.restored import restore_state, restored_config
+from millpond.jetstream.stream_config import StreamConfig
 from millpond.subjects import pytokens
 from millpond.wire.handshake import ConnectOptions, check_info, decode_connect
 from millpond.wire.quote import quote
@@ -88,6 +104,76 @@ def subjects(data: bytes) -> None:
     assert sublist.interests() == []
 
 
+def s2_stream(data: bytes) -> None:
+    """Frames may be cut anywhere; what they decode to is bounded by what a block may declare."""
+    found = []
+    for pieces in ([data], [data[i : i + 7] for i in range(0, len(data), 7)]):
+        reader = S2Reader()
+        found.append((b"".join(reader.decode_all(piece, 1 << 22) for piece in pieces), reader.failure))
+        assert reader.held_bytes() <= 2 * limits.S2_BLOCK_BYTES_MAX + 2 * len(data) + 4096
+    assert found[0] == found[1]
+    decode_block(data)
+    assert decode_block(encode_block(data[:65536])) == data[:65536]
+
+
+def tar_file(name: bytes, content: bytes) -> bytes:
+    """One file of a tar archive."""
+    head = bytearray(512)
+    head[: len(name)], head[124:135], head[156:157] = name, b"%011o" % len(content), b"0"
+    head[257:263], head[148:156] = b"ustar\0", b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head) + content + bytes(-len(content) % 512)
+
+
+def block_record(seq: int, subject: bytes, hdr: bytes, body: bytes) -> bytes:
+    """A record of a message block, without its hash."""
+    content = subject + (struct.pack("<I", len(hdr)) + hdr if hdr else b"") + body + bytes(8)
+    return struct.pack("<IQqH", 22 + len(content) | bool(hdr) << 31, seq, 1000 + (seq & 0xFF), len(subject)) + content
+
+
+def entry(name: bytes, ts: int, seq: int, hdr: bytes, body: bytes) -> bytes:
+    """One entry of an archive."""
+    out = bytearray()
+    for field in (len(name), ts, seq, len(hdr), len(body)):
+        left = field
+        while left >= 0x80:
+            out.append(left & 0x7F | 0x80)
+            left >>= 7
+        out.append(left)
+    return bytes(out) + name + hdr + body
+
+
+ARCHIVE_HEAD = b"NATSARC1" + entry(b"state.json", 100, 0, b"", b"{}")
+
+
+def backup(data: bytes) -> None:
+    """A backup, after its checksums: it is restored as it is, or refused with a text, and the store stays sound."""
+    for head in (b"", ARCHIVE_HEAD, tar_file(b"meta.inf", b'{"name":"OLD","Created":"2026-01-01T00:00:00Z"}')):
+        restore(head + data)
+
+
+def restore(data: bytes) -> None:
+    archive = ArchiveReader()
+    archive.feed(bytes(S2Writer().encode_all(data)))
+    archive.end()
+    store = MemoryStore()
+    reading = Reading(archive, Loader(store, 1024, -1, parse_ttl, True, 0), "OLD", StateDocument())
+    try:
+        for pause in reading.run():
+            assert pause is not Pause.HUNGRY, "nothing more comes"
+    except BackupError as error:
+        assert str(error)
+    assert store.check() == []
+    for document in reading.consumers.values():
+        with contextlib.suppress(BackupError):
+            restored_config("name", document, StreamConfig(), [])
+        with contextlib.suppress(BackupError):
+            state = ConsumerState()
+            restore_state("name", document, state)
+            assert state.check() == []
+    store.close()
+
+
 CHECKS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
     "parser": (parser, [
         b"PUB a 5\r\nhello\r\n", b"PUB a.b reply 0\r\n\r\n", b"HPUB a 12 13\r\nNATS/1.0\r\n\r\nx\r\n",
@@ -104,6 +190,22 @@ CHECKS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
         b'{"verbose":false,"user":"a","pass":"b","protocol":1}', b'{"name":"\\ud83d\\ude00\\ud800","lang":null}',
         b'{"import":{"allow":["a"],"deny":null}}',
         b"null", b'{"a":{"b":[1,2.5e3,true,"x"]},"HEADERS":true}', b'{"protocol":9223372036854775807,"echo":true}',
+    ]),
+    "s2_stream": (s2_stream, [
+        b"\xff\x06\x00\x00S2sTwO", bytes(S2Writer().encode_all(b"hello hello hello")), b"\xfe\x02\x00\x00ab",
+        b"\x08\x0cabcd\x01\x04", b"\x12\x0cabcd\x01\x04\x15\x00\x02", b"\x00\x05\x00\x00abcde",
+    ]),
+    "backup": (backup, [
+        ARCHIVE_HEAD, entry(b"a.b", 2, 5, b"", b"hello"), bytes(5),
+        b"NATSARC1" + entry(b"state.json", 3, 0, b"", b'{"first_seq":3,"last_seq":20,"consumer_count":1}'),
+        entry(b"consumers/x", 3, 0, b"", b'{"config":{"ack_policy":"explicit"},"state":{"delivered":{"stream_seq":9,'
+              b'"consumer_seq":5},"pending":{"4":{"Sequence":1}},"redelivered":{"4":1,"5":2}}}'),
+        entry(b"a", 2, 7, b"NATS/1.0\r\nNats-TTL: never\r\n\r\n", b"x"), entry(b"c", 4, 9, b"", b""),
+        tar_file(b"meta.inf", b'{"name":"OLD","Created":"2026-01-01T00:00:00Z"}'),
+        tar_file(b"msgs/1.blk", block_record(1, b"a", b"", b"x") + block_record(3, b"b", b"NATS/1.0\r\n\r\n", b"y")),
+        tar_file(b"msgs/2.blk", block_record(3 | 1 << 62, b"", b"", b"") + block_record(7 | 1 << 63, b"", b"", b"")),
+        tar_file(b"obs/c/meta.inf", b'{"name":"c","ack_policy":"explicit"}'),
+        tar_file(b"obs/c/o.dat", b"\x16\x02\x01\x01\x05\x05\x01\x80\x01\x01\x01\x02\x01\x01\x02"), bytes(1024),
     ]),
     "subjects": (subjects, [
         b"a.b\na.*\na.>\n>\n*\nb", b"a..b\n.a\na.\n.\n*.*\na.b.c", b"foo*\nfo>o\n>>\n**\na.>.b",

@@ -22,6 +22,7 @@ operations = st.lists(
         st.tuples(st.just("burst"), st.sampled_from(SUBJECTS), st.integers(1, 300), st.integers(0, 500)),
         st.tuples(st.just("ending"), st.sampled_from(SUBJECTS), st.integers(1, 60), st.integers(-1, 4000)),
         st.tuples(st.just("skip"), st.integers(1, 20)),
+        st.tuples(st.just("skip_through"), st.integers(0, 5000)),
         st.tuples(st.just("remove"), numbers, st.booleans()),
         st.tuples(st.just("thin"), st.integers(1, 9)),
         st.tuples(st.just("purge"), st.sampled_from(FILTERS), small, small),
@@ -150,6 +151,9 @@ class Model:
                 for _ in range(count):
                     self.last_seq += 1
                     assert self.store.skip_message() == self.last_seq
+            case ("skip_through", count):
+                self.last_seq += count
+                self.store.skip_messages(self.last_seq)
             case ("remove", n, secure):
                 self.remove(self.pick(n) if n % 5 else n, secure)
             case ("thin", keep):

@@ -1,12 +1,16 @@
 """Subject mappings (reference 01.8): the first one whose source matches decides, by chance where it has weights."""
 
-import random
-
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint32_t
 
 from millpond.subjects import pytokens
-from millpond.subjects.transform import Transform
+
+
+def _by_chance():
+    """0 to 99."""
+    import random                                # these two modules are for servers that have mappings
+
+    return random.randrange(100)
 
 
 def _identity(source):
@@ -22,6 +26,8 @@ def _identity(source):
 
 def _weighted(mapping):
     """[(up to which of 100 chances, Transform)], rising; what is missing to 100 stays, unless the source is named."""
+    from millpond.subjects.transform import Transform
+
     rows = [(each.weight, each.subject) for each in mapping.destinations]
     total = sum(weight for weight, _ in rows)
     if total != 100 and all(subject != mapping.source for _, subject in rows):
@@ -39,7 +45,7 @@ cdef class Mappings:
     def __init__(self, mappings, choose=None):
         self._sources = Filters([mapping.source for mapping in mappings])
         self._rows = [(mapping.source, _weighted(mapping)) for mapping in mappings]
-        self._choose = choose or (lambda: random.randrange(100))
+        self._choose = choose or _by_chance
 
     cdef bytes apply(self, const char* subject, uint32_t subject_len):
         if not self._sources.covers(subject, subject_len):

@@ -37,5 +37,9 @@ class StoreInUseError(StoreError):
     """Another server holds the store directory."""
 
 
+class BackupError(MillpondError):
+    """A backup that cannot be restored; the text is what its sender is told."""
+
+
 class OptionError(MillpondError):
     """A flag or configuration value that cannot be used; the text names it, why, and one fix."""

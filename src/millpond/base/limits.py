@@ -58,6 +58,11 @@ STALL_CREDIT_BYTES: Final = 64 * KIB
 """What a producer may send after a stall before it can be stalled again: nobody who reads slowly stops it."""
 READ_BUFFER_BYTES: Final = 256 * KIB
 TURN_READ_BYTES_PER_CONNECTION: Final = 256 * KIB
+SEARCH_STEP_ROWS: Final = 16_384
+"""Messages that one step looks at, of a search or a count over a stream: about a millisecond."""
+PURGE_STEP_MESSAGES: Final = 8192
+"""Removals of one step: two milliseconds. A shorter purge is done, and written, as a whole."""
+SUBJECTS_PER_STEP: Final = 2048
 PUMP_MESSAGES_PER_CONSUMER: Final = 256
 PUMP_BYTES_PER_CONSUMER: Final = 512 * KIB
 
@@ -80,6 +85,8 @@ API_LEVEL: Final = 5
 HEADER_BLOCK_BYTES_MAX: Final = 64 * KIB
 RECORD_BYTES_MAX: Final = 32 * MIB
 NAME_BYTES_MAX: Final = 255
+DURATION_MAX_NS: Final = 2**63 - 1
+"""Longer ones are shown as this long, as Go does."""
 DESCRIPTION_BYTES_MAX: Final = 4096
 METADATA_BYTES_MAX: Final = 128 * KIB
 DUPLICATE_WINDOW_DEFAULT_NS: Final = 120_000_000_000
@@ -96,6 +103,26 @@ MULTI_LAST_SUBJECTS_MAX: Final = 1024
 INFLIGHT_MESSAGES_PER_STREAM_MAX: Final = 100_000
 INFLIGHT_BYTES_PER_STREAM_MAX: Final = 128 * MIB
 FLOW_CONTROL_WINDOW_BYTES_MAX: Final = 32 * MIB
+SOURCE_HELD_BYTES_MAX: Final = 64 * MIB
+"""What a source may send on while we wait for a read: twice what flow control lets it."""
+SOURCE_HEARTBEAT_NS: Final = 1_000_000_000
+SOURCE_STALLED_NS: Final = 10_000_000_000
+"""A source that was not heard for so long is asked again; its consumer lives as long without us."""
+SOURCE_REQUEST_GAP_NS: Final = 2_000_000_000
+SOURCE_ANSWER_NS: Final = 30_000_000_000
+SOURCE_RESET_ANSWER_NS: Final = 5_000_000_000
+SOURCE_BACKOFF_NS: Final = 10_000_000_000
+"""More after every failure in a row, up to SOURCE_BACKOFF_NS_MAX."""
+SOURCE_BACKOFF_NS_MAX: Final = 120_000_000_000
+SOURCE_KEEP_NS: Final = 1_000_000_000
+"""How often positions of sources are written down whose messages leave with an acknowledgement."""
+SOURCE_KEEP_FIRST_NS: Final = 100_000_000
+"""The same until the first position of each is written down: then nothing is lost, though something may come again."""
+SOURCE_KEEP_SELDOM_NS: Final = 10_000_000_000
+SOURCE_SCAN_MESSAGES: Final = 2000
+"""How many messages one step looks at in search of where a source goes on."""
+MIRROR_CAUGHT_UP_MESSAGES: Final = 10
+"""A mirror that has fewer to come answers direct gets of its origin."""
 BATCH_IDLE_NS: Final = 10_000_000_000
 BATCH_ID_BYTES_MAX: Final = 64
 ATOMIC_BATCH_MESSAGES_MAX: Final = 1000
@@ -103,6 +130,18 @@ ATOMIC_BATCHES_PER_STREAM_MAX: Final = 50
 ATOMIC_BATCHES_MAX: Final = 1000
 ATOMIC_BATCH_BYTES_MAX: Final = 32 * MIB
 """What the waiting messages of all atomic batches may hold in memory."""
+FAST_BATCHES_PER_STREAM_MAX: Final = 1000
+FAST_BATCHES_MAX: Final = 50_000
+FAST_BATCH_MESSAGES_PER_ACK_MAX: Final = 500
+"""What all fast batches of a stream share."""
+SCHEDULE_PATTERNS_KEPT: Final = 256
+"""Parsed patterns and time zones that are remembered."""
+SCHEDULE_YEARS_AHEAD: Final = 5
+"""A cron pattern that matches nothing for so long is none."""
+SCHEDULE_FIRE_DELAY_NS: Final = 250_000_000
+"""Schedules fire no sooner than that after they are stored, and are looked at no more often."""
+SCHEDULES_FIRED_AT_ONCE_MAX: Final = 1024
+"""Those due together fire in the order of their sequences; so many are put in order at a time."""
 COUNTER_DIGITS_MAX: Final = 4300
 """Of a counter's total and of an increment: as many as Python turns into a number without asking."""
 
@@ -129,6 +168,34 @@ COMPACT_STEP_BYTES: Final = 256 * KIB
 """What compaction looks at per commit, or four times what the commit wrote."""
 RECLAIM_SEGMENTS_PER_COMMIT: Final = 8
 SYNC_INTERVAL_DEFAULT_NS: Final = 120_000_000_000
+
+# --- backups (reference 03.9; chunks, windows and waits as nats-server, the rest our own) ---
+SNAPSHOT_CHUNK_BYTES: Final = 128 * KIB
+SNAPSHOT_CHUNK_BYTES_MIN: Final = KIB
+SNAPSHOT_CHUNK_BYTES_MAX: Final = MIB
+SNAPSHOT_WINDOW_BYTES: Final = 8 * MIB
+SNAPSHOT_WINDOW_BYTES_MIN: Final = KIB
+SNAPSHOT_WINDOW_BYTES_MAX: Final = 32 * MIB
+SNAPSHOT_INTEREST_WAIT_NS: Final = 2_000_000_000
+SNAPSHOT_ACK_WAIT_NS: Final = 5_000_000_000
+SNAPSHOT_FIRST_LOOK_NS: Final = 5_000_000
+"""How late the coming of a snapshot's receiver may be noticed."""
+SNAPSHOT_LOOK_NS: Final = 100_000_000
+"""How late the leaving of a snapshot's receiver may be noticed."""
+RESTORE_IDLE_NS: Final = 5_000_000_000
+RESTORE_WAITING_BYTES_MAX: Final = 32 * MIB
+"""Chunks that came before the ones before them were taken. Clients send a few at a time."""
+RESTORE_UNCOMMITTED_BYTES_MAX: Final = 8 * MIB
+BACKUP_STEP_BYTES: Final = 256 * KIB
+"""What one snapshot or restore moves in one turn: well below a millisecond."""
+BACKUPS_MAX: Final = 16
+"""Snapshots and restores that run at a time; each may hold some megabytes."""
+RESTORE_CONSUMERS_MAX: Final = 100_000
+PIN_BYTES_MAX: Final = 16 * MIB
+"""What one snapshot may hold of messages that leave the stream before they were read; then it fails."""
+S2_BLOCK_BYTES_MAX: Final = 4 * MIB
+ARCHIVE_NAME_BYTES_MAX: Final = MIB
+ARCHIVE_ENTRY_BYTES_MAX: Final = 64 * MIB
 
 assert CONTROL_LINE_BYTES_MAX <= PREAUTH_BYTES_MAX <= READ_BUFFER_BYTES
 assert PAYLOAD_BYTES_MAX <= PENDING_BYTES_MAX

@@ -19,13 +19,14 @@ Usage: millpond serve [flags of nats-server]     start the server
        millpond bench memory [options]           the lock workload, and what a container is charged for it
        millpond bench <kind> [options]           rate, latency and CPU time, also beside nats-server
        millpond store verify|dump <dir>          what lies in a store directory, without writing to it
+       millpond shim <dir>                       an executable nats-server there that starts this Millpond
        millpond version
 
 Try:   millpond serve
        millpond serve -a 127.0.0.1 -p 4333
 """
 
-COMMANDS = ("doctor", "bench", "store")
+COMMANDS = ("doctor", "bench", "store", "shim")
 """Each one is a module beside this one with a `main(argv) -> exit code`."""
 
 

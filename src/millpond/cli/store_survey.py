@@ -214,11 +214,16 @@ class _Log:
             self._live.add(record.seq)
         elif record.kind == "remove":
             self._live.difference_update(record.removed)
+            self._below_is_gone(record.seq)
         elif record.kind == "first":               # sequences before it may be passed over: nothing is removed
             self._first = max(self._first, record.seq)
         elif record.kind == "floor":
-            self._first = max(self._first, record.seq)
-            self._live = {seq for seq in self._live if seq >= record.seq}
+            self._below_is_gone(record.seq)
+
+    def _below_is_gone(self, first_seq: int) -> None:
+        if first_seq:
+            self._first = max(self._first, first_seq)
+            self._live = {seq for seq in self._live if seq >= first_seq}
 
 
 def parts(slot: Path, names: list[str], report: StreamReport) -> Iterator[tuple[str, SegmentScan, int]]:

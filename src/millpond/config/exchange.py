@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import count
+from typing import TYPE_CHECKING
 
 from millpond.base import limits
 from millpond.base.errors import OptionError
 from millpond.config.options import Options
 from millpond.config.security import AccountOptions, Export, Import
 from millpond.subjects import pytokens
-from millpond.subjects.transform import Transform, TransformError, check_destination
+
+if TYPE_CHECKING:
+    from millpond.subjects.transform import Transform
 
 Accounts = Mapping[str, AccountOptions]
 
@@ -78,7 +81,7 @@ def _trouble(account: AccountOptions, wanted: Import, exporter: AccountOptions, 
             return "import forms a cycle"
     try:
         inward(wanted) if wanted.service else outward(wanted)
-    except TransformError as error:
+    except ValueError as error:
         return f"failed to create mapping transform from {wanted.subject!r} to {wanted.local!r}: {error}"
     return ""
 
@@ -122,6 +125,8 @@ def _comes_back(
 
 def check_mapping(source: str, destinations: Iterable[tuple[str, int]]) -> None:
     """Raises OptionError when what is published to `source` cannot be sent there."""
+    from millpond.subjects.transform import TransformError, check_destination  # not for servers without mappings
+
     seen: set[str] = set()
     total = 0
     for subject, weight in destinations:
@@ -157,16 +162,20 @@ def local_filter(wanted: Import) -> str:
 
 
 def outward(wanted: Import) -> Transform | None:
-    """From the exporter's subjects to the local ones; None: they are the same. Raises TransformError."""
+    """From the exporter's subjects to the local ones; None: they are the same. Raises ValueError."""
     if local_filter(wanted) == wanted.subject:
         return None
+    from millpond.subjects.transform import Transform
+
     return Transform(wanted.subject, ".".join(_numbered(wanted.local)), strict=True)
 
 
 def inward(wanted: Import) -> Transform | None:
-    """From the local subjects to the exporter's; None: they are the same. Raises TransformError."""
+    """From the local subjects to the exporter's; None: they are the same. Raises ValueError."""
     if local_filter(wanted) == wanted.subject:
         return None
+    from millpond.subjects.transform import Transform
+
     outward(wanted)  # only what can be undone is an import
     numbers = [int(token[1:]) for token in _numbered(wanted.local) if _is_numbered(token)]
     stars = count(1)

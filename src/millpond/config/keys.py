@@ -172,8 +172,8 @@ TOP: Final = _also(
         "resolver_tls": _OPERATORS,
         "resolver_preload": _OPERATORS,
         "resolver_pinned_accounts": _OPERATORS,
-        "server_tags": Refused("server tags"),
-        "server_metadata": Refused("server metadata"),
+        "server_tags": Key(("server_tags",), values.tags),
+        "server_metadata": Key(("server_metadata",), values.texts),
         "feature_flags": Refused("feature flags"),
         "proxies": Refused("trusted proxies"),
     },
@@ -232,12 +232,11 @@ JETSTREAM: Final = _also(
     prev_encryption_key="prev_key",
 )  # fmt: skip
 
-_LIMITS: Final = Refused("a server-wide limit of this kind")
 LIMITS: Final[Table] = {
-    "max_ack_pending": _LIMITS,
+    "max_ack_pending": Key(("jetstream.limit_max_ack_pending",), values.at_least(0)),
     "max_ha_assets": _CLUSTERING,
-    "max_request_batch": _LIMITS,
-    "duplicate_window": _LIMITS,
+    "max_request_batch": Key(("jetstream.limit_max_request_batch",), values.at_least(0)),
+    "duplicate_window": Key(("jetstream.limit_duplicate_window_ns",), values.duration),
     "batch": Refused("limits of atomic batches"),
     "default_max_consumers": Key(("jetstream.default_max_consumers",), values.at_least(1)),
 }

@@ -29,6 +29,10 @@ class JetStreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     sync: SyncPolicy = "always"
     sync_interval_ns: int = limits.SYNC_INTERVAL_DEFAULT_NS
     default_max_consumers: int = limits.CONSUMERS_DEFAULT_MAX
+    limit_max_ack_pending: int = 0
+    """What one consumer may ask for, as the two below; 0: anything."""
+    limit_max_request_batch: int = 0
+    limit_duplicate_window_ns: int = 0
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +44,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     server_name: str = ""
     """Empty: the server id."""
     client_advertise: str = ""
+    server_tags: tuple[str, ...] = ()
+    server_metadata: dict[str, str] = {}
 
     http_host: str = ""
     """Empty: the same as `host`."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
+from millpond.base.durations import parse_duration
 from millpond.config.parser import Node
 from millpond.config.source import ConfigError
 
@@ -14,17 +15,6 @@ Reader = Callable[[Node], Any]
 
 SECOND_NS: Final = 1_000_000_000
 INT32_MAX: Final = (1 << 31) - 1
-_UNITS_NS: Final = {
-    "ns": 1,
-    "us": 1000,
-    "\u00b5s": 1000,
-    "\u03bcs": 1000,
-    "ms": 1_000_000,
-    "s": SECOND_NS,
-    "m": 60 * SECOND_NS,
-    "h": 3600 * SECOND_NS,
-}
-_DURATION_PART: Final = re.compile(r"([0-9]{1,19}(?:\.[0-9]{0,19})?|\.[0-9]{1,19})(ns|us|\u00b5s|\u03bcs|ms|s|m|h)")
 _SIZE_UNITS: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -45,6 +35,24 @@ def string(node: Node) -> str:
     if any("\ud800" <= char <= "\udfff" for char in node.value):
         raise ConfigError(node.place, "this string is not UTF-8")
     return node.value
+
+
+def tags(node: Node) -> tuple[str, ...]:
+    """One string or an array of them: trimmed, in lower case, each once, empty ones left out."""
+    if isinstance(node.value, str):
+        found = [string(node)]
+    elif isinstance(node.value, list):
+        found = [string(item) for item in node.value]
+    else:
+        raise _expected(node, "a string or an array of strings")
+    return tuple(dict.fromkeys(tag for tag in (text.strip().lower() for text in found) if tag))
+
+
+def texts(node: Node) -> dict[str, str]:
+    """A map of strings; names keep their case."""
+    if not isinstance(node.value, dict):
+        raise _expected(node, "a map of strings")
+    return {name: string(item) for name, item in node.value.items()}
 
 
 def boolean(node: Node) -> bool:
@@ -114,28 +122,15 @@ def listen(node: Node) -> tuple[str | None, int | None]:
 
 
 def duration_ns(text: str) -> int | None:
-    """Go's durations: `1h30m`, `1.5s`, `250ms`, `-2m`, `0`. None when it is none of these."""
-    sign = -1 if text.startswith("-") else 1
-    rest = text[1:] if text[:1] in ("-", "+") else text
-    if rest == "0":
-        return 0
-    total, at = 0, 0
-    while at < len(rest):
-        part = _DURATION_PART.match(rest, at)
-        if part is None:
-            return None
-        whole, _, fraction = part.group(1).partition(".")
-        unit = _UNITS_NS[part.group(2)]
-        total += int(whole or 0) * unit + int(fraction or 0) * unit // 10 ** len(fraction)
-        at = part.end()
-    return sign * total if rest and total < 1 << 63 else None
+    """A duration, which may be negative; None when it is none."""
+    return parse_duration(text.encode("utf-8", "surrogateescape"))
 
 
 def duration(node: Node) -> int:
     """A duration as a string, in ns, not negative."""
     if not isinstance(node.value, str):
         raise _expected(node, 'a duration such as "2m"')
-    value = duration_ns(string(node))
+    value = parse_duration(string(node).encode("utf-8", "surrogateescape"))
     if value is None:
         raise ConfigError(node.place, 'this is not a duration; write for example "90s" or "1m30s"')
     if value < 0:

@@ -20,7 +20,7 @@ log = logging.getLogger("millpond")
 
 def check_stream(engine: Engine, config: StreamConfig) -> None:
     """Raises the API's error when the account, or the server, has no room for a stream of this configuration."""
-    limits = engine.limits
+    limits = engine.account_limits
     if config.name not in engine.streams and 0 < limits.max_streams <= len(engine.streams):
         raise api_error("JSMaximumStreamsLimitErr")
     if 0 < limits.max_consumers < config.max_consumers:
@@ -54,7 +54,7 @@ def _check_reservation(engine: Engine, config: StreamConfig, account_max: int) -
 
 def with_consumer_limits(engine: Engine, config: ConsumerConfig, asked: ConsumerConfig) -> ConsumerConfig:
     """The configuration with the account's bound of pending acknowledgements. Raises 10121 for one beyond it."""
-    most = engine.limits.max_ack_pending
+    most = engine.account_limits.max_ack_pending
     if most <= 0 or config.ack_policy == "none" or 0 < config.max_ack_pending <= most:
         return config
     if asked.max_ack_pending > most:
@@ -64,7 +64,7 @@ def with_consumer_limits(engine: Engine, config: ConsumerConfig, asked: Consumer
 
 def consumers_max(engine: Engine, stream: Stream) -> int:
     """How many consumers the stream may have, by its own, the account's or the server's bound; 0: any number."""
-    own, account = stream.config.max_consumers, engine.limits.max_consumers
+    own, account = stream.config.max_consumers, engine.account_limits.max_consumers
     if account > 0 and not 0 < own <= account:
         return account
     return max(0, own if own > 0 else engine.default_max_consumers)

@@ -7,6 +7,8 @@ cdef struct AckNumbers:
     uint64_t deliveries
     uint64_t stream_seq
     uint64_t consumer_seq
+    int64_t ts_ns
+    uint64_t pending
 
 # Decimal digits of `number`, then `after` unless it is 0; returns the end. At most 21 bytes.
 cdef char* put_number(char* at, uint64_t number, char after) noexcept

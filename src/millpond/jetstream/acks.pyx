@@ -78,7 +78,7 @@ cdef bint read_numbers(const char* at, int64_t left, bint more, AckNumbers* out)
         at += 1
     if token < 4 or (at < end and not more):
         return False
-    out[0] = AckNumbers(numbers[0], numbers[1], numbers[2])
+    out[0] = AckNumbers(numbers[0], numbers[1], numbers[2], <int64_t>numbers[3], numbers[4])
     return True
 
 

@@ -69,6 +69,27 @@ class Advisories:
         fields = {"stream": stream, "batch": text(batch_id), "reason": reason}
         self.send(f"STREAM.BATCH_ABANDONED.{stream}", "stream_batch_abandoned", fields)
 
+    def snapshot_create(self, stream: str, state: dict[str, Any], client: dict[str, Any]) -> None:
+        fields = {"stream": stream, "state": state, "client": client}
+        self.send(f"STREAM.SNAPSHOT_CREATE.{stream}", "snapshot_create", fields)
+
+    def snapshot_complete(self, stream: str, start_ns: int, client: dict[str, Any], error: str) -> None:
+        fields = {"stream": stream, **self._span(start_ns), "client": client}
+        if error:
+            fields["error"] = error
+        self.send(f"STREAM.SNAPSHOT_COMPLETE.{stream}", "snapshot_complete", fields)
+
+    def restore_create(self, stream: str, client: dict[str, Any]) -> None:
+        self.send(f"STREAM.RESTORE_CREATE.{stream}", "restore_create", {"stream": stream, "client": client})
+
+    def restore_complete(self, stream: str, start_ns: int, size: int, client: dict[str, Any]) -> None:
+        fields = {"stream": stream, **self._span(start_ns), "bytes": size, "client": client}
+        self.send(f"STREAM.RESTORE_COMPLETE.{stream}", "restore_complete", fields)
+
+    def _span(self, start_ns: int) -> dict[str, Any]:
+        """From then to now."""
+        return {"start": format_time(start_ns), "end": format_time(self._clock.wall_ns)}
+
     def api_audit(self, server: str, client: dict[str, Any], subject: str, request: str, response: str) -> None:
         fields: dict[str, Any] = {"server": server, "client": client, "subject": subject}
         if request:

@@ -11,9 +11,9 @@ from libc.string cimport memcmp
 from millpond.broker.sink cimport Sink, Subscription
 from millpond.wire.message cimport Msg
 
-cdef const char* DIRECT = "$JS.API.DIRECT.GET."
+cdef const char* DIRECT = "$JS.API.DIRECT.GET"          # and whatever follows, a dot or not, as in nats-server
 cdef const char* NEXT = "$JS.API.CONSUMER.MSG.NEXT."
-cdef uint32_t DIRECT_LEN = 19
+cdef uint32_t DIRECT_LEN = 18
 cdef uint32_t NEXT_LEN = 26
 
 
@@ -24,9 +24,9 @@ cdef class ApiDoor(Sink):
         self.handler = handler
 
     cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1:
-        if msg.subject_len > DIRECT_LEN and memcmp(msg.subject, DIRECT, DIRECT_LEN) == 0:
+        if msg.subject_len >= DIRECT_LEN and memcmp(msg.subject, DIRECT, DIRECT_LEN) == 0:
             return 0
-        if msg.subject_len > NEXT_LEN and memcmp(msg.subject, NEXT, NEXT_LEN) == 0:
+        if msg.subject_len >= NEXT_LEN and memcmp(msg.subject, NEXT, NEXT_LEN) == 0:
             return 0
         self.handler(
             PyBytes_FromStringAndSize(msg.subject, msg.subject_len),

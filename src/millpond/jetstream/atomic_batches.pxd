@@ -35,5 +35,6 @@ cdef class AtomicBatches(Timer):
     cdef int _keep(self, const Msg* msg, Part part) except -1
     cdef int _end(self, bytes batch_id) except -1
     cdef int _commit(self, const Msg* msg, Part part, Ingest rules) except -1
+    cdef int _store_all(self, const Msg* msg, Part part, list judged, Ingest rules) except -1
     cdef object _judged(self, list messages, Ingest rules)
     cdef int _arm(self) except -1

@@ -4,9 +4,9 @@
                 └──> abandoned            a gap, too large, idle too long: an advisory says why
 
 Waiting messages live in memory, within a bound for the whole server; a restart forgets them, as it forgets every
-publish that was not acknowledged. The last stored message of a batch says so in its headers. Since a log keeps the
-order of what was appended in one go, a crash in the middle of a commit leaves a beginning of the batch:
-`recovery_tail` takes it back when the stream is opened again.
+publish that was not acknowledged. Every stored message of a batch says in its headers which one it is, and the last
+one that it is that. So what a crash in the middle of a commit left of a batch is known for it, and `recovery_tail`
+takes it back when the stream is opened again; what the batch replaced is there, for removals stand behind it.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -170,14 +170,24 @@ cdef class AtomicBatches(Timer):
         if part.ends:
             subject, hdr, body = judged[len(judged) - 1]
             judged[len(judged) - 1] = (subject, with_last(hdr, b"Nats-Batch-Commit", b"1"), body)
+        return self._store_all(msg, part, judged, rules)
+
+    cdef int _store_all(self, const Msg* msg, Part part, list judged, Ingest rules) except -1:
+        cdef bytes subject, hdr, body, tail
+        cdef Msg last
         count = len(judged)
-        for number, (subject, hdr, body) in enumerate(judged, 1):
-            last = Msg(<const char*>subject, <uint32_t>len(subject), msg.reply, msg.reply_len if number == count else 0,
-                       <const char*>hdr, <uint32_t>len(hdr), <const char*>body, <uint32_t>len(body))
-            rules.take_as_it_is(&last)
-            tail = f',"batch":{quote(part.batch_id)},"count":{count}'.encode()
-            if not self._host.accept(&last, tail):
-                return self._host.refuse(msg, api_error("JSStorageResourcesExceededErr")) if number < count else 0
+        self._store.begin_batch()
+        try:
+            for number, (subject, hdr, body) in enumerate(judged, 1):
+                last = Msg(<const char*>subject, <uint32_t>len(subject), msg.reply,
+                           msg.reply_len if number == count else 0, <const char*>hdr, <uint32_t>len(hdr),
+                           <const char*>body, <uint32_t>len(body))
+                rules.take_as_it_is(&last)
+                tail = f',"batch":{quote(part.batch_id)},"count":{count}'.encode()
+                if not self._host.accept(&last, tail):
+                    return self._host.refuse(msg, api_error("JSStorageResourcesExceededErr")) if number < count else 0
+        finally:
+            self._store.end_batch()
         return 0
 
     cdef object _judged(self, list messages, Ingest rules):

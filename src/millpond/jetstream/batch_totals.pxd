@@ -1,11 +1,15 @@
-# Atomic batches under way in a whole server, which all its streams count together.
+# Batches under way in a whole server, which all its streams count together.
 from libc.stdint cimport int64_t
 
 cdef class BatchTotals:
-    cdef readonly int64_t batches                    # begun and not ended
+    cdef readonly int64_t batches                    # atomic ones begun and not ended
+    cdef readonly int64_t fast                       # fast ones, likewise
     cdef readonly int64_t bytes                      # of messages that wait for their batch's commit
     cdef bint may_begin(self) noexcept
     cdef bint may_keep(self, int64_t size) noexcept
     cdef void begin(self) noexcept
     cdef void end(self, int64_t size) noexcept
     cdef void keep(self, int64_t size) noexcept
+    cdef bint may_begin_fast(self) noexcept
+    cdef void begin_fast(self) noexcept
+    cdef void end_fast(self) noexcept

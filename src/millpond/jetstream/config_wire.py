@@ -9,7 +9,8 @@ import msgspec
 
 from millpond.base import limits
 from millpond.jetstream.consumer_config import ConsumerConfig
-from millpond.jetstream.go_json import Choice, ListOf, MapOf, Shape, format_time
+from millpond.jetstream.go_json import Choice, ListOf, MapOf, Shape
+from millpond.jetstream.go_time import format_time, zone_of
 from millpond.jetstream.stream_config import StreamConfig
 
 PLACEMENT: Final = Shape("Placement", {"cluster": "string", "tags": ListOf("string"), "preferred": "string"})
@@ -149,7 +150,9 @@ CONSUMER_REQUEST: Final = Shape(
         "pedantic": "bool",
     },
 )
-TIMES: Final = {"opt_start_time": "opt_start_time_ns", "pause_until": "pause_until_ns"}
+TIMES: Final = {
+    "opt_start_time": ("opt_start_time_ns", "opt_start_zone_s"), "pause_until": ("pause_until_ns", "pause_zone_s"),
+}  # fmt: skip
 MANAGED_METADATA: Final = {"_nats.ver": "2.15.1", "_nats.level": str(limits.API_LEVEL)}
 
 
@@ -160,9 +163,9 @@ def stream_from_request(request: dict[str, Any]) -> StreamConfig:
     if given.get("persist_mode") == "default":
         del given["persist_mode"]
     for item in [given.get("mirror", {}), *given.get("sources", [])]:
-        item.pop("consumer", None)
+        item.setdefault("name", "")
         if "opt_start_time" in item:
-            item["opt_start_time"] = format_time(item["opt_start_time"])
+            item["opt_start_time"] = format_time(item["opt_start_time"], zone_of(item["opt_start_time"]))
     return msgspec.convert({**zeros, "num_replicas": 0, **given}, StreamConfig)
 
 
@@ -190,7 +193,11 @@ def _sorted_as_go(metadata: dict[str, str]) -> dict[str, str]:
 
 def consumer_from_request(request: dict[str, Any]) -> ConsumerConfig:
     """The configuration as asked for, zero where it was silent: `consumer_rules` fills in the defaults."""
-    given = {TIMES.get(key, key): value for key, value in request.items()}
+    given = dict(request)
+    for wire, (time, zone) in TIMES.items():
+        if wire in given:
+            moment = given.pop(wire)
+            given[time], given[zone] = int(moment), zone_of(moment)
     if given.get("deliver_policy") == "undefined":
         given["deliver_policy"] = "all"
     return msgspec.convert({"max_deliver": 0, **given}, ConsumerConfig)
@@ -199,8 +206,8 @@ def consumer_from_request(request: dict[str, Any]) -> ConsumerConfig:
 def consumer_to_json(config: ConsumerConfig, managed: bool = True) -> dict[str, Any]:
     """As the server writes it; `managed` adds the `_nats.*` metadata that only replies carry."""
     values = msgspec.to_builtins(config)
-    for wire, ours in TIMES.items():
-        values[wire] = format_time(values[ours]) if values[ours] else None
+    for wire, (time, zone) in TIMES.items():
+        values[wire] = format_time(values[time], values[zone]) if values[time] else None
     if values["priority_policy"] == "none":
         values["priority_policy"] = ""
     metadata = {**config.metadata, "_nats.req.level": str(_consumer_level(config))}

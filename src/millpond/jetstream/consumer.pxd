@@ -43,6 +43,8 @@ cdef class Consumer(Follower):
     cpdef int start(self, bint recovered) except -1
     cpdef int update(self, object config) except -1
     cpdef uint64_t reset(self, uint64_t stream_seq) except 0     # 0: to the ack floor. Returns the next sequence
+    # `callback()` when num_pending is known: at once but for long streams. Also when it is stopped before.
+    cpdef int when_counted(self, object callback) except -1
     cpdef int unpin(self, str group) except -1           # by an administrator
     cpdef tuple pin(self)                                # (pin id, wall ns), ("", 0) when nobody is pinned
     cpdef int tell_pause(self) except -1                 # the advisory of what the configuration says now
@@ -59,6 +61,7 @@ cdef class Consumer(Follower):
     cdef Delivery _delivery
     cdef Acks _acks
     cdef list _subs
+    cdef list _on_counted                    # callbacks
     cdef uint64_t _ack_v1_at, _ack_v2_at     # where the numbers begin in an ack subject
     cdef bint _stopped, _pumping, _again
     cdef int64_t _inactive_ns, _pause_until_ns
@@ -76,6 +79,8 @@ cdef class Consumer(Follower):
     cdef int _flow_answered(self, const Msg* msg) except -1
     cdef int _gone(self, uint64_t stream_seq) except -1
     cdef int _look(self) except -1
+    cdef int _queue(self) except -1
+    cdef int _tell_counted(self) except -1
     cdef int _sweep(self, bint end_of_stream) except -1
     cdef int _arm(self) except -1
     cdef int64_t _due_ns(self, int64_t now_ns) except? -1

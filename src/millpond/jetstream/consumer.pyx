@@ -18,7 +18,7 @@ from millpond.broker.sink cimport Sink, Subscription
 from millpond.broker.timers cimport Timer, Timers
 from millpond.jetstream.consumer_acks cimport IGNORED, NEXT, READY, Acks, Effect
 from millpond.jetstream.consumer_cursor cimport Cursor
-from millpond.jetstream.consumer_delivery cimport DRY, HELD, RETRY, Delivery
+from millpond.jetstream.consumer_delivery cimport DRY, HELD, RETRY, SEARCHING, Delivery
 from millpond.jetstream.consumer_pace cimport Pace
 from millpond.jetstream.flow_control cimport Window
 from millpond.jetstream.follower cimport Follower
@@ -36,7 +36,7 @@ from millpond.wire.message cimport Msg
 
 from millpond.base import limits
 from millpond.jetstream.consumer_reset import reset_seq
-from millpond.jetstream.go_time import format_time
+from millpond.jetstream.go_time import format_time, int64_ns
 
 cdef enum Tag:
     PULL = 1
@@ -54,6 +54,7 @@ cdef int64_t WINDOW_MAX = limits.FLOW_CONTROL_WINDOW_BYTES_MAX
 cdef uint64_t PAYLOAD_MAX = limits.PAYLOAD_BYTES_MAX
 cdef bytes API_LEVEL_HEADER = b"Nats-Required-Api-Level"
 cdef int API_LEVEL = limits.API_LEVEL
+cdef uint64_t STEP_ROWS = limits.SEARCH_STEP_ROWS
 
 
 cdef class ConsumerTimer(Timer):
@@ -78,7 +79,7 @@ cdef class Consumer(Follower):
         self.stream, self.state = stream, state
         self._on_inactive, self._scope = on_inactive, scope
         self._clock, self._timers, self._pump = clock, timers, pump
-        self._subs = []
+        self._subs, self._on_counted = [], []
         self._timer = ConsumerTimer()
         self._timer.consumer = self
         self._notices = Notices(stream.router, self, advisories, stream.name, name)
@@ -112,8 +113,8 @@ cdef class Consumer(Follower):
         self._delivery.headers_only = config.headers_only
         self._delivery.tracked = config.ack_policy != "none"
         self._delivery.ack_by_flow = config.ack_policy == "flow_control"
-        self._inactive_ns = config.inactive_threshold
-        self._pause_until_ns = min(config.pause_until_ns, FOR_EVER)
+        self._inactive_ns = min(config.inactive_threshold, FOR_EVER // 2)
+        self._pause_until_ns = max(0, min(config.pause_until_ns, FOR_EVER))
         self._pause_told = self._pause_until_ns <= self._clock.wall_ns
         if config.rate_limit_bps or config.replay_policy == "original" or self._delivery.pace is not None:
             self._delivery.pace = self._delivery.pace or Pace()
@@ -185,7 +186,19 @@ cdef class Consumer(Follower):
         self._pump.forget(self)
         self._timers.cancel(self._timer)
         self._timer.consumer = None
+        self._tell_counted()
         return self.pulls.end(status)
+
+    cpdef int when_counted(self, object callback) except -1:
+        self._on_counted.append(callback)
+        return 0 if self.cursor.counting else self._tell_counted()
+
+    cdef int _tell_counted(self) except -1:
+        cdef list callbacks = self._on_counted
+        self._on_counted = []
+        for callback in callbacks:
+            callback()
+        return 0
 
     cpdef int update(self, object config) except -1:
         old, self.config = self.config, config
@@ -208,12 +221,13 @@ cdef class Consumer(Follower):
 
     cpdef uint64_t reset(self, uint64_t stream_seq) except 0:
         cdef Store store = self.stream.store
-        start_ns = max(0, min(self.config.opt_start_time_ns, FOR_EVER))
+        start_ns = self.config.opt_start_time_ns
         stream_seq = reset_seq(self.config, stream_seq, self.state.floor_stream_seq,
-                               store.seq_at_time(start_ns) if start_ns else 0)
+                               store.seq_at_time(int64_ns(start_ns)) if start_ns else 0)
         self.state.reset(stream_seq - 1, True)
         self.redelivery.forget()
         self.cursor.go_on()
+        self.stream.passed_over(stream_seq)
         self._arm()
         self.ready()
         return stream_seq
@@ -253,7 +267,8 @@ cdef class Consumer(Follower):
         if stream_seq > self.cursor.position or self.state.is_exhausted(stream_seq):
             return True
         if stream_seq <= self.state.floor_stream_seq:
-            return False
+            # A work queue keeps what a reset has passed over: nobody acknowledged it.
+            return stream_seq <= self.state.began_stream_seq and self.stream.config.retention == "workqueue"
         return self._acks.ack_all or self.state.get(stream_seq, &pending)
 
     cdef int appended(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:
@@ -270,7 +285,7 @@ cdef class Consumer(Follower):
         """A message that was delivered has left the stream."""
         cdef Pending pending
         cdef bint known = self.state.get(stream_seq, &pending)
-        if self.state.ack(stream_seq, self.state.acked_ts_ns) == WAS_PENDING and known:
+        if self.state.ack(stream_seq, self._clock.wall_ns) == WAS_PENDING and known:
             if not self.stream.purging:
                 self._notices.advise("CONSUMER.MSG_TERMINATED", "terminated", {
                     "consumer_seq": pending.consumer_seq, "stream_seq": stream_seq, "deliveries": pending.deliveries,
@@ -287,8 +302,11 @@ cdef class Consumer(Follower):
         return self.ready()
 
     cdef int ready(self) except -1:
-        if self._stopped or (self.push is None and self.pulls.count == 0):
+        if self._stopped or (self.push is None and self.pulls.count == 0 and not self.cursor.counting):
             return 0
+        return self._queue()
+
+    cdef int _queue(self) except -1:
         if self._pumping:
             self._again = True
         elif not self.queued:
@@ -304,7 +322,15 @@ cdef class Consumer(Follower):
         self.queued = False
         if self._stopped:
             return 0
+        if self.cursor.counting:
+            if self.cursor.count_on():
+                self.queued = True
+                return 1
+            self._tell_counted()
+            if self._stopped:
+                return 0
         self._pumping, self._again = True, False
+        self.cursor.rows_left = STEP_ROWS
         try:
             if self.push is not None:
                 self._look()
@@ -314,7 +340,7 @@ cdef class Consumer(Follower):
         finally:
             self._pumping = False
         self._arm()
-        self.queued = not self._stopped and (outcome > 0 or self._again)
+        self.queued = not self._stopped and (outcome > 0 or outcome == SEARCHING or self._again)
         return self.queued
 
     cdef uint64_t _deliver_many(self, uint32_t messages, uint64_t bytes, int64_t now_ns,
@@ -338,7 +364,7 @@ cdef class Consumer(Follower):
         return used
 
     cdef bint _may_deliver(self, int64_t now_ns) except *:
-        if self._stopped or (self._pause_until_ns and self._pause_until_ns > self._clock.wall_ns):
+        if self._stopped or self.cursor.counting or (self._pause_until_ns and self._pause_until_ns > self._clock.wall_ns):
             return False
         if self._delivery.pace is not None and self._delivery.pace.hold_until_ns > now_ns:
             return False
@@ -368,7 +394,7 @@ cdef class Consumer(Follower):
         """A pull request whose words begin behind the first `skipped` bytes of the body."""
         cdef Moment at = self._delivery.moment(self.cursor.num_pending)
         cdef bytes reply = PyBytes_FromStringAndSize(msg.reply, msg.reply_len)
-        cdef uint64_t ready = self.cursor.num_pending + self.state.num_queued
+        cdef uint64_t ready = self.cursor.num_pending + self.state.num_queued + self.cursor.counting
         self._used_ns = at.now_ns
         if not self.pulls.add(reply, msg.body + skipped, msg.body_len - skipped, ready, &at):
             return 0

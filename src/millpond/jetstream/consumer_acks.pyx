@@ -4,7 +4,6 @@ An ack counts when its stream sequence was delivered, whoever sends it, however 
 what it changed is committed: an acknowledgement that was confirmed survives our death.
 """
 
-import random
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint64_t
@@ -17,6 +16,7 @@ from millpond.jetstream.stream cimport Stream
 from millpond.store.consumer_state cimport NOTHING, ConsumerState, Pending
 from millpond.wire.message cimport Msg
 
+from millpond.base.ids import random_below
 from millpond.jetstream.advisories import ACK_METRIC
 from millpond.jetstream.pull_text import parse_nak_delay
 
@@ -102,7 +102,7 @@ cdef class Acks:
         cdef Pending pending
         if not self.state.get(numbers.stream_seq, &pending) or not self.notices.heard(ACK_METRIC):
             return 0
-        if self.sample_percent < 100 and random.randrange(100) >= self.sample_percent:
+        if self.sample_percent < 100 and random_below(100) >= self.sample_percent:
             return 0
         return self.notices.sample({
             "consumer_seq": numbers.consumer_seq, "stream_seq": numbers.stream_seq,

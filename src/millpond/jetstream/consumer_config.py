@@ -11,7 +11,8 @@ import msgspec
 
 
 class ConsumerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Durations in ns. `opt_start_time` and `pause_until` are Unix ns here (RFC3339 text on the wire); 0 = not set."""
+    """Durations in ns. `opt_start_time` and `pause_until` are Unix ns here (RFC3339 text on the wire); 0 = not set.
+    Their zones, in seconds east of UTC, are only kept to be shown again."""
 
     durable_name: str = ""
     name: str = ""
@@ -21,6 +22,7 @@ class ConsumerConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = "all"
     opt_start_seq: int = 0
     opt_start_time_ns: int = 0
+    opt_start_zone_s: int = 0
     ack_policy: Literal["none", "all", "explicit", "flow_control"] = "none"
     ack_wait: int = 0
     max_deliver: int = -1
@@ -47,6 +49,7 @@ class ConsumerConfig(msgspec.Struct, frozen=True, kw_only=True):
     sourcing: bool = False
     metadata: dict[str, str] = {}
     pause_until_ns: int = 0
+    pause_zone_s: int = 0
     priority_groups: list[str] = []
     priority_policy: Literal["none", "overflow", "pinned_client", "prioritized"] = "none"
     priority_timeout: int = 0

@@ -104,7 +104,7 @@ cdef class Delivery:
             return HELD
         pick.stream_seq = self.cursor.next()
         if pick.stream_seq == 0:
-            return DRY
+            return SEARCHING if self.cursor.searching else DRY
         pick.deliveries, pick.pending = 1, self.cursor.num_pending
         pick.pending -= pick.pending > 0
         return 1

@@ -9,11 +9,12 @@ import msgspec
 
 from millpond.base import limits
 from millpond.base.errors import ApiError
+from millpond.jetstream.asset_names import FORBIDDEN_IN_NAMES
 from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import duration_text
-from millpond.jetstream.stream_config import StreamConfig
-from millpond.jetstream.stream_rules import FORBIDDEN_IN_NAMES
+from millpond.jetstream.go_text import quote
+from millpond.jetstream.stream_config import UNLIMITED, ServerLimits, StreamConfig
 from millpond.subjects import pytokens
 
 HEARTBEAT_MIN_NS: Final = 100_000_000
@@ -33,11 +34,13 @@ NOT_NEGATIVE: Final = (
 # --- defaults ---
 
 
-def with_defaults(config: ConsumerConfig, stream: StreamConfig, pedantic: bool = False) -> ConsumerConfig:
+def with_defaults(
+    config: ConsumerConfig, stream: StreamConfig, pedantic: bool = False, server: ServerLimits = UNLIMITED
+) -> ConsumerConfig:
     """What the server makes of the fields that a request leaves out. With `pedantic` a field that would be changed
     is refused (10157)."""
     if pedantic:
-        _check_pedantic(config, stream)
+        _check_pedantic(config, stream, server)
     changes: dict[str, Any] = {name: max(0, getattr(config, name)) for name in NOT_NEGATIVE}
     changes["max_deliver"] = config.max_deliver if config.max_deliver > 0 else -1
     if not config.deliver_subject and not changes["max_waiting"]:
@@ -48,8 +51,10 @@ def with_defaults(config: ConsumerConfig, stream: StreamConfig, pedantic: bool =
         changes["ack_wait"] = config.backoff[0]
     max_ack_pending = max(-1, config.max_ack_pending) or stream.consumer_limits.max_ack_pending
     if max_ack_pending == 0 and config.ack_policy != "none":
-        max_ack_pending = limits.MAX_ACK_PENDING_DEFAULT
+        max_ack_pending = min(limits.MAX_ACK_PENDING_DEFAULT, server.max_ack_pending or limits.MAX_ACK_PENDING_DEFAULT)
     changes["max_ack_pending"] = max_ack_pending
+    if not config.deliver_subject and not changes["max_batch"]:
+        changes["max_batch"] = server.max_request_batch
     changes["inactive_threshold"] = changes["inactive_threshold"] or stream.consumer_limits.inactive_threshold
     if config.priority_policy == "pinned_client" and not changes["priority_timeout"]:
         changes["priority_timeout"] = limits.PINNED_TIMEOUT_DEFAULT_NS
@@ -67,7 +72,7 @@ def ephemeral(config: ConsumerConfig) -> ConsumerConfig:
     return msgspec.structs.replace(config, inactive_threshold=limits.INACTIVE_THRESHOLD_DEFAULT_NS)
 
 
-def _check_pedantic(config: ConsumerConfig, stream: StreamConfig) -> None:
+def _check_pedantic(config: ConsumerConfig, stream: StreamConfig, server: ServerLimits) -> None:
     def refuse(text: str) -> ApiError:
         return api_error("JSPedanticErrF", err=text)
 
@@ -89,6 +94,8 @@ def _check_pedantic(config: ConsumerConfig, stream: StreamConfig) -> None:
         raise refuse("max_ack_pending must be set if it's configured in stream limits")
     if config.inactive_threshold == 0 and stream.consumer_limits.inactive_threshold > 0:
         raise refuse("inactive_threshold must be set if it's configured in stream limits")
+    if not config.deliver_subject and not config.max_batch and server.max_request_batch:
+        raise refuse("max_request_batch must be set if it's JetStream limits are set")
 
 
 # --- checks ---
@@ -116,7 +123,7 @@ def _invalid(text: str) -> ApiError:
     return api_error("JSStreamInvalidConfigF", err=text)
 
 
-def check(config: ConsumerConfig, stream: StreamConfig) -> None:
+def check(config: ConsumerConfig, stream: StreamConfig, server: ServerLimits = UNLIMITED) -> None:
     """Raises the ApiError that nats-server gives for the first thing wrong."""
     _check_names(config)
     if config.num_replicas < 0:
@@ -130,6 +137,10 @@ def check(config: ConsumerConfig, stream: StreamConfig) -> None:
         _check_push(config, stream)
     else:
         _check_pull(config, stream)
+        if 0 < server.max_request_batch < config.max_batch:
+            raise api_error("JSConsumerMaxRequestBatchExceededF", limit=server.max_request_batch)
+    if 0 < server.max_ack_pending < config.max_ack_pending:
+        raise api_error("JSConsumerMaxPendingAckExcessErrF", limit=server.max_ack_pending)
     _check_limits(config, stream)
     if config.direct and not config.deliver_subject:
         raise api_error("JSConsumerDirectRequiresPushErr")
@@ -211,15 +222,15 @@ def _check_filters(config: ConsumerConfig) -> None:
         raise _invalid("invalid subject")
     if not all(config.filter_subjects):
         raise api_error("JSConsumerEmptyFilter")
-    earlier = pytokens.FilterSet()
-    for number, subject in enumerate(config.filter_subjects):
+    known = pytokens.FilterSet(config.filter_subjects)
+    seen: set[str] = set()
+    for subject in config.filter_subjects:
         if not pytokens.is_valid_filter(subject):
             raise _invalid("invalid subject")
-        # The set is quick and finds every overlap; only one that contains the other is refused.
-        others = config.filter_subjects[:number] if earlier.overlaps(subject) else ()
-        if any(pytokens.is_subset(subject, other) or pytokens.is_subset(other, subject) for other in others):
+        # Filters may share subjects, but none may be within another.
+        if known.covers(subject) or subject in seen:
             raise api_error("JSConsumerOverlappingSubjectFilters")
-        earlier.add(subject)
+        seen.add(subject)
 
 
 POLICY_NAMES: Final = {
@@ -258,7 +269,7 @@ def _check_sampling(config: ConsumerConfig) -> None:
         return
     digits = config.sample_freq.removesuffix("%")
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", digits):
-        raise api_error("JSConsumerInvalidSamplingErrF", err=f'strconv.Atoi: parsing "{digits}": invalid syntax')
+        raise api_error("JSConsumerInvalidSamplingErrF", err=f"strconv.Atoi: parsing {quote(digits)}: invalid syntax")
     if int(digits) < 0:
         raise api_error("JSConsumerInvalidSamplingErrF", err="<nil>")
 

@@ -15,5 +15,9 @@ cdef object increment_of(const Msg* msg)
 cdef object check_increment(const Msg* msg, object increment, bint counts)
 # The total of a subject; the ApiError of a counter that cannot be read; WAIT when it must be read from disk first.
 cdef object total_of(Store store, const char* subject, uint32_t subject_len)
+# The increment that a source's total is, and the totals of all sources after it: (int, {stream: {subject: total}}),
+# or an ApiError. `header`: the message's Nats-Stream-Source.
+cdef object sourced(const Msg* msg, Total before, bytes header)
 # The total after the increment, and the header block and body to store: (Total, bytes, bytes), or an ApiError.
-cdef object counted(const Msg* msg, Total before, object increment)
+# `sources`: what sourced() gave; None: the increment is a client's.
+cdef object counted(const Msg* msg, Total before, object increment, object sources=*)

@@ -108,13 +108,32 @@ cdef object _sources(const Record* record):
     return sources
 
 
-cdef object counted(const Msg* msg, Total before, object increment):
+cdef object sourced(const Msg* msg, Total before, bytes header):
+    """A source brings its own total: what it has grown by since it was last heard of is added."""
+    cdef list words = header.decode("utf-8", "surrogateescape").split(" ")
+    origin = words[0]
+    subject = words[4] if len(words) > 4 else msg.subject[:msg.subject_len].decode("utf-8", "surrogateescape")
+    try:
+        total = _value(PyBytes_FromStringAndSize(msg.body, msg.body_len))
+    except ValueError:
+        return api_error("JSMessageCounterBrokenErr")
+    sources = {stream: dict(totals) for stream, totals in (before.sources or {}).items()}
+    totals = sources.setdefault(origin, {})
+    known = totals.get(subject, "")
+    previous = int(known) if _VALUE.fullmatch(known) and len(known) <= DIGITS_MAX else 0
+    totals[subject] = str(total)
+    return total - previous, sources
+
+
+cdef object counted(const Msg* msg, Total before, object increment, object sources=None):
     cdef Total after = Total()
     cdef bytes block
-    after.value, after.sources = before.value + increment, before.sources
+    after.value, after.sources = before.value + increment, before.sources if sources is None else sources
     if abs(after.value) >= TOO_LARGE:
         return api_error("JSMessageIncrInvalidErr")
     block = PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len)
+    if sources is not None:
+        block = with_value(block, b"Nats-Incr", b"%d" % increment)
     if after.sources:
         in_order = {stream: dict(sorted(totals.items())) for stream, totals in sorted(after.sources.items())}
         block = with_value(block, b"Nats-Counter-Sources", encode(in_order))

@@ -1,6 +1,6 @@
 # Direct gets of one stream: one message or a batch, answered as messages with headers.
 from libc.stdint cimport int64_t, uint64_t
-from millpond.broker.sink cimport Sink
+from millpond.broker.sink cimport Sink, Subscription
 from millpond.broker.router cimport Router
 from millpond.broker.turn cimport Phase, Turn
 from millpond.jetstream.pump cimport Pump
@@ -33,7 +33,7 @@ cdef class DirectGets(Sink):
     cdef int stop(self) except -1
     cdef int run_steps(self) except -1
     cdef bytes _check(self, const Msg* msg, dict request)
-    cdef bytes _check_by_subject(self, const Msg* msg, dict request)
+    cdef bytes _check_by_subject(self, Subscription sub, const Msg* msg, dict request)
     cdef int _begin(self, bytes reply, dict request) except -1
     cdef Job _job(self, bytes reply, dict request)
     cdef int _begin_multi(self, bytes reply, dict request) except -1

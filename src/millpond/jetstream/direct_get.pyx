@@ -86,7 +86,7 @@ cdef class DirectGets(Sink):
             except ApiError:
                 self._status(reply, b"408 Malformed Request")
                 return 1
-        refused = self._check(msg, request) if sub.tag == WHOLE_STREAM else self._check_by_subject(msg, request)
+        refused = self._check(msg, request) if sub.tag == WHOLE_STREAM else self._check_by_subject(sub, msg, request)
         if refused:
             self._status(reply, refused)
         else:
@@ -100,11 +100,11 @@ cdef class DirectGets(Sink):
             return b"408 Empty Request"
         return b"408 Bad Request" if _conflict(request) else None
 
-    cdef bytes _check_by_subject(self, const Msg* msg, dict request):
-        """The same where the subject is part of the request's own."""
+    cdef bytes _check_by_subject(self, Subscription sub, const Msg* msg, dict request):
+        """The same where the subject is part of the request's own, behind this stream's name or its origin's."""
         if any(request.get(key) or key.endswith("_time") for key in request if key not in ("no_hdr", "max_bytes")):
             return b"408 Bad Request"
-        prefix = len(b"$JS.API.DIRECT.GET.") + len(self._name.encode()) + 1
+        prefix = len(sub.subject) - 1              # it ends with ".>"
         subject = PyBytes_FromStringAndSize(msg.subject, msg.subject_len)[prefix:]
         request["last_by_subj"] = subject.decode("utf-8", "surrogateescape")
         return None

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from keyword import iskeyword
 from typing import Annotated, Any, Final
 
@@ -25,7 +26,7 @@ from msgspec import UNSET, UnsetType
 
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_scan import Malformed, skip_space, value_end
-from millpond.jetstream.go_text import quote, quote_offending, text, unquote
+from millpond.jetstream.go_text import flat, quote, quote_offending, rune_end, text, unquote
 from millpond.jetstream.go_time import ZERO_TIME, TimeError, duration_text, format_time, parse_time
 
 __all__ = [
@@ -68,11 +69,11 @@ class Shape:
     fields: Mapping[str, Kind]
     strict: bool = True
     pointer: bool = True
-    quick: msgspec.json.Decoder[Any] | None = field(init=False, repr=False, compare=False)
-    """For flat documents; None when a field is more than a number, a string or a truth value."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "quick", _quick_decoder(self))
+    @cached_property
+    def quick(self) -> msgspec.json.Decoder[Any] | None:
+        """For flat documents; None when a field is more than a number, a string or a truth value."""
+        return _quick_decoder(self)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class ListOf:
 
 @dataclass(frozen=True)
 class MapOf:
-    """String keys, string values."""
+    """String keys, values of one kind."""
 
     values: str = "string"
 
@@ -161,7 +162,7 @@ def unmarshal(data: bytes, shape: Shape) -> dict[str, Any]:
     try:
         end = skip_space(data, value_end(data, 0))
         if end < len(data):
-            raise Malformed("character", "after top-level value", end, end + 1)
+            raise Malformed("character", "after top-level value", end, rune_end(data, end))
         _Walk(data, shape.name, False).struct(skip_space(data, 0), shape, (), out)
     except Malformed as malformed:
         _refuse(_syntax_text(data, malformed, "unexpected end of JSON input"))
@@ -276,13 +277,15 @@ class _Walk:
         elif isinstance(kind, ListOf):
             out[name] = self.list_of(at, kind, path, out.get(name, []))
         elif isinstance(kind, MapOf):
-            self.map_of(at, kind, path, out.setdefault(name, {}))
+            self.map_of(at, kind.values, path, out.setdefault(name, {}))
         else:
             out[name] = self.scalar(at, kind, path)
 
     def list_of(self, at: int, kind: ListOf, path: tuple[str, ...], earlier: list[Any]) -> list[Any]:
         if self.kind_at(at) != "array":
             raise self.mismatch(at, path, "[]" + _element_type(kind.kind))
+        if kind.kind == "string":
+            return self.strings(at, path, earlier)
         out = []
         for number, element in enumerate(self.elements(at)):
             slot = {"": earlier[number]} if number < len(earlier) else {}
@@ -290,11 +293,35 @@ class _Walk:
             out.append(slot.get("", _zero(kind.kind)))
         return out
 
-    def map_of(self, at: int, kind: MapOf, path: tuple[str, ...], out: dict[str, Any]) -> None:
+    def strings(self, at: int, path: tuple[str, ...], earlier: list[str]) -> list[str]:
+        """A list of strings; there may be as many as fit into a message."""
+        found = flat(self.data[at : value_end(self.data, at)])
+        if found is None or not all(value is None or isinstance(value, str) for value in found):
+            for number, element in enumerate(self.elements(at)):
+                self.check_string(element, (*path, str(number)))
+            raise AssertionError("some element is no string")
+        for number, value in enumerate(found):
+            if value is None:
+                found[number] = earlier[number] if number < len(earlier) else ""
+        return found
+
+    def map_of(self, at: int, values: str, path: tuple[str, ...], out: dict[str, Any]) -> None:
         if self.kind_at(at) != "object":
-            raise self.mismatch(at, path, f"map[string]{kind.values}")
-        for key, value in self.members(at):
-            out[key] = _zero(kind.values) if self.is_null(value) else self.scalar(value, kind.values, (*path, key))
+            raise self.mismatch(at, path, f"map[string]{values}")
+        if values != "string":
+            for name, member in self.members(at):
+                out[name] = _zero(values) if self.is_null(member) else self.scalar(member, values, (*path, name))
+            return
+        found = flat(self.data[at : value_end(self.data, at)])
+        if found is None or not all(value is None or isinstance(value, str) for _, value in found):
+            for name, member in self.members(at):
+                self.check_string(member, (*path, name))
+            raise AssertionError("some value is no string")
+        out.update((name, value or "") for name, value in found)
+
+    def check_string(self, at: int, path: tuple[str, ...]) -> None:
+        if self.kind_at(at) != "string" and not self.is_null(at):
+            raise self.mismatch(at, path, "string")
 
     def choice(self, at: int, kind: Choice) -> str:
         raw = self.data[at : value_end(self.data, at)]

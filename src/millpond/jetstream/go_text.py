@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from typing import Final
+from typing import Any, Final
 
 REPLACE: Final = "replace-each-byte"
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -39,6 +39,22 @@ def unquote(raw: bytes) -> str:
     return _SURROGATE.sub("\ufffd", value)
 
 
+def flat(raw: bytes) -> list[Any] | None:
+    """A JSON array or object that was found valid, quickly: its elements, or its (name, value) pairs in order; of
+    values only strings and nulls are what they were. None when it is nested too deep for that."""
+    try:
+        found: list[Any] = json.loads(text(raw), object_pairs_hook=list, parse_int=float)
+    except RecursionError:
+        return None
+    if b"\\" not in raw:
+        return found
+    return [_mended(tuple(map(_mended, item)) if isinstance(item, tuple) else item) for item in found]
+
+
+def _mended(value: Any) -> Any:
+    return _SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
+
+
 def _runes(data: bytes) -> list[str | int]:
     """Characters, and the invalid bytes between them as integers."""
     return [
@@ -62,10 +78,35 @@ def _escaped(rune: str | int, quote: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+class _Quoted(dict[int, str]):
+    """Code point -> what stands for it between double quotes; invalid bytes are surrogate escapes. A text may be as
+    long as a message, so it goes through `str.translate`; ASCII is remembered."""
+
+    def __missing__(self, code: int) -> str:
+        out = _escaped(code & 0xFF if 0xDC80 <= code <= 0xDCFF else chr(code), '"')
+        if code < 0x80:
+            self[code] = out
+        return out
+
+
+_QUOTED: Final = _Quoted()
+
+
 def quote(data: bytes | str) -> str:
     """As Go's %q prints a string."""
-    runes = _runes(data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass"))
-    return '"' + "".join(_escaped(rune, '"') for rune in runes) + '"'
+    raw = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
+    return '"' + raw.decode("utf-8", "surrogateescape").translate(_QUOTED) + '"'
+
+
+def rune_end(data: bytes, at: int) -> int:
+    """Behind the character at `at`; behind one byte when no character begins there."""
+    for end in range(at + 1, min(at + 4, len(data)) + 1):
+        try:
+            data[at:end].decode()
+        except UnicodeDecodeError:
+            continue
+        return end
+    return at + 1
 
 
 def quote_offending(data: bytes) -> str:

@@ -19,6 +19,17 @@ _FRACTION: Final = re.compile(rb"[.,]([0-9]+)")
 _OFFSET: Final = re.compile(rb"([+-])([0-9]{2}):([0-9]{2})")
 
 
+class Zoned(int):
+    """Unix ns that were written with an offset from UTC, which belongs to them when they are shown again."""
+
+    zone_s: int
+
+
+def zone_of(time_ns: int) -> int:
+    """Seconds east of UTC that a time was written with."""
+    return time_ns.zone_s if isinstance(time_ns, Zoned) else 0
+
+
 class TimeError(ValueError):
     """The text is Go's."""
 
@@ -90,7 +101,7 @@ class _Reader:
 
 
 def parse_time(value: bytes | str) -> int:
-    """RFC 3339, as loosely as Go's time.Parse takes it -> Unix ns. Raises TimeError."""
+    """RFC 3339, as loosely as Go's time.Parse takes it -> Unix ns, Zoned when not in UTC. Raises TimeError."""
     reader = _Reader(value.encode() if isinstance(value, str) else value)
     year = reader.year()
     reader.literal("-")
@@ -118,7 +129,12 @@ def parse_time(value: bytes | str) -> int:
     days = _days(year, month, day)
     if days is None:
         raise reader.out_of_range("day")
-    return ((days - _EPOCH_DAYS) * 86_400 + hour * 3600 + minute * 60 + second - offset) * SECOND_NS + fraction_ns
+    seconds = (days - _EPOCH_DAYS) * 86_400 + hour * 3600 + minute * 60 + second - offset
+    if not offset:
+        return seconds * SECOND_NS + fraction_ns
+    zoned = Zoned(seconds * SECOND_NS + fraction_ns)
+    zoned.zone_s = offset
+    return zoned
 
 
 def _days(year: int, month: int, day: int) -> int | None:
@@ -129,19 +145,26 @@ def _days(year: int, month: int, day: int) -> int | None:
         return None
 
 
-def format_time(time_ns: int) -> str:
-    """Unix ns -> RFC3339Nano in UTC as Go writes it; 0 is Go's zero time."""
+def format_time(time_ns: int, zone_s: int = 0) -> str:
+    """Unix ns -> RFC3339Nano as Go writes it, `zone_s` seconds east of UTC; 0 is Go's zero time."""
     if time_ns == 0:
         return ZERO_TIME
     seconds, ns = divmod(time_ns, SECOND_NS)
+    seconds += zone_s
     days, second = divmod(seconds, 86_400)
     eras, day = divmod(days + _EPOCH_DAYS - 1, _ERA_DAYS)
     moment = date.fromordinal(day + 1)
     fraction = f".{ns:09d}".rstrip("0") if ns else ""
     return (
         f"{moment.year + 400 * eras:04d}-{moment.month:02d}-{moment.day:02d}"
-        f"T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}{fraction}Z"
+        f"T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}{fraction}"
+        + _offset_text(zone_s)
     )
+
+
+def _offset_text(zone_s: int) -> str:
+    minutes = abs(zone_s) // 60
+    return f"{'-' if zone_s < 0 else '+'}{minutes // 60:02d}:{minutes % 60:02d}" if zone_s else "Z"
 
 
 def int64_ns(time_ns: int) -> int:

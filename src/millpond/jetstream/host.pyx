@@ -14,7 +14,17 @@ cdef class Host(Settler):
     cdef uint64_t accept(self, const Msg* msg, bytes tail) except? 0:
         raise NotImplementedError(type(self).__name__)
 
+    cdef uint64_t produce(self, const Msg* msg) except? 0:
+        raise NotImplementedError(type(self).__name__)
+
+    cdef int end_schedule(self, bytes subject) except -1:
+        raise NotImplementedError(type(self).__name__)
+
     cdef int refuse(self, const Msg* msg, object error) except -1:
+        raise NotImplementedError(type(self).__name__)
+
+    cdef int acknowledge(self, const char* reply, uint32_t reply_len, uint64_t stream_seq, bint duplicate,
+                         bytes tail) except -1:
         raise NotImplementedError(type(self).__name__)
 
     cdef int answer(self, const char* reply, uint32_t reply_len, bytes body) except -1:
@@ -39,6 +49,9 @@ cdef class Host(Settler):
         raise NotImplementedError(type(self).__name__)
 
     cdef int expire(self) except -1:
+        raise NotImplementedError(type(self).__name__)
+
+    cdef int purge_on(self) except -1:
         raise NotImplementedError(type(self).__name__)
 
 

@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t, uint64_t
 from millpond.jetstream.counters cimport Total
 from millpond.jetstream.dedupe cimport Dedupe
+from millpond.jetstream.schedules_rules cimport ScheduleRules
 from millpond.store.api cimport Store
 from millpond.wire.message cimport Msg
 
@@ -25,20 +26,28 @@ cdef class Ingest:
     cdef int64_t ttl_s                               # 0 = none, -1 = never
     cdef bint ttl_raised                             # to ttl_min_s: not what the header says
     cdef Msg msg                                     # what is to be stored: the publish, perhaps rewritten
+    cdef bytes ends                                  # the schedule that goes when this is stored; b"" = none
+    cdef ScheduleRules schedules
     cdef Total total                                 # of the counter; None: not a counter's
     cdef object increment
     cdef bytes _hdr, _body                           # keep what `msg` views
     # None: accepted, or a duplicate. WAIT: ask again when the store is warm. Else the ApiError that is the answer.
     cdef object judge(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns)
+    # The same for a message that another stream accepted before (`mirrored`: with its sequence), which is believed.
+    cdef object judge_sourced(self, const Msg* msg, Store store, Dedupe dedupe, int64_t now_ns, bint mirrored)
     # What is left to check of a message that judge() accepted, when it is to be stored.
     cdef object admit(self, const Msg* msg, Store store)
     # The outcome for a message that was judged elsewhere: its headers are believed.
     cdef int take_as_it_is(self, const Msg* msg) except -1
     cdef int _begin(self, const Msg* msg) except -1
     cdef int _raise_ttl(self) except -1
+    # None: its size is allowed. Else the ApiError that is the answer.
+    cdef object check_size(self, const Msg* msg)
+    cdef object _judge_schedule(self, const Msg* msg, Store store, int64_t now_ns)
     cdef object _judge_headers(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns)
-    cdef object _size(self, const Msg* msg)
     cdef object _count(self, const Msg* msg, Store store)
+    cdef object _sourced_headers(self, const Msg* msg, Dedupe dedupe, int64_t now_ns, bint mirrored)
+    cdef object _roll_up(self, const Msg* msg, bint sourced)
     cdef object _features(self, const Msg* msg)
     cdef object _expectations(self, const Msg* msg, Store store)
     cdef object _room(self, const Msg* msg, Store store)

@@ -6,16 +6,19 @@ Nothing here changes the stream. Headers are looked at only when the block can h
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from millpond.jetstream.counters cimport Total, check_increment, counted, increment_of, total_of
+from millpond.jetstream.counters cimport Total, check_increment, counted, increment_of, sourced, total_of
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.headers cimport header
+from millpond.jetstream.schedules_rules cimport ScheduleRules, ended_by, speaks_of_schedules
 from millpond.store.api cimport Filters, Store
 from millpond.subjects.tokens cimport has_wildcard
 from millpond.wire.headers cimport has_nats_key, parse_decimal
 from millpond.wire.message cimport Msg
 
 from millpond.base import limits
+from millpond.jetstream.counters import INVALID as NO_NUMBER
 from millpond.jetstream.error_table import api_error
+from millpond.jetstream.go_text import quote, text
 from millpond.jetstream.message_ttl import INVALID, parse_ttl
 
 cdef uint32_t HEADER_BYTES_MAX = limits.HEADER_BLOCK_BYTES_MAX - 1
@@ -49,12 +52,13 @@ cdef class Ingest:
         self.per_subject_max = config.max_msgs_per_subject
         self.may_end = config.allow_msg_ttl
         self.counts = config.allow_msg_counter
+        self.schedules = ScheduleRules(config)
         self.ttl_min_s = 0 if self.per_subject_max == 1 else config.subject_delete_marker_ttl // 1_000_000_000
 
     cdef int _begin(self, const Msg* msg) except -1:
         self.duplicate_of, self.msg_id, self.rollup = 0, b"", ROLLUP_NONE
         self.ttl_s, self.ttl_raised = 0, False
-        self.increment, self.total = None, None
+        self.increment, self.total, self.ends = None, None, b""
         self.msg = msg[0]
         return 0
 
@@ -67,6 +71,8 @@ cdef class Ingest:
         rollup = header(msg, b"Nats-Rollup").lower()
         if rollup and self.may_roll_up:
             self.rollup = ROLLUP_ALL if rollup == b"all" else ROLLUP_SUBJECT
+        if self.may_roll_up and speaks_of_schedules(msg):
+            self.ends = ended_by(msg)
         ttl = header(msg, b"Nats-TTL")
         self.ttl_s = parse_ttl(ttl) if ttl else 0
         return self._raise_ttl()
@@ -82,7 +88,7 @@ cdef class Ingest:
             return api_error("JSStreamStoreFailedF", err="message too large")
         if self.sealed:
             return api_error("JSStreamSealedErr")
-        refused = self._size(msg)
+        refused = self.check_size(msg)
         if refused is not None:
             return refused
         if msg.hdr_len and has_nats_key(msg.hdr, msg.hdr_len):
@@ -91,11 +97,42 @@ cdef class Ingest:
                 return refused
         if self.counts:
             refused = self._count(msg, store)
-            if refused is None:
-                refused = self._size(&self.msg)
             if refused is not None:
                 return refused
-        return None
+        return self.check_size(&self.msg) if self.msg.hdr != msg.hdr else None
+
+    cdef object judge_sourced(self, const Msg* msg, Store store, Dedupe dedupe, int64_t now_ns, bint mirrored):
+        self._begin(msg)
+        if <int64_t>msg.hdr_len + msg.body_len + msg.subject_len > RECORD_BYTES_MAX:
+            return api_error("JSStreamStoreFailedF", err="message too large")
+        if self.sealed:
+            return api_error("JSStreamSealedErr")
+        if msg.hdr_len and has_nats_key(msg.hdr, msg.hdr_len):
+            refused = self._sourced_headers(msg, dedupe, now_ns, mirrored)
+            if refused is not None or self.duplicate_of:
+                return refused
+        if self.counts:
+            refused = self._count(msg, store)
+            if refused is not None:
+                return refused
+        return self.check_size(&self.msg)
+
+    cdef object _sourced_headers(self, const Msg* msg, Dedupe dedupe, int64_t now_ns, bint mirrored):
+        cdef bytes ttl
+        self.increment = increment_of(msg)
+        if self.increment is NO_NUMBER:
+            return api_error("JSMessageIncrInvalidErr")
+        self.msg_id = header(msg, b"Nats-Msg-Id")
+        if self.msg_id and not mirrored:
+            self.duplicate_of = dedupe.find(self.msg_id, now_ns)
+            if self.duplicate_of:
+                return None
+        ttl = header(msg, b"Nats-TTL")
+        if ttl:
+            self.ttl_s = parse_ttl(ttl)
+            if self.ttl_s > 0 and not self.may_end:
+                self.ttl_s = 0                     # what never ends stays even beyond max_age
+        return self._roll_up(msg, True)
 
     cdef object admit(self, const Msg* msg, Store store):
         if self.ttl_s == TTL_INVALID:
@@ -103,7 +140,7 @@ cdef class Ingest:
         self._raise_ttl()
         return self._room(msg, store) if self.discard_new else None
 
-    cdef object _size(self, const Msg* msg):
+    cdef object check_size(self, const Msg* msg):
         if 0 <= self.msg_size_max < <int64_t>msg.hdr_len + msg.body_len:
             return api_error("JSStreamMessageExceedsMaximumErr")
         if msg.hdr_len > HEADER_BYTES_MAX:
@@ -117,7 +154,14 @@ cdef class Ingest:
         before = total_of(store, msg.subject, msg.subject_len)
         if not isinstance(before, Total):
             return before
-        after = counted(msg, before, self.increment)
+        origin = header(msg, b"Nats-Stream-Source")
+        if origin:
+            grown = sourced(msg, before, origin)
+            if not isinstance(grown, tuple):
+                return grown
+            after = counted(msg, before, grown[0], grown[1])
+        else:
+            after = counted(msg, before, self.increment)
         if not isinstance(after, tuple):
             return after
         self.total, self._hdr, self._body = after
@@ -131,10 +175,11 @@ cdef class Ingest:
             refused = self._expectations(msg, store)
         if refused is not None:
             return refused
-        if header(msg, b"Nats-Schedule") or header(msg, b"Nats-Schedule-Next"):
-            return api_error("JSMessageSchedulesDisabledErr")
-        if header(msg, b"Nats-Scheduler"):
-            return api_error("JSMessageSchedulesSchedulerInvalidErr")
+        if speaks_of_schedules(msg):
+            refused = self._judge_schedule(msg, store, now_ns)
+            if refused is not None:
+                return refused
+            msg = &self.msg
         if header(msg, b"Nats-Stream-Source"):
             return api_error("JSMessageSourceHdrNotAllowedErr")
         self.msg_id = header(msg, b"Nats-Msg-Id")
@@ -145,14 +190,31 @@ cdef class Ingest:
         expected = header(msg, b"Nats-Expected-Last-Msg-Id")
         if expected and expected != last_msg_id:
             return api_error("JSStreamWrongLastMsgIDErrF", id=last_msg_id.decode("utf-8", "replace"))
-        rollup = header(msg, b"Nats-Rollup").lower()
+        return self._roll_up(msg, False)
+
+    cdef object _roll_up(self, const Msg* msg, bint sourced):
+        """A rollup of another stream is stored where it is not permitted, and does nothing there."""
+        cdef bytes rollup = header(msg, b"Nats-Rollup").lower()
         if not rollup:
             return None
-        if not self.may_roll_up:
+        if not self.may_roll_up and not sourced:
             return api_error("JSStreamRollupFailedF", err="rollup not permitted")
         if rollup != b"sub" and rollup != b"all":
-            return api_error("JSStreamRollupFailedF", err=f'rollup value invalid: "{rollup.decode("utf-8", "replace")}"')
-        self.rollup = ROLLUP_SUBJECT if rollup == b"sub" else ROLLUP_ALL
+            return api_error("JSStreamRollupFailedF", err=f"rollup value invalid: {quote(text(rollup))}")
+        if self.may_roll_up:
+            self.rollup = ROLLUP_SUBJECT if rollup == b"sub" else ROLLUP_ALL
+        return None
+
+    cdef object _judge_schedule(self, const Msg* msg, Store store, int64_t now_ns):
+        refused = self.schedules.check(msg, now_ns)
+        if refused is None:
+            refused = self.schedules.check_ended(store)
+        if refused is not None:
+            return refused
+        self.ends = self.schedules.ends
+        if self.schedules.block is not None:
+            self._hdr = self.schedules.block
+            self.msg.hdr, self.msg.hdr_len = <const char*>self._hdr, <uint32_t>len(self._hdr)
         return None
 
     cdef object _features(self, const Msg* msg):

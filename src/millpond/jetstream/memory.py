@@ -33,8 +33,10 @@ class JetStreamMemory:
 
     def memory(self) -> dict[str, int]:
         """Bytes by budget."""
-        batches = sum(int(engine.batches.bytes) for engine in self._engines)
-        found = {"read_cache": int(self._read_cache.bytes), "buffers": batches}
+        buffers = sum(
+            int(engine.batches.bytes) + engine.held_bytes() + engine.backup_bytes() for engine in self._engines
+        )
+        found = {"read_cache": int(self._read_cache.bytes), "buffers": buffers}
         for stream in self._streams():
             for name, size in _parts(stream):
                 found[name] = found.get(name, 0) + size
@@ -79,5 +81,6 @@ def _parts(stream: Stream) -> Iterator[tuple[str, int]]:
             yield "subjects", size
     yield "buffers", stream.waiting_bytes()
     yield "dedupe", stream.dedupe_bytes()
+    yield "subjects", stream.schedule_bytes()
     for consumer in stream.consumers.values():
         yield "consumers", CONSUMER_BYTES + consumer.state.num_pending_acks * PENDING_ACK_BYTES

@@ -13,6 +13,8 @@ from millpond.jetstream.pull_request cimport Waiting, read_request
 from millpond.jetstream.go_json import duration_text
 from millpond.jetstream.pull_text import BadRequest
 
+cdef int64_t FOR_EVER_NS = 2**62
+
 
 cdef class PullQueue:
     """The waiting requests of one consumer; at most max_waiting of them."""
@@ -79,7 +81,7 @@ cdef class PullQueue:
         request.reply, request.bytes_left = reply, max(request.bytes_left, 0)
         request.heartbeat_ns = max(request.heartbeat_ns, 0)
         if request.expires_ns:
-            request.expires_ns = max(now_ns + request.expires_ns, 1)
+            request.expires_ns = max(now_ns + min(request.expires_ns, FOR_EVER_NS), 1)
         if request.heartbeat_ns:
             request.heartbeat_due_ns = now_ns + request.heartbeat_ns
         self.last_ns = now_ns
@@ -200,7 +202,9 @@ cdef class PullQueue:
         self._head = self._tail = None
         self.count = self.no_wait = 0
         while request is not None:
-            if status:
+            if status == "409 Server Shutdown":
+                self._ended(request, status)  # what is left of it can be asked for elsewhere
+            elif status:
                 self._notices.status(request.reply, status)
             request = request.next
         return 0

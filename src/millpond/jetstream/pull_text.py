@@ -7,14 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
+from millpond.base.durations import parse_duration
 from millpond.base.errors import ApiError, MillpondError
 from millpond.jetstream.go_json import Shape, unmarshal
 
-_PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
-_UNIT_NS: Final = {
-    "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
-}  # fmt: skip
-_INT64_MAX: Final = 2**63 - 1
 _COUNT: Final = re.compile(rb"[+-]?[0-9]{1,18}")
 
 
@@ -54,22 +50,6 @@ def decode_pull(text: bytes) -> dict[str, Any]:
         raise BadRequest(error.description.removeprefix("invalid JSON: ")) from None
 
 
-def parse_duration(text: str) -> int | None:
-    """ns of a Go duration such as `1.5s` or `1m30s`; None when it is none."""
-    sign = -1 if text.startswith("-") else 1
-    rest = text[1:] if text[:1] in ("+", "-") else text
-    if rest == "0":
-        return 0
-    total, at = 0.0, 0
-    while at < len(rest):
-        part = _PART.match(rest, at)
-        if part is None:
-            return None
-        total += float(part[1]) * _UNIT_NS[part[2]]
-        at = part.end()
-    return sign * int(total) if at > 0 and total <= _INT64_MAX else None
-
-
 def parse_nak_delay(argument: bytes) -> int | None:
     """ns of what follows `-NAK`; None: redeliver at once (nothing there, or nothing that can be read)."""
     text = argument.strip()
@@ -80,5 +60,5 @@ def parse_nak_delay(argument: bytes) -> int | None:
             return _decode_nak(text).delay
         except msgspec.DecodeError:
             return None
-    return parse_duration(text.decode("utf-8", "replace"))
+    return parse_duration(text)
 

@@ -28,6 +28,8 @@ cdef class Retention(Phase):
 
     cdef int apply(self, str retention) except -1:
         self.policy = POLICIES[retention]
+        if self.policy == LIMITS:
+            self._next = 0                   # what is left of a review would remove messages that stay now
         return 0
 
     cdef bint takes(self, const char* subject, uint32_t subject_len) except *:

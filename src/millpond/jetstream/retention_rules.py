@@ -33,9 +33,11 @@ def check_changed(config: ConsumerConfig, stream: StreamConfig, others: Iterable
     """10100 when another consumer of the work queue may get the same messages."""
     if stream.retention != "workqueue":
         return
+    own = filters(config)
+    ours = pytokens.FilterSet(own)
     for other in others:
-        if other.direct or other.sourcing:
+        if other.direct or other.sourcing or not own:
             continue
         theirs = filters(other)
-        if any(not theirs or any(pytokens.overlap(subject, their) for their in theirs) for subject in filters(config)):
+        if not theirs or any(ours.overlaps(their) for their in theirs):
             raise api_error("JSConsumerWQConsumerNotUniqueErr")

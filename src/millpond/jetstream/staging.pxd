@@ -9,6 +9,7 @@ from millpond.wire.message cimport Msg
 cdef class Staged:
     """What a batch has written to one subject."""
     cdef uint64_t messages
+    cdef bint schedule                       # its last message is one
     cdef Total total                         # None: not a counter's
 
 cdef class Staging:
@@ -28,5 +29,6 @@ cdef class Staging:
     cdef object _check_headers(self, const Msg* msg, int64_t now_ns)
     cdef object _count(self, const Msg* msg, bytes subject, object increment)
     cdef object _check_expectations(self, const Msg* msg)
+    cdef object _check_schedule(self, const Msg* msg, int64_t now_ns)
     cdef object _check_rollup(self, const Msg* msg, bytes subject)
     cdef object _check_room(self, const Msg* msg, Staged staged)

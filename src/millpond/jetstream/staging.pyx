@@ -12,13 +12,14 @@ from millpond.jetstream.counters cimport Total, check_increment, counted, increm
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.headers cimport header
 from millpond.jetstream.ingest cimport Ingest, last_of, sequence
+from millpond.jetstream.schedules_rules cimport ScheduleRules, speaks_of_schedules
 from millpond.store.api cimport Store
 from millpond.wire.headers cimport has_nats_key
 from millpond.wire.message cimport Msg
 
 from millpond.base import limits
 from millpond.jetstream.error_table import api_error
-from millpond.jetstream.go_text import quote
+from millpond.jetstream.go_text import quote, text
 from millpond.jetstream.message_ttl import INVALID, parse_ttl
 
 cdef uint32_t HEADER_BYTES_MAX = limits.HEADER_BLOCK_BYTES_MAX - 1
@@ -40,6 +41,7 @@ cdef class Staging:
     cdef object check(self, const Msg* msg, int64_t now_ns):
         cdef bytes subject = PyBytes_FromStringAndSize(msg.subject, msg.subject_len)
         cdef object increment = None
+        cdef bint schedule = False
         cdef Staged staged
         self.msg, self.duplicate_of = msg[0], 0
         if self._store.message_size(msg.subject_len, msg.hdr_len, msg.body_len) > RECORD_BYTES_MAX:
@@ -57,11 +59,17 @@ cdef class Staging:
             if refused is not None:
                 return refused
         if named:
-            refused = self._check_expectations(msg) or self._check_rollup(msg, subject)
+            refused = self._check_expectations(msg)
+            if refused is None and speaks_of_schedules(msg):
+                refused = self._check_schedule(msg, now_ns)
+                schedule = self._rules.schedules.is_schedule
+            if refused is None:
+                refused = self._check_rollup(&self.msg, subject)
             if refused is not None:
                 return refused
         staged = self._subjects.setdefault(subject, Staged())
         staged.messages += 1
+        staged.schedule = schedule
         self._messages += 1
         self._bytes += self._store.message_size(msg.subject_len, self.msg.hdr_len, self.msg.body_len)
         return self._check_room(msg, staged) if self._rules.discard_new else None
@@ -128,6 +136,20 @@ cdef class Staging:
         self._expected[subject] = last
         return None
 
+    cdef object _check_schedule(self, const Msg* msg, int64_t now_ns):
+        cdef ScheduleRules rules = self._rules.schedules
+        cdef Staged staged
+        refused = rules.check(msg, now_ns)
+        if refused is not None:
+            return refused
+        if rules.block is not None:
+            self._hdr = rules.block
+            self.msg.hdr, self.msg.hdr_len = <const char*>self._hdr, <uint32_t>len(self._hdr)
+        staged = self._subjects.get(rules.ends)
+        if staged is not None and staged.messages:
+            return None if staged.schedule else api_error("JSMessageSchedulesSchedulerInvalidErr")
+        return rules.check_ended(self._store)
+
     cdef object _check_rollup(self, const Msg* msg, bytes subject):
         cdef bytes rollup = header(msg, b"Nats-Rollup").lower()
         cdef Staged staged = self._subjects.get(subject)
@@ -140,7 +162,7 @@ cdef class Staging:
         elif rollup == b"all":
             refused = "batch rollup all invalid" if self._messages else ""
         else:
-            refused = f"rollup value invalid: {quote(rollup)}"
+            refused = f"rollup value invalid: {quote(text(rollup))}"
         return api_error("JSStreamRollupFailedF", err=refused) if refused else None
 
     cdef object _check_room(self, const Msg* msg, Staged staged):

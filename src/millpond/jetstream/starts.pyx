@@ -4,8 +4,7 @@ from libc.stdint cimport uint64_t
 
 from millpond.store.api cimport Filters, Store
 
-
-cdef object FOR_EVER = 2**62                 # wall ns, in the year 2116
+from millpond.jetstream.go_time import int64_ns
 
 
 cdef uint64_t start_seq(object config, Store store, Filters filters, uint64_t first_listed) except 0:
@@ -18,7 +17,7 @@ cdef uint64_t start_seq(object config, Store store, Filters filters, uint64_t fi
     elif policy == "last_per_subject":
         start = first_listed or (first if store.limits.per_subject_max == 1 else last)
     elif policy == "by_start_time":
-        start = store.seq_at_time(max(0, min(config.opt_start_time_ns, FOR_EVER)))
+        start = store.seq_at_time(int64_ns(config.opt_start_time_ns))
         match = 0 if filters.all else store.next_match(first, filters)
         if start < match < last:
             start = match                    # closes the gap to the first that matches

@@ -19,7 +19,7 @@ from millpond.store.api import Store
 from millpond.store.catalog import Catalog
 from millpond.store.committer import Committer
 from millpond.store.consumer_journal import ConsumerJournal
-from millpond.store.directory import CATALOG, StoreDirectory
+from millpond.store.directory import CATALOG, StoreDirectory, mark_released, reveal
 from millpond.store.file_store import FileStore
 from millpond.store.memory_store import MemoryStore
 from millpond.store.read_cache import ReadCache
@@ -36,6 +36,9 @@ class Shelf:
     def save(self, payload: bytes, done: Callable[[], None]) -> None:
         """Keep the stream's configuration; `done()` when it is durable."""
         raise NotImplementedError
+
+    def reveal(self) -> None:
+        """A hidden place is complete: it stays from here on."""
 
     def destroy(self, done: Callable[[], None]) -> None:
         """Give the place back; the store was destroyed before. `done()` when nothing is left."""
@@ -81,6 +84,9 @@ class FileShelf(Shelf):
     def save(self, payload: bytes, done: Callable[[], None]) -> None:
         self._catalog.save(payload, done)
 
+    def reveal(self) -> None:
+        reveal(self._slot)
+
     def destroy(self, done: Callable[[], None]) -> None:
         self.close()
         self._storage.release(self, self._slot)
@@ -111,12 +117,15 @@ class Storage:
         self.unrecovered: list[str] = []
         """What is on disk and could not be brought back: stream names where they could be read, else directories."""
 
-    def create(self, config: StreamConfig) -> Shelf:
-        """A new, empty place for a stream. Raises the API's error when the disk refuses."""
+    def create(self, config: StreamConfig, hidden: bool = False) -> Shelf:
+        """A new, empty place for a stream; one that is `hidden` is gone at the next start unless it was revealed.
+        Raises the API's error when the disk refuses."""
         if config.storage == "memory":
             return MemoryShelf()
         try:
             slot = self._directory.create_slot()
+            if hidden:
+                mark_released(slot)
             shelf = FileShelf(self, slot).open()
         except (StoreError, OSError) as error:
             log.error("no place for stream %s in %s: %s", config.name, self._directory.streams, error)

@@ -2,6 +2,7 @@
 # are validated. States: open -> (failed) -> stopped.
 from libc.stdint cimport int64_t, uint64_t
 from millpond.jetstream.batch_totals cimport BatchTotals
+from millpond.jetstream.storage_room cimport StorageRoom
 from millpond.jetstream.stream_core cimport StreamCore
 
 cdef class Stream(StreamCore):
@@ -12,7 +13,8 @@ cdef class Stream(StreamCore):
     # --- life ---
     # subscribe to config.subjects, rebuild the dedupe window, start expiry
     cpdef int start(self) except -1
-    # unsubscribe, stop consumers, close the store (delete=True: destroy it). Unanswered publishes stay unanswered.
+    # unsubscribe, stop consumers, close the store. delete=True: answer all that is owed and destroy the store;
+    # else unanswered publishes stay unanswered.
     cpdef int stop(self, bint delete) except -1
     cpdef int update(self, object config) except -1      # a validated new configuration takes effect
     cpdef int add_consumer(self, object consumer) except -1
@@ -21,6 +23,9 @@ cdef class Stream(StreamCore):
     # Batches are counted in `totals`, with the server's others; `abandoned(stream, batch_id, reason)` hears of
     # those that end without a commit. Before start().
     cpdef int use_batches(self, BatchTotals totals, object abandoned) except -1
+    # What all streams of the same storage may hold together; without this call there is no such bound.
+    cpdef int use_room(self, StorageRoom room) except -1
+    cpdef uint64_t bytes_held(self)
 
     # --- for the API (control plane) ---
     cpdef dict state(self)                   # messages bytes first_seq last_seq first_ts_ns last_ts_ns num_deleted num_subjects
@@ -29,14 +34,20 @@ cdef class Stream(StreamCore):
     cpdef object get_message(self, uint64_t stream_seq, bytes last_by_subject, bytes next_by_subject)
     cpdef bint delete_message(self, uint64_t stream_seq, bint secure) except *
     cpdef uint64_t purge(self, bytes subject, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF
-    cpdef list subjects(self, bytes filter)  # [(subject, messages)]
+    # The same, in steps when the stream is long; then `done(how many)`. Not when the stream is stopped before.
+    cpdef int start_purge(self, bytes subject, uint64_t below_seq, uint64_t keep, object done) except -1
+    cpdef int after_purges(self, object ask) except -1   # at once when there are none
     cpdef list deleted(self, uint64_t most)
     cpdef int set_first_seq(self, uint64_t first_seq) except -1     # an empty stream starts there
     cpdef uint64_t seq_at_time(self, int64_t ts_ns) except 0        # first live at or after it; last_seq + 1 if none
+    cpdef int answer_gets_for(self, str origin) except -1           # a mirror also answers direct gets of its origin; "": no more
 
     # --- private ---
-    cdef list _subs
+    cdef list _subs, _gets_for
+    cdef int _open(self) except -1
     cdef int _subscribe(self) except -1
+    cdef list _gets_under(self, str name)
     cdef int _unsubscribe(self) except -1
     cdef int _apply_features(self) except -1
     cdef int _apply_limits(self) except -1
+    cdef int _apply_schedules(self) except -1

@@ -17,13 +17,17 @@ from millpond.jetstream.batch_totals cimport BatchTotals
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.direct_get cimport DirectGets
 from millpond.jetstream.follower cimport Follower
+from millpond.jetstream.fast_batches cimport FastBatches
 from millpond.jetstream.host cimport ExpiryTimer, Owner
 from millpond.jetstream.ingest cimport Ingest
 from millpond.jetstream.pub_ack cimport AnswerRing
 from millpond.jetstream.pump cimport CommitPhase, Pump
+from millpond.jetstream.purging cimport Purge, PurgeSteps, is_short
 from millpond.jetstream.recovery_tail cimport finish_tail, rebuild_window
 from millpond.jetstream.republish cimport Republisher
 from millpond.jetstream.retention cimport Retention
+from millpond.jetstream.schedules cimport Schedules
+from millpond.jetstream.storage_room cimport StorageRoom
 from millpond.jetstream.stream_core cimport StreamCore
 from millpond.jetstream.waiting_room cimport WaitingRoom
 from millpond.store.api cimport COLD, FOUND, Filters, Limits, Load, Record, Store
@@ -32,6 +36,7 @@ from millpond.store.consumer_journal cimport ConsumerJournal
 from millpond.subjects.transform import Transform
 
 cdef uint32_t DEDUPE_EXPIRE_BUDGET = 20_000
+cdef int64_t AGE_MAX_NS = 0x3FFFFFFFFFFFFFFF            # 146 years
 
 
 class Cold(Exception):
@@ -47,7 +52,9 @@ cdef class Stream(StreamCore):
         self.store, self.journal, self.router, self.turn, self.clock = store, journal, router, turn, clock
         self.pump, self.commit_phase = pump, commit
         self.consumers, self._listeners = {}, []
-        self._subs, self._after, self._on_warm = [], [], []
+        self._subs, self._gets_for, self._after, self._on_warm, self._purges = [], [], [], [], []
+        self._purge_steps = PurgeSteps()
+        self._purge_steps.host = self
         self._last_msg_id, self.failure = b"", ""
         self._retention = Retention(store, pump)
         self._apply_features()
@@ -62,6 +69,7 @@ cdef class Stream(StreamCore):
         self._expiry.host = self
         self._gets = DirectGets(name, store, router, pump, turn)
         self._waiting = WaitingRoom()
+        self._room = StorageRoom(0, None)
         self.use_batches(BatchTotals(), None)
         if journal is not None:
             journal.on_committed = self._journal_committed
@@ -69,7 +77,15 @@ cdef class Stream(StreamCore):
     cpdef int use_batches(self, BatchTotals totals, object abandoned) except -1:
         self._abandoned = abandoned
         self._atomic = AtomicBatches(self, self.store, self._dedupe, self.clock, self.turn.timers, totals)
+        self._fast = FastBatches(self, self.store, self._dedupe, self.clock, self.turn.timers, totals)
         return 0
+
+    cpdef int use_room(self, StorageRoom room) except -1:
+        self._room = room
+        return 0
+
+    cpdef uint64_t bytes_held(self):
+        return self.store.state.bytes
 
     def _journal_committed(self):
         self.store_committed()
@@ -78,9 +94,22 @@ cdef class Stream(StreamCore):
 
     cpdef int start(self) except -1:
         finish_tail(self.store, self.config.allow_atomic, self.config.allow_rollup_hdrs)
+        self._last_msg_id = rebuild_window(self.store, self._dedupe, self.clock.wall_ns)
+        return self._open()
+
+    def start_restored(self, bytes last_msg_id):
+        """start() for a whole log whose message ids adopt_window() knows: nothing is read."""
+        self._last_msg_id = last_msg_id
+        self._open()
+
+    def adopt_window(self, Dedupe window):
+        """Message ids that are in the store already. Before use_batches()."""
+        self._dedupe = window
+
+    cdef int _open(self) except -1:
         self._apply_limits()
         self._told_seq = self._ready_seq = self.store.state.last_seq
-        self._last_msg_id = rebuild_window(self.store, self._dedupe, self.clock.wall_ns)
+        self._apply_schedules()
         self._subscribe()
         self._arm_expiry(self.clock.wall_ns)
         return 0
@@ -88,7 +117,10 @@ cdef class Stream(StreamCore):
     cpdef int stop(self, bint delete) except -1:
         if self._stopped:
             return 0
+        if delete:
+            self._leave()
         self._unsubscribe()
+        self.answer_gets_for("")
         for consumer in list(self._listeners):
             (<Follower>consumer).stop("409 Consumer Deleted" if delete else "")
         self._listeners, self.consumers = [], {}
@@ -96,26 +128,35 @@ cdef class Stream(StreamCore):
         self._retention.stop()
         self.turn.timers.cancel(self._expiry)
         self._atomic.drop_all()
+        self._fast.drop_all()
+        if self._schedules is not None:
+            self._schedules.stop()
         self._gets.stop()
-        self._after, self._on_warm = [], []
-        if delete:
-            self.store.destroy()
-        else:
+        self._after, asked = [], self._on_warm
+        self._on_warm, self._purges = [], []
+        if not delete:
             self.store.close()
+            return 0
+        self.store.destroy()
+        for ask in asked:
+            ask()
         return 0
 
     cpdef int update(self, object config) except -1:
         old, self.config = self.config, config
         self._apply_features()
+        self._apply_schedules()
         if not config.allow_atomic:
             self._atomic.drop_all()
+        if not config.allow_batched:
+            self._fast.drop_all()
         self._dedupe.window_ns = config.duplicate_window
         if old.subjects != config.subjects or old.allow_direct != config.allow_direct:
             self._unsubscribe()
             self._subscribe()
         self._apply_limits()
         if old.retention != config.retention:
-            self.review(1, False)
+            self.review(1, not self.consumers)     # with consumers, what none of them ever wanted stays
         self._arm_expiry(self.clock.wall_ns)
         return self._answer_later()
 
@@ -123,9 +164,19 @@ cdef class Stream(StreamCore):
         for subject in self.config.subjects:
             self._subs.append(self.router.subscribe(subject.encode(), self))
         if self.config.allow_direct:
-            prefix = b"$JS.API.DIRECT.GET." + self.name.encode()
-            self._subs.append(self.router.subscribe(prefix, self._gets, b"_sys_", 0))
-            self._subs.append(self.router.subscribe(prefix + b".>", self._gets, b"_sys_", 1))
+            self._subs += self._gets_under(self.name)
+        return 0
+
+    cdef list _gets_under(self, str name):
+        """Subscriptions on direct gets, shared with the mirrors of that stream."""
+        cdef bytes prefix = b"$JS.API.DIRECT.GET." + name.encode()
+        return [self.router.subscribe(prefix, self._gets, b"_sys_", 0),
+                self.router.subscribe(prefix + b".>", self._gets, b"_sys_", 1)]
+
+    cpdef int answer_gets_for(self, str origin) except -1:
+        for sub in self._gets_for:
+            self.router.unsubscribe(sub)
+        self._gets_for = self._gets_under(origin) if origin else []
         return 0
 
     cdef int _unsubscribe(self) except -1:
@@ -142,6 +193,17 @@ cdef class Stream(StreamCore):
         self._republisher = Republisher(config) if config.republish is not None and config.republish.dest else None
         return 0
 
+    cdef int _apply_schedules(self) except -1:
+        """A sealed stream takes no messages, so none of its schedules fires."""
+        wanted = self.config.allow_msg_schedules and not self.config.sealed
+        if wanted and self._schedules is None:
+            self._schedules = Schedules(self, self.store, self.clock, self.turn.timers)
+            self._schedules.recover()
+        elif not wanted and self._schedules is not None:
+            self._schedules.stop()
+            self._schedules = None
+        return 0
+
     cdef int _apply_limits(self) except -1:
         cdef Limits bounds
         config = self.config
@@ -152,7 +214,8 @@ cdef class Stream(StreamCore):
         else:
             bounds.messages_max = bounds.bytes_max = 0
         bounds.per_subject_max = max(config.max_msgs_per_subject, 0)
-        bounds.age_max_ns = config.max_age
+        # An age whose end no clock can show is none; sums with it would overflow.
+        bounds.age_max_ns = config.max_age if config.max_age <= AGE_MAX_NS else 0
         self._owner.marks_expiry = config.subject_delete_marker_ttl > 0 and not config.sealed
         self.store.set_limits(bounds)
         return 0
@@ -193,6 +256,10 @@ cdef class Stream(StreamCore):
         self._dedupe.expire(self.clock.wall_ns, DEDUPE_EXPIRE_BUDGET)
         return self._dedupe.memory_bytes()
 
+    def schedule_bytes(self):
+        """What is known of when schedules fire."""
+        return self._schedules.memory_bytes() if self._schedules is not None else 0
+
     def waiting_bytes(self):
         """Of publishes that wait for a cold read."""
         return self._waiting.bytes
@@ -207,6 +274,8 @@ cdef class Stream(StreamCore):
     cpdef object get_message(self, uint64_t stream_seq, bytes last_by_subject, bytes next_by_subject):
         cdef Record record
         cdef Load found
+        if self._stopped:
+            return None
         if last_by_subject:
             stream_seq = self.store.last_match(Filters([last_by_subject]), 0)
         elif next_by_subject:
@@ -237,8 +306,33 @@ cdef class Stream(StreamCore):
         self._answer_later()
         return purged
 
-    cpdef list subjects(self, bytes filter):
-        return self.store.subjects_match(Filters([filter] if filter else []))
+    cpdef int start_purge(self, bytes subject, uint64_t below_seq, uint64_t keep, object done) except -1:
+        if is_short(self.store) and not self._purges:
+            done(self.purge(subject, below_seq, keep))
+            return 0
+        self.purged = True
+        self._purges.append(Purge(self.store, Filters([subject] if subject else []), below_seq, keep, done))
+        self.pump.add(self._purge_steps)
+        return self.turn.wake()
+
+    cpdef int after_purges(self, object ask) except -1:
+        if not self._purges:
+            ask()
+        else:
+            self._purges.append(ask)
+        return 0
+
+    def subject_ids(self):
+        """See IndexedStore."""
+        return self.store.subject_ids()
+
+    def subjects_part(self, bytes filter, uint32_t from_id, uint32_t ids):
+        """See IndexedStore."""
+        return self.store.subjects_part(Filters([filter]), from_id, ids)
+
+    def subject_count(self, bytes subject):
+        """Live messages of one literal subject."""
+        return self.store.count_of(subject)
 
     cpdef list deleted(self, uint64_t most):
         return self.store.deleted(most)

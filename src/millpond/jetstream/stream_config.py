@@ -5,7 +5,7 @@ These are values only. Defaults, checks and update rules live in `stream_rules`.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -28,13 +28,19 @@ class SubjectTransform(msgspec.Struct, frozen=True):
     dest: str = ""
 
 
-class StreamSource(msgspec.Struct, frozen=True, omit_defaults=True):
+class StreamConsumerSource(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str = ""
+    deliver_subject: str = ""
+
+
+class StreamSource(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str
     opt_start_seq: int = 0
     opt_start_time: str | None = None
     filter_subject: str = ""
     subject_transforms: list[SubjectTransform] = []
     external: ExternalStream | None = None
+    consumer: StreamConsumerSource | None = None
 
 
 class Republish(msgspec.Struct, frozen=True):
@@ -46,6 +52,17 @@ class Republish(msgspec.Struct, frozen=True):
 class ConsumerLimits(msgspec.Struct, frozen=True, omit_defaults=True):
     inactive_threshold: int = 0
     max_ack_pending: int = 0
+
+
+class ServerLimits(msgspec.Struct, frozen=True):
+    """`jetstream { limits {} }`: what one consumer or stream may ask of the server; 0: anything."""
+
+    max_ack_pending: int = 0
+    max_request_batch: int = 0
+    duplicate_window_ns: int = 0
+
+
+UNLIMITED: Final = ServerLimits()
 
 
 class StreamConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,13 +15,14 @@ import msgspec
 
 from millpond.base import limits
 from millpond.base.errors import ApiError
-from millpond.jetstream import stream_features
+from millpond.jetstream import source_rules, stream_features
+from millpond.jetstream.asset_names import is_asset_name
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_text import quote
-from millpond.jetstream.stream_config import Placement, StreamConfig
+from millpond.jetstream.go_time import duration_text
+from millpond.jetstream.stream_config import UNLIMITED, Placement, ServerLimits, StreamConfig
 from millpond.subjects import pytokens
 
-FORBIDDEN_IN_NAMES: Final = set(" \t\r\n\f.*>\\/")
 AGE_MIN_NS: Final = 100_000_000
 REPLICAS_MAX: Final = 5
 REQUIRED_LEVEL: Final = "_nats.req.level"
@@ -39,9 +40,20 @@ def pedantic_error(text: str) -> ApiError:
     return api_error("JSPedanticErrF", err=text)
 
 
-def checked(config: StreamConfig, pedantic: bool = False) -> StreamConfig:
-    """The configuration in force. Raises the ApiError that nats-server gives for the first thing wrong."""
-    for step in _STEPS:
+def checked(
+    config: StreamConfig,
+    pedantic: bool = False,
+    server: ServerLimits = UNLIMITED,
+    find: source_rules.Find = lambda name: None,
+) -> StreamConfig:
+    """The configuration in force. Raises the ApiError that nats-server gives for the first thing wrong.
+
+    `find` gives the configuration of another stream, None when there is none of that name.
+    """
+    for step in _FIRST_STEPS:
+        config = _times(config, pedantic, server.duplicate_window_ns) if step is _times else step(config, pedantic)
+    config = source_rules.checked(config, pedantic, find)
+    for step in _LAST_STEPS:
         config = step(config, pedantic)
     return config
 
@@ -51,10 +63,6 @@ def _replace(config: StreamConfig, **changes: object) -> StreamConfig:
 
 
 # --- the steps ---
-
-
-def is_asset_name(name: str) -> bool:
-    return bool(name) and not FORBIDDEN_IN_NAMES & set(name)
 
 
 def _texts(config: StreamConfig, pedantic: bool) -> StreamConfig:
@@ -89,7 +97,8 @@ def _bounds(config: StreamConfig, pedantic: bool) -> StreamConfig:
     return _replace(config, **{name: -1 for name in BOUNDS if getattr(config, name) <= 0})
 
 
-def _times(config: StreamConfig, pedantic: bool) -> StreamConfig:
+def _times(config: StreamConfig, pedantic: bool, window_max_ns: int = 0) -> StreamConfig:
+    """`window_max_ns`: the server's bound of duplicate windows; 0: none."""
     if config.max_age < 0:
         raise invalid("max age can not be negative")
     if 0 < config.max_age < AGE_MIN_NS:
@@ -97,6 +106,10 @@ def _times(config: StreamConfig, pedantic: bool) -> StreamConfig:
     window = config.duplicate_window
     if window == 0 and config.mirror is None and not config.sources:
         window = limits.DUPLICATE_WINDOW_DEFAULT_NS
+        if 0 < window_max_ns < window:
+            if pedantic:
+                raise pedantic_error("duplicate window limits are higher than current limits")
+            window = window_max_ns
         if 0 < config.max_age < window:
             if pedantic:
                 raise pedantic_error("duplicate window cannot be bigger than max age")
@@ -105,6 +118,8 @@ def _times(config: StreamConfig, pedantic: bool) -> StreamConfig:
         raise invalid("duplicates window can not be negative")
     if config.max_age and window > config.max_age:
         raise invalid("duplicates window can not be larger then max age")
+    if 0 < window_max_ns < window:
+        raise invalid(f"duplicates window can not be larger then server limit of {duration_text(window_max_ns)}")
     if 0 < window < AGE_MIN_NS:
         raise invalid("duplicates window needs to be >= 100ms")
     return _replace(config, duplicate_window=window)
@@ -186,30 +201,12 @@ def _placement(config: StreamConfig, pedantic: bool) -> StreamConfig:
     return config
 
 
-NOT_YET: Final[dict[str, object]] = {
-    "mirror": None,
-    "sources": [],
-    "allow_msg_schedules": False,
-    "allow_batched": False,
-}
-"""Fields of features that this release does not have, with the only value it takes (docs/differences.md)."""
-
-
-def _not_yet(config: StreamConfig, pedantic: bool) -> StreamConfig:
-    """A feature that is not there is refused by name, never ignored."""
-    for name, idle in NOT_YET.items():
-        if getattr(config, name) != idle:
-            raise invalid(f"{name} is not supported by this server")
-    if config.compression != "none":
-        raise invalid("compression is not supported by this server")
-    if config.persist_mode == "async":
-        raise invalid("persist_mode async is not supported by this server")
-    return config
-
-
-_STEPS: Final[tuple[Step, ...]] = (
+_FIRST_STEPS: Final[tuple[Step, ...]] = (
     _texts, _replicas, _bounds, _times, _discards, stream_features.markers, stream_features.schedules, _persistence,
-    _subjects, stream_features.transform, stream_features.republish, _placement, _not_yet,
+)  # fmt: skip
+"""Before mirror and sources."""
+_LAST_STEPS: Final[tuple[Step, ...]] = (
+    _subjects, stream_features.transform, stream_features.republish, _placement,
 )  # fmt: skip
 
 

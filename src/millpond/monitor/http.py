@@ -25,6 +25,7 @@ import h11
 import msgspec
 
 from millpond.base import limits
+from millpond.transport.binding import EVERY_ADDRESS, bound
 
 log = logging.getLogger("millpond")
 
@@ -76,7 +77,10 @@ class HttpServer:
     async def listen(self, host: str, port: int) -> int:
         """Bind; -1 or 0 is any free port. Returns the port. Raises OSError."""
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(lambda: HttpConnection(self), host or None, max(port, 0))
+        if host in EVERY_ADDRESS:
+            self._listener = await loop.create_server(lambda: HttpConnection(self), sock=bound(host, port))
+        else:
+            self._listener = await loop.create_server(lambda: HttpConnection(self), host, max(port, 0))
         return int(self._listener.sockets[0].getsockname()[1])
 
     def close(self) -> None:

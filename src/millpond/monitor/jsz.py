@@ -53,8 +53,14 @@ def jetstream_config(jetstream: JetStreamView) -> dict[str, Any]:
 
 
 def jetstream_limits(jetstream: JetStreamView) -> dict[str, Any]:
-    most = jetstream.options.default_max_consumers
-    return {"default_max_consumers": most} if most else {}
+    options = jetstream.options
+    found = {
+        "max_request_batch": options.limit_max_request_batch,
+        "max_ack_pending": options.limit_max_ack_pending,
+        "max_duplicate_window": options.limit_duplicate_window_ns,
+        "default_max_consumers": options.default_max_consumers,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def jetstream_stats(jetstream: JetStreamView) -> dict[str, Any]:
@@ -137,7 +143,7 @@ def _shown_accounts(jetstream: JetStreamView, options: JszOptions) -> list[str]:
 
 async def account_detail(jetstream: AccountStreams, options: JszOptions) -> dict[str, Any]:
     """One account and, as far as asked for, what is in it."""
-    usage, most = jetstream.engine.usage(), jetstream.engine.limits
+    usage, most = jetstream.engine.usage(), jetstream.engine.account_limits
     detail: dict[str, Any] = {
         "name": jetstream.engine.account,
         "id": jetstream.engine.account,

@@ -47,6 +47,7 @@ async def varz(view: View) -> dict[str, Any]:
         "http_req_stats": dict(sorted(view.requests.items())),
         "config_load_time": format_time(view.config_loaded_ns),
         "config_digest": view.options.config_digest,
+        **_labels(view),
         **({"system_account": view.options.system_account} if view.options.accounts else {}),
         "feature_flags": FEATURE_FLAGS,
         **_trouble(view),
@@ -78,6 +79,13 @@ def _who(view: View) -> dict[str, Any]:
     if info.get("auth_required"):
         page["auth_required"] = True
     return page
+
+
+def _labels(view: View) -> dict[str, Any]:
+    """`tags` and `metadata` of the configuration; what is empty is left out."""
+    options = view.options
+    shown = {"tags": list(options.server_tags), "metadata": dict(sorted(options.server_metadata.items()))}
+    return {name: value for name, value in shown.items() if value}
 
 
 def _settings(view: View) -> dict[str, Any]:

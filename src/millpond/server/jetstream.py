@@ -86,7 +86,7 @@ class JetStream:
         for name, account in self._broker.accounts.items():
             limits = wanted.get(name)
             if limits is not None and name in self.accounts:
-                self.accounts[name].engine.limits = limits
+                self.accounts[name].engine.account_limits = limits
             elif limits is not None:
                 self._open_account(account, limits)
         self._refuse_others()
@@ -96,9 +96,10 @@ class JetStream:
         storage = Storage(self._options, self.directory, name, self._storage)
         broker = self._broker
         engine = Engine(
-            self._options, storage, account.router, broker.turn, broker.server_name, account=name, limits=limits
+            self._options, storage, account.router, broker.turn, broker.server_name, account=name, account_limits=limits
         )
         engine.all = self.engines
+        engine.payload_max = broker.options.max_payload
         self.engines.append(engine)
         engine.pump.output = broker.output
         engine.recover()
@@ -131,7 +132,7 @@ class JetStream:
         if options.jetstream is not None:
             self._options = options.jetstream
         for engine in self.engines:
-            engine.options = self._options
+            engine.use_options(self._options)
         self.use_accounts(options)
 
     def _sync_later(self) -> None:
@@ -140,6 +141,11 @@ class JetStream:
     def _sync_now(self) -> None:
         self._storage.committer.begin_sync_written()
         self._sync_later()
+
+    def leave(self) -> None:
+        """The server is about to close its connections."""
+        for engine in self.engines:
+            engine.leave()
 
     def close(self) -> None:
         """Stop answering, write and sync what is left, let the directory go."""

@@ -9,9 +9,9 @@ Unlike nats-server, streams are served until the last client is gone.
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import TYPE_CHECKING, Final
 
+from millpond.base.ids import random_below
 from millpond.server.logs import log
 
 if TYPE_CHECKING:
@@ -45,4 +45,4 @@ async def _close_spread(server: Server, duration_s: float) -> None:
             continue  # it left on its own
         session.close("Server Shutdown")
         if number < len(sessions):
-            await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
+            await asyncio.sleep(pause_s * (0.5 + random_below(1000) / 2000))

@@ -15,7 +15,6 @@ import sys
 import time
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from millpond.base.errors import OptionError
 from millpond.config.options import Options
@@ -192,6 +191,7 @@ def _syslog(remote: str) -> logging.Handler:
 
 def _syslog_address(remote: str) -> tuple[Any, Any]:
     from socket import SOCK_DGRAM, SOCK_STREAM
+    from urllib.parse import urlsplit
 
     url = urlsplit(remote)
     try:

@@ -191,6 +191,8 @@ class Server:
             self._memory_timer.cancel()
             self._memory_timer = None
         self.stop_accepting()
+        if self._jetstream is not None:
+            self._jetstream.leave()
         for session in list(self.broker.sessions.values()):
             session.close("Server Shutdown")
         if self._jetstream is not None:

@@ -7,6 +7,7 @@
 # change and answers when committed_position has reached it. `committed_seq` is the highest message
 # sequence at or below committed_position; consumers deliver no further.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from millpond.subjects.filter_tree cimport FilterTree
 from millpond.wire.message cimport Msg
 
 cdef enum Load:
@@ -61,6 +62,8 @@ cdef class Filters:
     cdef readonly list subjects                 # [bytes]
     cdef readonly bint all
     cdef readonly bint literal                  # exactly one filter, without wildcards
+    cdef readonly bint literals                 # several, all without wildcards
+    cdef FilterTree _tree                       # of many; None: they are tried one by one
     cdef bint matches(self, const char* subject, uint32_t subject_len) noexcept
 
 cdef class Store:
@@ -71,6 +74,7 @@ cdef class Store:
     cdef readonly uint64_t committed_seq
     cdef public StoreOwner owner
     cdef readonly str failure                   # "" = healthy
+    cdef readonly uint64_t torn_seq             # a crash tore the last write: messages from here on may be missing; 0 = not
 
     # Bytes this message counts for (file: 22 + subject + (4 + headers) + body + 8; memory: 16 + all).
     cdef uint64_t message_size(self, uint32_t subject_len, uint32_t hdr_len, uint32_t body_len) noexcept
@@ -80,6 +84,12 @@ cdef class Store:
     cdef uint64_t append(self, const Msg* msg, int64_t ts_ns, int64_t expires_ns) except 0
     # Issues the next sequence without a message, and returns it: it is in the log, and nobody gets it.
     cdef uint64_t skip(self, int64_t ts_ns) except 0
+    # What is appended in between is one batch: removals are logged behind all of it, so that who opens the store after
+    # a crash and finds a beginning of it can take that back, and what it replaced is there.
+    cdef int begin_batch(self) except -1
+    cdef int end_batch(self) except -1
+    # The same for all sequences up to this one, at the cost of one. ts_ns 0: the last message's time stays.
+    cdef int skip_through(self, uint64_t stream_seq, int64_t ts_ns) except -1
     # One message by sequence. `wait` reads from disk at once (recovery and tools only).
     cdef Load load(self, uint64_t stream_seq, Record* out, bint wait=*) except *
     cdef bint exists(self, uint64_t stream_seq) noexcept
@@ -90,6 +100,16 @@ cdef class Store:
     cdef uint64_t next_live(self, uint64_t from_seq) noexcept                 # first live >= from_seq
     cdef uint64_t next_match(self, uint64_t from_seq, Filters filters) noexcept  # first live >= from_seq under the filters
     cdef uint64_t count_match(self, uint64_t from_seq, Filters filters) noexcept # live >= from_seq under the filters
+    # The same in steps, between two sequences: no more than `rows` messages are looked at. *resume is where to go
+    # on, 0 at the end. `last_part`: those that are the last of their subject, into `seqs`, which has room for `rows`.
+    cdef uint64_t search(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
+                         uint64_t* resume) noexcept
+    cdef uint64_t count_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
+                             uint64_t* resume) noexcept
+    cdef size_t last_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows, uint64_t* seqs,
+                          uint64_t* resume) noexcept
+    # Would count_match or last_of_each take longer than a step may?
+    cdef bint is_long(self, uint64_t from_seq, Filters filters) noexcept
     cdef uint64_t last_for(self, const char* subject, uint32_t subject_len) noexcept      # literal
     cdef uint64_t count_for(self, const char* subject, uint32_t subject_len) noexcept     # literal
     cdef uint64_t oldest_size(self, const char* subject, uint32_t subject_len) noexcept   # literal; message_size of its first
@@ -109,6 +129,9 @@ cdef class Store:
     cdef bint remove(self, uint64_t stream_seq, bint secure) except *         # False: was not there
     # filters all, below_seq 0 (= all), keep 0 (= none kept). Returns how many went.
     cdef uint64_t purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF
+    # The same in steps: at most `most` messages of *at..end_seq; sets *at to where to go on, 0 at the end.
+    cdef uint64_t purge_part(self, Filters filters, uint64_t* at, uint64_t end_seq,
+                             uint64_t most) except? 0xFFFFFFFFFFFFFFFF
     # Removes what has reached its own end, and what is older than limits.age_max_ns (oldest first; not what was
     # appended with NEVER_EXPIRES). Looks at no more than `budget` messages. Returns the wall time (ns) when the next
     # one falls due, `now_ns` when there is more to look at already, 0 when nothing will.

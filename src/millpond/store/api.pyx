@@ -7,11 +7,19 @@ The `def` methods below the C ones translate to Python values for tools and test
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport malloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp
 
 from millpond.subjects cimport tokens
+from millpond.subjects.filter_tree cimport FilterTree
 from millpond.wire.message cimport Msg
+
+from millpond.base import limits
+
+cdef uint64_t STEP_ROWS = limits.SEARCH_STEP_ROWS
+
+cdef enum:
+    TRIED_ONE_BY_ONE = 4             # filters; more are quicker in a tree
 
 
 cdef class StoreOwner:
@@ -63,25 +71,36 @@ cdef class RecordingOwner(StoreOwner):
         return 0
 
 
+cdef bint _is_wild(bytes filter) noexcept:
+    return tokens.has_wildcard(PyBytes_AS_STRING(filter), <uint32_t>PyBytes_GET_SIZE(filter))
+
+
 cdef class Filters:
     """Subject filters, immutable. Which of them are valid is the caller's to check."""
 
     def __init__(self, subjects=()):
-        cdef bytes first
         self.subjects = list(subjects)
         for subject in self.subjects:
             assert isinstance(subject, bytes) and subject, "a filter is non-empty bytes"
         self.all = not self.subjects or self.subjects == [b">"]
-        self.literal = False
-        if len(self.subjects) == 1:
-            first = self.subjects[0]
-            self.literal = not tokens.has_wildcard(PyBytes_AS_STRING(first), <uint32_t>PyBytes_GET_SIZE(first))
+        plain = not any(_is_wild(subject) for subject in self.subjects)
+        self.literal = plain and len(self.subjects) == 1
+        self.literals = plain and len(self.subjects) > 1
+        if len(self.subjects) > TRIED_ONE_BY_ONE:
+            self._tree = FilterTree()
+            for subject in self.subjects:
+                self._tree.add(subject)
 
     cdef bint matches(self, const char* subject, uint32_t subject_len) noexcept:
         cdef bytes filter
         cdef uint32_t n
         if self.all:
             return True
+        if self._tree is not None and not tokens.has_empty_token(subject, subject_len):
+            try:
+                return self._tree.matches(subject, subject_len)
+            except MemoryError:
+                pass                         # the slow way needs none
         for filter in self.subjects:
             n = <uint32_t>PyBytes_GET_SIZE(filter)
             if self.literal:
@@ -112,7 +131,17 @@ cdef class Store:
         raise NotImplementedError
 
     cdef uint64_t skip(self, int64_t ts_ns) except 0:
+        self.skip_through(self.state.last_seq + 1, ts_ns)
+        return self.state.last_seq
+
+    cdef int skip_through(self, uint64_t stream_seq, int64_t ts_ns) except -1:
         raise NotImplementedError
+
+    cdef int begin_batch(self) except -1:
+        return 0
+
+    cdef int end_batch(self) except -1:
+        return 0
 
     cdef Load load(self, uint64_t stream_seq, Record* out, bint wait=False) except *:
         raise NotImplementedError
@@ -131,6 +160,25 @@ cdef class Store:
 
     cdef uint64_t count_match(self, uint64_t from_seq, Filters filters) noexcept:
         return 0
+
+    cdef uint64_t search(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
+                         uint64_t* resume) noexcept:
+        cdef uint64_t found = self.next_match(from_seq, filters)
+        resume[0] = 0
+        return found if found <= to_seq else 0
+
+    cdef uint64_t count_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
+                             uint64_t* resume) noexcept:
+        resume[0] = 0
+        return self.count_match(from_seq, filters) - self.count_match(to_seq + 1, filters)
+
+    cdef size_t last_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows, uint64_t* seqs,
+                          uint64_t* resume) noexcept:
+        resume[0] = 0
+        return 0
+
+    cdef bint is_long(self, uint64_t from_seq, Filters filters) noexcept:
+        return False
 
     cdef uint64_t last_for(self, const char* subject, uint32_t subject_len) noexcept:
         return 0
@@ -175,6 +223,21 @@ cdef class Store:
     cdef uint64_t purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF:
         raise NotImplementedError
 
+    cdef uint64_t purge_part(self, Filters filters, uint64_t* at, uint64_t end_seq,
+                             uint64_t most) except? 0xFFFFFFFFFFFFFFFF:
+        cdef uint64_t from_seq = at[0], gone = 0, seq
+        while gone < most and at[0] <= end_seq:
+            seq = self.search(at[0], end_seq, filters, STEP_ROWS, at)
+            if seq == 0:
+                return gone
+            self.remove(seq, False)
+            gone, at[0] = gone + 1, seq + 1
+            if at[0] - from_seq > STEP_ROWS:
+                return gone
+        if at[0] > end_seq:
+            at[0] = 0
+        return gone
+
     cdef int64_t expire(self, int64_t now_ns, uint32_t budget) except? -1:
         raise NotImplementedError
 
@@ -210,9 +273,20 @@ cdef class Store:
         msg.body, msg.body_len = PyBytes_AS_STRING(body), <uint32_t>len(body)
         return self.append(&msg, ts_ns, expires_ns)
 
+    def batch(self, bint begins):
+        """Begin or end a batch."""
+        if begins:
+            self.begin_batch()
+        else:
+            self.end_batch()
+
     def skip_message(self, int64_t ts_ns=0):
         """Issue a sequence without a message; returns it."""
         return self.skip(ts_ns)
+
+    def skip_messages(self, uint64_t stream_seq, int64_t ts_ns=0):
+        """Issue all sequences up to `stream_seq` without messages."""
+        self.skip_through(stream_seq, ts_ns)
 
     def load_message(self, uint64_t stream_seq, bint wait=True):
         """The message as a dict with seq, ts_ns, subject, hdr, body; None when missing; "cold" when not there yet."""
@@ -279,6 +353,34 @@ cdef class Store:
     def last_of_each(self, filters=(), uint64_t up_to_seq=0, uint64_t subjects_max=0):
         """Last sequence of each subject under the filters; None when there are more subjects than allowed."""
         return self.last_seqs(_as_filters(filters), up_to_seq, subjects_max)
+
+    def search_message(self, uint64_t from_seq, uint64_t to_seq, filters=(), uint64_t rows=1):
+        """(first match or 0, where to go on or 0)"""
+        cdef uint64_t resume = 0
+        found = self.search(from_seq, to_seq, _as_filters(filters), rows, &resume)
+        return found, resume
+
+    def count_in_part(self, uint64_t from_seq, uint64_t to_seq, filters=(), uint64_t rows=1):
+        """(matches, where to go on or 0)"""
+        cdef uint64_t resume = 0
+        found = self.count_part(from_seq, to_seq, _as_filters(filters), rows, &resume)
+        return found, resume
+
+    def is_long_to_count(self, uint64_t from_seq, filters=()):
+        """Does counting need steps?"""
+        return self.is_long(from_seq, _as_filters(filters))
+
+    def last_in_part(self, uint64_t from_seq, uint64_t to_seq, filters=(), uint64_t rows=1):
+        """([last of their subject], where to go on or 0)"""
+        cdef uint64_t resume = 0
+        cdef uint64_t* seqs = <uint64_t*>malloc(rows * sizeof(uint64_t))
+        if seqs == NULL:
+            raise MemoryError
+        try:
+            count = self.last_part(from_seq, to_seq, _as_filters(filters), rows, seqs, &resume)
+            return [seqs[i] for i in range(count)], resume
+        finally:
+            free(seqs)
 
     def remove_message(self, uint64_t stream_seq, bint secure=False):
         """Remove one message; False: was not there."""

@@ -28,6 +28,7 @@ cdef class ConsumerState:
     cdef readonly uint64_t delivered_consumer_seq    # deliveries so far, redeliveries included
     cdef readonly uint64_t floor_stream_seq
     cdef readonly uint64_t floor_consumer_seq
+    cdef readonly uint64_t began_stream_seq          # of the last reset: nobody acknowledged what lies at or below
     cdef readonly int64_t delivered_ts_ns            # 0 = never
     cdef readonly int64_t acked_ts_ns                # 0 = never
     cdef readonly uint64_t num_pending_acks

@@ -15,7 +15,7 @@ from libc.string cimport memmove
 
 from millpond.store.consumer_ops cimport (
     ACK, ACK_THROUGH, ADVANCE, CUT, DELIVER, DELIVER_ACKED, EXHAUST, MOVE, POSTPONED, REDELIVER, RESET, STATE,
-    OpLog, OpPending, OpSeq, OpState,
+    OpChange, OpLog, OpPending, OpSeq, OpState,
 )
 
 cdef enum:
@@ -181,7 +181,7 @@ cdef class ConsumerState:
     cdef int reset(self, uint64_t stream_seq, bint anew) except -1:
         self._head = self._count = self._exhausted_count = 0
         self.num_pending_acks = self.num_redelivered = self.num_queued = 0
-        self.delivered_stream_seq = self.floor_stream_seq = stream_seq
+        self.delivered_stream_seq = self.floor_stream_seq = self.began_stream_seq = stream_seq
         if anew:
             self.delivered_consumer_seq = 0
             self.delivered_ts_ns = self.acked_ts_ns = 0
@@ -328,7 +328,9 @@ cdef class ConsumerState:
         cdef OpPending* out
         cdef uint64_t at = 0
         cdef size_t i
-        cdef OpState* op = <OpState*>self.log.reserve(sizeof(OpState))
+        cdef OpState* op
+        (<OpChange*>self.log.reserve(sizeof(OpChange)))[0] = OpChange(RESET, self.id, self.began_stream_seq, 1, 0)
+        op = <OpState*>self.log.reserve(sizeof(OpState))
         op[0] = OpState(
             STATE, self.id, self.delivered_stream_seq, self.delivered_consumer_seq, self.floor_stream_seq,
             self.floor_consumer_seq, self.delivered_ts_ns, self.acked_ts_ns, self.num_pending_acks,
@@ -353,7 +355,9 @@ cdef class ConsumerState:
         cdef const OpPending* row = <const OpPending*>(at + sizeof(OpState))
         cdef const OpSeq* exhausted = <const OpSeq*>(at + sizeof(OpState) + pending_bytes)
         cdef uint64_t i
+        cdef uint64_t began = self.began_stream_seq          # a RESET came before
         self.reset(op.floor_stream_seq, True)
+        self.began_stream_seq = began
         self.delivered_stream_seq, self.delivered_consumer_seq = op.delivered_stream_seq, op.delivered_consumer_seq
         self.floor_stream_seq, self.floor_consumer_seq = op.floor_stream_seq, op.floor_consumer_seq
         self.delivered_ts_ns, self.acked_ts_ns = op.delivered_ts_ns, op.acked_ts_ns
@@ -363,6 +367,23 @@ cdef class ConsumerState:
         for i in range(op.exhausted):
             self._add_exhausted(exhausted[i].stream_seq)
         return size
+
+    def restore(self, delivered, floor, pending, exhausted):
+        """A new consumer's state is what a backup says: (stream_seq, consumer_seq) twice, then rows as pending() and
+        exhausted() give them. They fit together; check() is [] afterwards."""
+        cdef int64_t last_ns = 0
+        assert self.delivered_stream_seq == 0 and self.num_pending_acks == 0, "only a new consumer is restored"
+        self.delivered_stream_seq, self.delivered_consumer_seq = delivered
+        self.floor_stream_seq, self.floor_consumer_seq = floor
+        for stream_seq, consumer_seq, ts_ns, deliveries in pending:
+            in_order = deliveries == 1 and ts_ns >= last_ns
+            self._push(Pending(stream_seq, consumer_seq, ts_ns, deliveries, TIMED if in_order else MOVED))
+            last_ns = max(last_ns, <int64_t>ts_ns)
+        for stream_seq in exhausted:
+            self._add_exhausted(stream_seq)
+        if self.log is not None:
+            self.put_checkpoint()
+            self.log.owe()
 
     # --- care ---
 

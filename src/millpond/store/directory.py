@@ -8,7 +8,8 @@
 Names are few and used again: a slot that a deleted stream leaves behind is the next stream's. A stream's
 name is in its catalog, never in a path. An account's name is percent-quoted. A slot is free when it has
 no files; one that is being emptied holds the file `released` until nothing else is left, so that a crash in
-between is finished at the next start and never taken for a stream that lost its catalog.
+between is finished at the next start and never taken for a stream that lost its catalog. One that is being filled by
+a restore holds it until everything is there.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-from urllib.parse import quote
 
 from millpond.base.errors import StoreError, StoreInUseError
 
 LOCK = "lock"
 RELEASED = "released"
+PLAIN = dict.fromkeys(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789$-_")
+"""Takes away what stands in a folder's name as it is."""
 CATALOG = "stream"
 
 
@@ -49,6 +51,21 @@ def mark_released(slot: str | Path) -> None:
     sync_directory(Path(slot))
 
 
+def reveal(slot: str | Path) -> None:
+    """What is in `slot` is to stay: it is whole now. The opposite of `mark_released`."""
+    (Path(slot) / RELEASED).unlink()
+    sync_directory(Path(slot))
+
+
+def _folder(account: str) -> str:
+    """The name as it is, but for bytes that a folder's name had better not have: those as in a URL."""
+    if account.isascii() and not account.translate(PLAIN) and account:
+        return account
+    from urllib.parse import quote  # half a mebibyte, for names that hardly anybody has
+
+    return quote(account, safe="$-_")
+
+
 class StoreDirectory:
     """One account's part of a store directory, locked against other servers.
 
@@ -60,7 +77,7 @@ class StoreDirectory:
     def __init__(self, root: str | Path, account: str = "$G", locked: bool = False) -> None:
         self.root = Path(root)
         self._base = self.root / "jetstream"
-        folder = quote(account, safe="$-_")
+        folder = _folder(account)
         if not folder or len(folder) > 255:
             raise StoreError(f"account name {account!r} cannot name a directory")
         self.streams = self._base / folder / "streams"

@@ -14,6 +14,9 @@ cdef class ExpiryHeap:
     cdef int push(self, uint64_t seq, int64_t expires_ns) except -1
     cdef Due first(self) noexcept    # count > 0
     cdef int pop(self) except -1     # takes the first away; count > 0
+    # The next sequence in rotation, 0 when there is none; drop_looked_at() forgets that one.
+    cdef uint64_t look(self) noexcept
+    cdef int drop_looked_at(self) except -1
     # Looks at the next `most` entries in rotation, and forgets those whose message is not in the index.
     cdef int sweep(self, Index index, uint32_t most) except -1
     cdef uint64_t memory_bytes(self) noexcept

@@ -78,16 +78,23 @@ cdef class ExpiryHeap:
             i, child = child, 2 * child + 1
         self._at[i] = moving
 
+    cdef uint64_t look(self) noexcept:
+        if not self.count:
+            return 0
+        self._swept = self._swept + 1 if self._swept + 1 < self.count else 0
+        return self._at[self._swept].seq
+
+    cdef int drop_looked_at(self) except -1:
+        self._take(self._swept)
+        self._swept -= 1 if self._swept else 0     # another entry stands there now
+        return 0
+
     cdef int sweep(self, Index index, uint32_t most) except -1:
         cdef Entry entry
         while most and self.count:
             most -= 1
-            if self._swept >= self.count:
-                self._swept = 0
-            if index.get(self._at[self._swept].seq, &entry):
-                self._swept += 1
-            else:
-                self._take(self._swept)            # another entry stands here now
+            if not index.get(self.look(), &entry):
+                self.drop_looked_at()
         return 0
 
     cdef uint64_t memory_bytes(self) noexcept:

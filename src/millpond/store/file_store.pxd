@@ -8,6 +8,11 @@ from millpond.store.indexed_store cimport IndexedStore
 from millpond.store.read_cache cimport ReadCache
 from millpond.store.segment_log cimport SegmentLog
 
+cdef enum Batch:
+    NO_BATCH = 0
+    BEGINS = 1                           # with what is appended next
+    GOES_ON = 2                          # removals wait for its end
+
 cdef class FileStore(IndexedStore):
     cdef readonly SegmentLog log
     cdef readonly uint64_t lost          # messages that were found damaged and are not delivered
@@ -18,10 +23,14 @@ cdef class FileStore(IndexedStore):
     cdef Compactor _compactor
     cdef bint _own_cache, _stopping
     cdef uint32_t _home                  # segment of the index's newest run
-    cdef uint64_t* _gone                 # removed since the last write, not from the front
+    # Removals that are not logged yet.
+    cdef uint64_t* _gone                 # not from the front
     cdef uint32_t _gone_count, _gone_max
-    cdef bint _floor_due                 # removed from the front since the last write
-    cdef list _secure                    # [(seq, number, generation, offset, size)] removed securely since the last write
+    cdef bint _floor_due                 # there were some from the front
+    cdef list _secure                    # [Secure]
+    cdef bint _removals_first            # they are to be logged before what is appended next
+    cdef Batch _batch
+    cdef list _secure_logged             # [(seq, number, generation, offset, size)]: with the next write
     cdef list _secure_writing            # their tombstones are in the write that runs
     cdef list _erasures                  # their tombstones are committed: to be overwritten
     cdef bint _unproven                  # some of those wait for a record behind them
@@ -31,17 +40,26 @@ cdef class FileStore(IndexedStore):
     cdef int synced(self, int error) except -1
     cdef int _write(self) except -2
     cdef int _put_removals(self) except -1
-    cdef int _put_secure(self) except -1
+    cdef uint32_t _put_gone(self, uint32_t begin, uint32_t end, uint64_t floor) except? 0xFFFFFFFF
+    cdef int _put_secure(self, Secure removal) except -1
     cdef int _erase_committed(self) except -1
     cdef int _append_work(self) except -1
     cdef int _fail(self, str reason) except -1
     cdef int _healthy(self) except -1
     cdef int _moved_on(self, uint64_t n) except -1
+    cdef int _keep_order(self) except -1
+    cdef int _note_secure(self, const Entry* entry) except -1
     # --- reading ---
     cdef Load _read(self, const Entry* entry, Record* out, bint wait) except *
     cdef Load _damaged(self, uint64_t seq, str reason) except *
     cdef int _note_gone(self, uint64_t seq) except -1
     cpdef int arrived(self) except -1
+
+cdef class Secure:                       # a secure removal that is not logged yet
+    cdef uint64_t seq, generation
+    cdef uint32_t number, offset, size
+    cdef uint32_t gone_upto              # the removals that came before it: so many of _gone,
+    cdef uint64_t floor                  # and everything below; 0: nothing
 
 cdef class Writer(Target):               # what the committer knows of a file store
     cdef FileStore store

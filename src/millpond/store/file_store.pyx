@@ -2,13 +2,21 @@
 
     append ──> record in the log's buffer, entry in the index            position moves
     remove ──> out of the index; gathered                                position moves
-    write()    gathered removals become one FLOOR and one REMOVE record; compaction takes a step; TRIM; one write
+    write()    compaction takes a step; gathered removals become one record; TRIM; one write
     synced()   committed_position and committed_seq move; emptied segments are used again; the owner hears of it
 
-Removals from the front are one floor per write, whatever their number. A secure removal is logged first; once that
-is committed, and a record of a write behind the message's own, the message is overwritten where it lies. Recovery
-does that again if it has to. Why the second condition: damage in the newest write of all may be a torn write, whose
-removals recovery does not believe. An erasure that is cut short must not make a write look torn that was answered.
+A kill may cut a write short. So that any part of it is what some first part of the operations makes, gathered
+removals are logged before the next append: of several in a row one record, of those from the front one floor. Two
+kinds wait. What the limits evict goes with the next record of removals or with the write's end, for the limits evict
+the same again after a restart: an append adds one message and takes away one of its subject at most, so limits on
+counts never ask for less later. With a limit on bytes too, a smaller message in a larger one's place could make them
+ask for less; then evictions do not wait. And what a batch removes is logged behind all of the batch: who takes back
+the beginning of one must find what it replaced.
+
+A secure removal is logged first; once that is committed, and a record of a write behind the message's own, the
+message is overwritten where it lies. Recovery does that again if it has to. Why the second condition: damage in the
+newest write of all may be a torn write, whose removals recovery does not believe. An erasure that is cut short must
+not make a write look torn that was answered.
 
 After a failed write or sync nothing is written any more: the kernel may call pages clean that never reached the
 disk. `failure` says why, changes are refused, reads go on. A record that does not verify is read once more, then
@@ -28,6 +36,7 @@ from millpond.store.committer cimport SYNCED, Committer, Target
 from millpond.store.erasing cimport erase
 from millpond.store.index cimport Entry, Index
 from millpond.store.indexed_store cimport IndexedStore
+from millpond.store.pin cimport Kept, Pin
 from millpond.store.record cimport (
     CLEAN,
     FIRST,
@@ -62,6 +71,10 @@ cdef enum:
     REMOVALS_MAX = 8192              # in one record
 
 
+cdef class Secure:
+    """See the `.pxd`."""
+
+
 cdef class Writer(Target):
     """Hands the committer's calls on."""
 
@@ -83,7 +96,7 @@ cdef class FileStore(IndexedStore):
         self.owner, self._committer = owner, committer
         self._own_cache = cache is None
         self._cache = cache if cache is not None else ReadCache()
-        self._secure, self._secure_writing, self._erasures = [], [], []
+        self._secure, self._secure_logged, self._secure_writing, self._erasures = [], [], [], []
         self._home = NO_SEGMENT
         self._writer = Writer()
         self._writer.store = self
@@ -92,7 +105,7 @@ cdef class FileStore(IndexedStore):
         self._compactor = Compactor(self, self.log)
         recovery = Recovery(self, self.log)
         recovery.run()
-        self.damage, self.lost = recovery.damage, recovery.lost
+        self.damage, self.lost, self.torn_seq = recovery.damage, recovery.lost, recovery.torn_seq
         self._erasures = recovery.erasures
         self.state = self.index.state
         self._start_committed()
@@ -131,6 +144,7 @@ cdef class FileStore(IndexedStore):
         cdef uint32_t size = <uint32_t>self.message_size(msg.subject_len, msg.hdr_len, msg.body_len)
         assert <uint64_t>msg.hdr_len + msg.body_len <= RECORD_BYTES_MAX, "refused before it came here"
         self._healthy()
+        self._keep_order()
         ts_ns = max(ts_ns, self.state.last_ts_ns)
         self.log.put_message(seq, ts_ns, expires_ns, msg, &number, &offset)
         try:
@@ -151,16 +165,26 @@ cdef class FileStore(IndexedStore):
         self.enforce(msg.subject, msg.subject_len)
         return seq
 
-    cdef int erased(self, const Entry* entry, bint secure) except -1:
-        cdef uint32_t number = entry.run_id
-        self.log.gone(number, entry.size)
+    cdef int erased(self, const Entry* entry, bint secure, bint evicted) except -1:
+        self.log.gone(entry.run_id, entry.size)
         if secure:
-            self._secure.append((entry.seq, number, self.log.at[number].generation, entry.offset, entry.size))
+            self._note_secure(entry)
         elif entry.seq == self.state.first_seq:    # as it was before this removal
             self._floor_due = True
         else:
             self._note_gone(entry.seq)
+        if not evicted or (self.limits.bytes_max and self.limits.per_subject_max):
+            self._removals_first = True
         return self._moved_on(REMOVAL_BYTES)
+
+    cdef int _note_secure(self, const Entry* entry) except -1:
+        cdef Secure removal = Secure()
+        removal.seq, removal.number, removal.offset, removal.size = entry.seq, entry.run_id, entry.offset, entry.size
+        removal.generation, removal.gone_upto = self.log.at[entry.run_id].generation, self._gone_count
+        removal.floor = self.state.first_seq if self._floor_due else 0
+        self._floor_due = False
+        self._secure.append(removal)
+        return 0
 
     cdef int _note_gone(self, uint64_t seq) except -1:
         cdef uint32_t gone_max
@@ -175,16 +199,33 @@ cdef class FileStore(IndexedStore):
         self._gone_count += 1
         return 0
 
+    cdef int _keep_order(self) except -1:
+        if self._removals_first and self._batch != GOES_ON:
+            self._put_removals()
+        if self._batch == BEGINS:
+            self._batch = GOES_ON
+        return 0
+
+    cdef int begin_batch(self) except -1:
+        self._batch = BEGINS
+        return 0
+
+    cdef int end_batch(self) except -1:
+        self._batch = NO_BATCH
+        return 0
+
     cdef int floor_raised(self) except -1:
+        self._keep_order()
         self.log.put(FIRST, 0, self.state.first_seq, NULL, 0)
         self.log.last_seq = self.state.last_seq
         return self._moved_on(sizeof(Head))
 
-    cdef uint64_t skip(self, int64_t ts_ns) except 0:
+    cdef int skip_through(self, uint64_t stream_seq, int64_t ts_ns) except -1:
         self._healthy()
-        return IndexedStore.skip(self, ts_ns)
+        return IndexedStore.skip_through(self, stream_seq, ts_ns)
 
     cdef int last_raised(self) except -1:
+        self._keep_order()
         self.log.put(FIRST, 0, self.state.last_seq + 1, NULL, 0)     # a new segment's head names what came before it
         self.log.last_seq, self.log.last_ts_ns = self.state.last_seq, self.state.last_ts_ns
         return self._moved_on(sizeof(Head))
@@ -228,9 +269,9 @@ cdef class FileStore(IndexedStore):
         if self._erasures:
             self._erase_committed()
         self._put_removals()
-        if self._secure:
-            self._put_secure()
-        self.log.trim()
+        self._secure_writing, self._secure_logged = self._secure_logged, []
+        if not self.pins:
+            self.log.trim()
         if self._unproven and not self.log.has_begun():
             self.log.put(REMOVE, 0, 0, NULL, 0)    # of nothing: it proves the write before
         self._writing_position, self._writing_seq = self.position, self.state.last_seq
@@ -241,39 +282,45 @@ cdef class FileStore(IndexedStore):
 
     cdef int _append_work(self) except -1:
         """Compaction's share of this commit."""
-        if not self._stopping and not self._committer.draining and self._compactor.due():
+        if not self._stopping and not self._committer.draining and not self.pins and self._compactor.due():
             self.position += self._compactor.step(max(COMPACT_STEP, 4 * (self.position - self.committed_position)))
         return 0
 
     cdef int _put_removals(self) except -1:
-        cdef uint32_t i, n, kept = 0
-        cdef uint64_t first = self.index.state.first_seq
-        if self._floor_due:
-            self.log.put(FLOOR, 0, first, NULL, 0)
-            self._floor_due = False
-            for i in range(self._gone_count):      # kept <= i
-                if self._gone[i] >= first:
-                    self._gone[kept] = self._gone[i]
-                    kept += 1
-            self._gone_count = kept
-        i = 0
-        while i < self._gone_count:
-            n = min(self._gone_count - i, <uint32_t>REMOVALS_MAX)
-            self.log.put(REMOVE, 0, 0, self._gone + i, n * <uint32_t>sizeof(uint64_t))
-            i += n
-        self._gone_count = 0
+        """Logs what is gathered, in its order. Raises OSError, MemoryError; then it stays gathered."""
+        cdef uint32_t begin = 0
+        cdef Secure removal
+        for removal in self._secure:               # few, and asked for one by one
+            begin = self._put_gone(begin, removal.gone_upto, removal.floor)
+            self._put_secure(removal)
+        self._put_gone(begin, self._gone_count, self.index.state.first_seq if self._floor_due else 0)
+        for removal in self._secure:
+            self._secure_logged.append((removal.seq, removal.number, removal.generation, removal.offset, removal.size))
+        self._secure = []
+        self._gone_count, self._floor_due, self._removals_first = 0, False, False
         if self._gone_max > REMOVALS_MAX:
             free(self._gone)
             self._gone, self._gone_max = NULL, 0
         return 0
 
-    cdef int _put_secure(self) except -1:
-        cdef Erasure erasure
-        for seq, _, generation, offset, size in self._secure:      # few, and asked for one by one
-            erasure = Erasure(seq, generation, offset, size)
-            self.log.put(REMOVE, SECURE, 0, &erasure, sizeof(Erasure))
-        self._secure_writing, self._secure = self._secure, []
-        return 0
+    cdef uint32_t _put_gone(self, uint32_t begin, uint32_t end, uint64_t floor) except? 0xFFFFFFFF:
+        """What is gone of `_gone`, and everything below `floor`, in one record if it is no more than fits. -> end"""
+        cdef uint32_t i, n, kept = begin
+        for i in range(begin, end):                # kept <= i
+            if self._gone[i] >= floor:
+                self._gone[kept] = self._gone[i]
+                kept += 1
+        if floor and kept == begin:
+            self.log.put(FLOOR, 0, floor, NULL, 0)
+        while begin < kept:
+            n = min(kept - begin, <uint32_t>REMOVALS_MAX)
+            self.log.put(REMOVE, 0, floor, self._gone + begin, n * <uint32_t>sizeof(uint64_t))
+            begin += n
+        return end
+
+    cdef int _put_secure(self, Secure removal) except -1:
+        cdef Erasure erasure = Erasure(removal.seq, removal.generation, removal.offset, removal.size)
+        return self.log.put(REMOVE, SECURE, 0, &erasure, sizeof(Erasure))
 
     cdef int _erase_committed(self) except -1:
         """Overwrites what was removed securely; what has to be read or proven first stays for the next time."""
@@ -362,9 +409,23 @@ cdef class FileStore(IndexedStore):
         out.subject, out.subject_len = at, head.subject_len
         out.hdr, out.hdr_len = at + head.subject_len, head.hdr_len
         out.body, out.body_len = out.hdr + head.hdr_len, body_len_of(head)
-        if memcmp(out.subject, entry.subject, entry.subject_len) != 0:
+        if entry.subject != NULL and memcmp(out.subject, entry.subject, entry.subject_len) != 0:
             return MISSING
         return FOUND
+
+    cdef Kept kept_of(self, const Entry* entry, size_t* copy_bytes) except *:
+        """Its place: while there are pins, no segment leaves the log."""
+        return Kept(entry.seq, entry.run_id, entry.offset, entry.size, entry.subject_len, NULL)
+
+    cdef Load load_kept(self, const Kept* kept, Record* out) except *:
+        cdef Entry entry
+        entry.seq, entry.run_id, entry.offset, entry.size = kept.seq, kept.number, kept.offset, kept.size
+        entry.subject, entry.subject_len = NULL, kept.subject_len
+        return self._read(&entry, out, False)
+
+    cdef int remove_pin(self, Pin pin) except -1:
+        IndexedStore.remove_pin(self, pin)
+        return 0 if self.closed or self.failure else self._committer.enlist(self._writer)
 
     cdef Load _damaged(self, uint64_t seq, str reason) except *:
         """Takes a message that cannot be read out of the index. Its bytes stay as they are."""

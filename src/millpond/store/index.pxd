@@ -16,6 +16,14 @@ cdef class Index(IndexCore):
     cdef uint64_t next_live(self, uint64_t from_seq) noexcept
     cdef uint64_t prev_live(self, uint64_t from_seq) noexcept     # highest live <= from_seq
     cdef uint64_t next_match(self, uint64_t from_seq, Filters filters) noexcept
+    # In steps; see store/api.pxd.
+    cdef uint64_t search(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
+                         uint64_t* resume) noexcept
+    cdef uint64_t count_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
+                             uint64_t* resume) noexcept
+    cdef size_t last_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows, uint64_t* seqs,
+                          uint64_t* resume) noexcept
+    cdef bint is_long(self, uint64_t from_seq, Filters filters) noexcept
     cdef uint64_t last_match(self, Filters filters, uint64_t up_to_seq) noexcept
     cdef uint64_t count_match(self, uint64_t from_seq, Filters filters) noexcept
     cdef uint64_t first_for(self, const char* subject, uint32_t subject_len) noexcept

@@ -12,6 +12,7 @@ from libc.string cimport memset
 
 from millpond.store.api cimport Filters
 from millpond.store.index_core cimport Entry, IndexCore
+from millpond.store.index_walk cimport Verdicts, Walk, matches_id, walk_begin, walk_on
 from millpond.store.run cimport (
     NO_ROW,
     SIZE_MASK,
@@ -31,25 +32,14 @@ from millpond.store.run cimport (
 )
 from millpond.store.subject_index cimport NO_SUBJECT, Subject
 
+from millpond.base import limits
+
 cdef enum:
     ROWS_NEAR = 1024                 # searched before the subjects are asked, besides one row per subject
-    VERDICTS = 256
     NS_PER_MS = 1_000_000
 
+cdef uint64_t STEP_ROWS = limits.SEARCH_STEP_ROWS
 cdef uint64_t EVERYTHING = 0xFFFFFFFFFFFFFFFF
-
-cdef struct Verdicts:                # direct-mapped memory of wildcard matches: id + 1, top bit = matches
-    uint32_t of[VERDICTS]
-
-
-cdef inline bint _matches(Index index, uint32_t id, Filters filters, Verdicts* verdicts) noexcept:
-    cdef uint32_t* place = &verdicts.of[id % VERDICTS]
-    if place[0] & SUBJECT_MASK != id + 1:
-        place[0] = id + 1
-        if filters.matches(index.subjects.text(id), index.subjects.at[id].text_len):
-            place[0] |= ~<uint32_t>SUBJECT_MASK
-    return place[0] & ~<uint32_t>SUBJECT_MASK != 0
-
 
 cdef int _ascending(const void* a, const void* b) noexcept nogil:
     cdef uint64_t x = (<const uint64_t*>a)[0], y = (<const uint64_t*>b)[0]
@@ -181,25 +171,13 @@ cdef class Index(IndexCore):
     cdef uint64_t _scan_up(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
                            uint64_t* resume) noexcept:
         """First match in from_seq..to_seq, 0 = none. After `rows` rows it gives up: *resume is where to go on."""
-        cdef uint32_t i, row
-        cdef Run* run
-        cdef Verdicts verdicts
-        memset(&verdicts, 0, sizeof(Verdicts))
-        resume[0] = 0
-        for i in range(self._run_at(from_seq), self._runs_count):
-            run = self._runs[i]
-            if run.live == 0:
-                continue
-            for row in range(run_lower_bound(run, from_seq), run.rows):
-                if run_seq(run, row) > to_seq:
-                    return 0
-                if rows == 0:
-                    resume[0] = run_seq(run, row)
-                    return 0
-                rows -= 1
-                if run_is_live(run, row) and _matches(self, run.subject[row], filters, &verdicts):
-                    return run_seq(run, row)
-        return 0
+        cdef Walk walk
+        walk_begin(self, &walk, from_seq, to_seq, rows)
+        while walk_on(self, &walk):
+            if matches_id(self, walk.run.subject[walk.row], filters, &walk.verdicts):
+                break
+        resume[0] = walk.resume
+        return walk.seq if walk.live else 0
 
     cdef uint64_t _scan_down(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
                              uint64_t* resume) noexcept:
@@ -221,7 +199,7 @@ cdef class Index(IndexCore):
                     resume[0] = run_seq(run, row)
                     return 0
                 rows -= 1
-                if run_is_live(run, row) and _matches(self, run.subject[row], filters, &verdicts):
+                if run_is_live(run, row) and matches_id(self, run.subject[row], filters, &verdicts):
                     return run_seq(run, row)
         return 0
 
@@ -299,22 +277,57 @@ cdef class Index(IndexCore):
         return n
 
     cdef uint64_t _count_any(self, uint64_t from_seq, Filters filters) noexcept:
-        cdef uint32_t id, i, row
-        cdef uint64_t n = 0
-        cdef Run* run
-        cdef Verdicts verdicts
-        if from_seq <= self.state.first_seq:
-            for id in range(self.subjects.ids):
-                if _subject_matches(self, id, filters):
-                    n += self.subjects.at[id].count
-            return n
-        memset(&verdicts, 0, sizeof(Verdicts))
-        for i in range(self._run_at(from_seq), self._runs_count):
-            run = self._runs[i]
-            for row in range(run_lower_bound(run, from_seq), run.rows):
-                if run_is_live(run, row) and _matches(self, run.subject[row], filters, &verdicts):
-                    n += 1
+        cdef uint32_t id
+        cdef uint64_t n = 0, resume
+        if from_seq > self.state.first_seq:
+            return self.count_part(from_seq, self.state.last_seq, filters, EVERYTHING, &resume)
+        for id in range(self.subjects.ids):
+            if _subject_matches(self, id, filters):
+                n += self.subjects.at[id].count
         return n
+
+    # --- in steps ---
+
+    cdef uint64_t search(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
+                         uint64_t* resume) noexcept:
+        cdef uint64_t found
+        resume[0] = 0
+        if self.state.messages == 0 or from_seq > self.state.last_seq:
+            return 0
+        if not filters.all and not filters.literal:
+            return self._scan_up(max(from_seq, self.state.first_seq), to_seq, filters, rows, resume)
+        found = self.next_match(from_seq, filters)
+        return found if found <= to_seq else 0
+
+    cdef uint64_t count_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
+                             uint64_t* resume) noexcept:
+        cdef uint64_t n = 0
+        cdef Walk walk
+        walk_begin(self, &walk, from_seq, to_seq, rows)
+        while walk_on(self, &walk):
+            n += matches_id(self, walk.run.subject[walk.row], filters, &walk.verdicts)
+        resume[0] = walk.resume
+        return n
+
+    cdef size_t last_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows, uint64_t* seqs,
+                          uint64_t* resume) noexcept:
+        cdef size_t n = 0
+        cdef uint32_t id
+        cdef Walk walk
+        walk_begin(self, &walk, from_seq, to_seq, rows)
+        while walk_on(self, &walk):
+            id = walk.run.subject[walk.row]
+            if self.subjects.at[id].last_seq == walk.seq and matches_id(self, id, filters, &walk.verdicts):
+                seqs[n] = walk.seq
+                n += 1
+        resume[0] = walk.resume
+        return n
+
+    cdef bint is_long(self, uint64_t from_seq, Filters filters) noexcept:
+        if filters.all or filters.literal or self.state.messages <= STEP_ROWS:
+            return False
+        return self.subjects.ids > STEP_ROWS if from_seq <= self.state.first_seq else \
+            self.state.last_seq > from_seq + STEP_ROWS
 
     # --- lists ---
 

@@ -39,6 +39,7 @@ from millpond.store.run cimport (
     run_reserve,
     run_scatter,
     run_seq,
+    run_allow_gaps,
     run_squeeze,
     run_trim,
     run_ts_ns,
@@ -54,6 +55,7 @@ cdef enum:
     NS_PER_MS = 1_000_000
 
 cdef uint64_t DISTANCE_MAX = 0xFFFFFFFE
+cdef uint32_t DENSE_ROWS_MIN = 64            # a shorter run that meets a gap becomes sparse, a longer one ends
 
 
 cdef inline uint32_t _row_after(const Run* run, uint64_t seq) noexcept:
@@ -292,8 +294,13 @@ cdef class IndexCore:
             run.base_ts_ns = min(run.base_ts_ns, ts_ns)
             if run.homes == NULL:
                 run.home = self._home
-        elif run.rel == NULL and seq != run.base + run.rows or seq - run.base >= DISTANCE_MAX:
+        elif seq - run.base >= DISTANCE_MAX:
             self._push_run(seq, ts_ns)
+        elif run.rel == NULL and seq != run.base + run.rows:
+            if run.rows < DENSE_ROWS_MIN:
+                run_allow_gaps(run)                # a run for each gap would cost more than a column
+            else:
+                self._push_run(seq, ts_ns)
         run = self._runs[self._runs_count - 1]
         if (ts_ns - run.base_ts_ns) // NS_PER_MS > <int64_t>DISTANCE_MAX:
             if run.rows == 0:

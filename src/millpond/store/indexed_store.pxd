@@ -1,18 +1,28 @@
 # What the file store and the memory store have in common: an Index answers every question, and limits, purges
 # and expiry are decided here. A subclass adds append, load, and where the bytes are.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from millpond.store.api cimport Store
+from millpond.store.api cimport Load, Record, Store
 from millpond.store.expiry_heap cimport ExpiryHeap
 from millpond.store.index cimport Entry, Index
+from millpond.store.pin cimport Kept, Pin
 
 cdef class IndexedStore(Store):
     cdef Index index
     cdef bint closed
     cdef ExpiryHeap expiries         # of messages that end before max_age would end them, or have none
     cdef uint64_t _lasting_below     # every live message below is one that max_age does not end
+    cdef list pins                   # of readers that go on while messages leave
+    # What `pin` wants is kept for it from here on, until it is taken away again. Not what is removed securely.
+    cdef int add_pin(self, Pin pin) except -1
+    cdef int remove_pin(self, Pin pin) except -1
+    # What was kept; as load().
+    cdef Load load_kept(self, const Kept* kept, Record* out) except *
     # --- for subclasses ---
+    # The message is about to leave, and a pin wants it: what to keep. *copy_bytes: how large its copy is.
+    cdef Kept kept_of(self, const Entry* entry, size_t* copy_bytes) except *
     # The message has left the index: give back its bytes, log its removal. Before the owner hears of it.
-    cdef int erased(self, const Entry* entry, bint secure) except -1
+    # evicted: by the limits, which would evict it again.
+    cdef int erased(self, const Entry* entry, bint secure, bint evicted) except -1
     # The empty store now begins at state.first_seq: log it.
     cdef int floor_raised(self) except -1
     # Sequences up to state.last_seq are issued, without messages: log it.
@@ -22,11 +32,12 @@ cdef class IndexedStore(Store):
     # Takes over index.state, after every change of the index.
     cdef int refresh(self) except -1
     # Removes one message whole: index, bytes, owner. False: was not there.
-    cdef bint drop(self, uint64_t stream_seq, bint secure) except *
+    cdef bint drop(self, uint64_t stream_seq, bint secure, bint evicted=*) except *
     # The live message ends at expires_ns, or NEVER_EXPIRES. Called by append and by recovery, never twice for one.
     cdef int note_expiry(self, uint64_t stream_seq, int64_t expires_ns) except -1
     # After an append: evicts the oldest of this subject, then the oldest of all, until the limits hold.
     cdef int enforce(self, const char* subject, uint32_t subject_len) except -1
+    cdef int _keep(self, const Entry* entry) except -1
     cdef int _enforce_totals(self) except -1
     cdef int64_t _expire_aged(self, int64_t now_ns, uint32_t* budget) except? -1
     cdef int64_t _expire_own(self, int64_t now_ns, uint32_t* budget) except? -1

@@ -9,9 +9,10 @@ brought up to date, the owner hears of it. So an owner that asks the store withi
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from millpond.store.api cimport NEVER_EXPIRES, Filters, Limits, Store
+from millpond.store.api cimport NEVER_EXPIRES, Filters, Limits, Load, Record, Store
 from millpond.store.expiry_heap cimport Due, ExpiryHeap
 from millpond.store.index cimport Entry, Index
+from millpond.store.pin cimport Kept, Pin
 
 cdef enum:
     NS_PER_MS = 1_000_000
@@ -25,13 +26,13 @@ cdef class IndexedStore(Store):
 
     def __cinit__(self):
         self.index = Index()
-        self.expiries = ExpiryHeap()
+        self.expiries, self.pins = ExpiryHeap(), []
         self.state = self.index.state
         self.failure = ""
 
     # --- for subclasses ---
 
-    cdef int erased(self, const Entry* entry, bint secure) except -1:
+    cdef int erased(self, const Entry* entry, bint secure, bint evicted) except -1:
         raise NotImplementedError
 
     cdef int floor_raised(self) except -1:
@@ -56,16 +57,44 @@ cdef class IndexedStore(Store):
             self.exact_ts(&entry, &self.state.first_ts_ns)
         return 0
 
-    cdef bint drop(self, uint64_t stream_seq, bint secure) except *:
+    cdef bint drop(self, uint64_t stream_seq, bint secure, bint evicted=False) except *:
         cdef Entry entry
         if not self.index.remove(stream_seq, &entry):
             return False
-        self.erased(&entry, secure)
+        if self.pins and not secure:
+            self._keep(&entry)
+        self.erased(&entry, secure, evicted)
         self.refresh()
         self.expiries.sweep(self.index, SWEEP_ENTRIES)
         if self.owner is not None:
             self.owner.removed(stream_seq, entry.subject, entry.subject_len, entry.size)
         return True
+
+    # --- pins ---
+
+    cdef int add_pin(self, Pin pin) except -1:
+        self.pins.append(pin)
+        return 0
+
+    cdef int remove_pin(self, Pin pin) except -1:
+        self.pins.remove(pin)
+        return 0
+
+    cdef int _keep(self, const Entry* entry) except -1:
+        cdef Pin pin
+        cdef Kept row
+        cdef size_t copy_bytes = 0
+        for pin in self.pins:
+            if pin.wants(entry.seq):
+                row = self.kept_of(entry, &copy_bytes)
+                pin.keep(row, copy_bytes)
+        return 0
+
+    cdef Kept kept_of(self, const Entry* entry, size_t* copy_bytes) except *:
+        raise NotImplementedError
+
+    cdef Load load_kept(self, const Kept* kept, Record* out) except *:
+        raise NotImplementedError
 
     cdef int note_expiry(self, uint64_t stream_seq, int64_t expires_ns) except -1:
         if expires_ns == NEVER_EXPIRES:
@@ -76,7 +105,7 @@ cdef class IndexedStore(Store):
     cdef int enforce(self, const char* subject, uint32_t subject_len) except -1:
         if self.limits.per_subject_max:
             while self.index.count_for(subject, subject_len) > self.limits.per_subject_max:
-                self.drop(self.index.first_for(subject, subject_len), False)
+                self.drop(self.index.first_for(subject, subject_len), False, True)
         return self._enforce_totals()
 
     cdef int _enforce_totals(self) except -1:
@@ -84,16 +113,17 @@ cdef class IndexedStore(Store):
             self.limits.messages_max and self.state.messages > self.limits.messages_max
             or self.limits.bytes_max and self.state.bytes > self.limits.bytes_max
         ):
-            self.drop(self.state.first_seq, False)
+            self.drop(self.state.first_seq, False, True)
         return 0
 
-    cdef uint64_t skip(self, int64_t ts_ns) except 0:
+    cdef int skip_through(self, uint64_t stream_seq, int64_t ts_ns) except -1:
         assert not self.closed
-        self.index.raise_last(self.index.state.last_seq + 1)
+        if stream_seq <= self.state.last_seq:
+            return 0
+        self.index.raise_last(stream_seq)
         self.index.state.last_ts_ns = max(self.index.state.last_ts_ns, ts_ns)
         self.refresh()
-        self.last_raised()
-        return self.state.last_seq
+        return self.last_raised()
 
     # --- questions ---
 
@@ -116,6 +146,21 @@ cdef class IndexedStore(Store):
 
     cdef uint64_t count_match(self, uint64_t from_seq, Filters filters) noexcept:
         return self.index.count_match(from_seq, filters)
+
+    cdef uint64_t search(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
+                         uint64_t* resume) noexcept:
+        return self.index.search(from_seq, to_seq, filters, rows, resume)
+
+    cdef uint64_t count_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
+                             uint64_t* resume) noexcept:
+        return self.index.count_part(from_seq, to_seq, filters, rows, resume)
+
+    cdef size_t last_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows, uint64_t* seqs,
+                          uint64_t* resume) noexcept:
+        return self.index.last_part(from_seq, to_seq, filters, rows, seqs, resume)
+
+    cdef bint is_long(self, uint64_t from_seq, Filters filters) noexcept:
+        return self.index.is_long(from_seq, filters)
 
     cdef uint64_t last_for(self, const char* subject, uint32_t subject_len) noexcept:
         return self.index.last_for(subject, subject_len)
@@ -140,6 +185,20 @@ cdef class IndexedStore(Store):
 
     cpdef list subjects_match(self, Filters filters):
         return self.index.subjects_match(filters)
+
+    def subject_ids(self):
+        """Numbers of subjects in use and free ones: what subjects_part() goes through. Falls when they change."""
+        return self.index.subjects.ids
+
+    def subjects_part(self, Filters filters, uint32_t from_id, uint32_t ids):
+        """The subjects with messages under the filters, of `ids` numbers from `from_id` on, in no order."""
+        cdef list found = []
+        cdef uint32_t id
+        for id in range(from_id, min(from_id + ids, self.index.subjects.ids)):
+            if self.index.subjects.at[id].count:
+                if filters.matches(self.index.subjects.text(id), self.index.subjects.at[id].text_len):
+                    found.append(self.index.subjects.text(id)[:self.index.subjects.at[id].text_len])
+        return found
 
     cpdef object last_seqs(self, Filters filters, uint64_t up_to_seq, uint64_t subjects_max):
         return self.index.last_seqs(filters, up_to_seq, subjects_max)
@@ -252,7 +311,7 @@ cdef class IndexedStore(Store):
         if limits.per_subject_max:
             for id in range(self.index.subjects.ids):          # removals neither move ids nor add any
                 while self.index.subjects.at[id].count > limits.per_subject_max:
-                    self.drop(self.index.subjects.at[id].first_seq, False)
+                    self.drop(self.index.subjects.at[id].first_seq, False, True)
         return self._enforce_totals()
 
     cdef int set_first_seq(self, uint64_t first_seq) except -1:

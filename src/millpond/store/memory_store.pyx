@@ -15,6 +15,7 @@ from libc.string cimport memcpy, memset
 from millpond.store.api cimport FOUND, MISSING, Load, Record, StoreOwner
 from millpond.store.expiry_heap cimport ExpiryHeap
 from millpond.store.index cimport Entry, Index
+from millpond.store.pin cimport Kept
 from millpond.wire.message cimport Msg
 
 from millpond.base import limits
@@ -101,11 +102,33 @@ cdef class MemoryStore(IndexedStore):
         out.body, out.body_len = out.hdr + head.hdr_len, head.body_len
         return FOUND
 
+    cdef Kept kept_of(self, const Entry* entry, size_t* copy_bytes) except *:
+        """The record's head, the subject, headers and payload."""
+        cdef Head* head = _head(self, entry.run_id, entry.offset)
+        cdef size_t n = head.hdr_len + head.body_len
+        cdef char* copy
+        copy_bytes[0] = sizeof(Head) + entry.subject_len + n
+        copy = <char*>malloc(copy_bytes[0])
+        if copy == NULL:
+            raise MemoryError
+        memcpy(copy, head, sizeof(Head))
+        memcpy(copy + sizeof(Head), entry.subject, entry.subject_len)
+        memcpy(copy + sizeof(Head) + entry.subject_len, <char*>head + sizeof(Head), n)
+        return Kept(entry.seq, 0, 0, 0, entry.subject_len, copy)
+
+    cdef Load load_kept(self, const Kept* kept, Record* out) except *:
+        cdef const Head* head = <const Head*>kept.copy
+        out.seq, out.ts_ns = head.seq, head.ts_ns
+        out.subject, out.subject_len = kept.copy + sizeof(Head), kept.subject_len
+        out.hdr, out.hdr_len = out.subject + kept.subject_len, head.hdr_len
+        out.body, out.body_len = out.hdr + head.hdr_len, head.body_len
+        return FOUND
+
     cdef bint exact_ts(self, const Entry* entry, int64_t* ts_ns) noexcept:
         ts_ns[0] = _head(self, entry.run_id, entry.offset).ts_ns
         return True
 
-    cdef int erased(self, const Entry* entry, bint secure) except -1:
+    cdef int erased(self, const Entry* entry, bint secure, bint evicted) except -1:
         cdef Head* head = _head(self, entry.run_id, entry.offset)
         assert head.seq == entry.seq, "the index points at the record"
         if secure:

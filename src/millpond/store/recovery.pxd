@@ -31,6 +31,7 @@ cdef class Recovery:
     cdef readonly list lost_ranges   # [(first, last)] sequences that damage may have taken
     cdef readonly uint64_t lost      # how many those are
     cdef readonly list erasures      # [(seq, number, generation, offset, size)] to be overwritten
+    cdef readonly uint64_t torn_seq  # the last write is torn: messages from here on may be missing; 0: it is not
     cdef readonly bint clean         # the log ends with the record of an orderly stop
     cdef IndexedStore _store
     cdef SegmentLog _log

@@ -398,6 +398,7 @@ cdef class Recovery:
         elif head.kind == REMOVE:
             if head.flags & SECURE:
                 return self._erase(head, seqs[0])
+            self._floor(head.seq)
             for i in range((head.length - <uint32_t>sizeof(Head)) // <uint32_t>sizeof(uint64_t)):
                 self._drop(seqs[i])
         return 0
@@ -499,6 +500,7 @@ cdef class Recovery:
         cdef str name = segment_name(part.number)
         if bad >= part.distrust:
             log.warning("%s/%s: the last write is torn at %d", self._log.directory, name, bad)
+            self.torn_seq = self.torn_seq or self._last_original + 1
             return 0
         if self._loss is None:
             self._loss = Loss(self._last_original + 1)

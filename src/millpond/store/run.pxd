@@ -55,6 +55,8 @@ cdef uint32_t run_next_of(const Run* run, uint32_t row, uint32_t subject) noexce
 cdef uint32_t run_prev_of(const Run* run, uint32_t row, uint32_t subject) noexcept
 cdef uint64_t run_count_of(const Run* run, uint32_t row, uint32_t subject) noexcept   # live of it from `row` on
 cdef uint64_t run_count_live(const Run* run, uint32_t row) noexcept                   # live from `row` on
+# Dense becomes sparse: sequences behind the last one may have gaps.
+cdef int run_allow_gaps(Run* run) except -1
 # Forgets dead rows: dense becomes sparse, the columns shrink to what is live.
 cdef int run_squeeze(Run* run) except -1
 # Gives every row a home of its own (before the first message moves away).

@@ -172,6 +172,10 @@ cdef uint64_t run_count_live(const Run* run, uint32_t row) noexcept:
     return n
 
 
+cdef int run_allow_gaps(Run* run) except -1:
+    return _lay_out(run, run.rows_max, True) if run.rel == NULL else 0
+
+
 cdef int run_squeeze(Run* run) except -1:
     cdef uint32_t r, to = 0
     if run.rel == NULL:

@@ -449,7 +449,8 @@ cdef class SegmentLog:
             return segment.fd
         segment.fd = self.disk.open(self.directory_fd, segment_name(number), False)
         if number != self.tail:
-            self._open_sealed = [i for i in self._open_sealed if self.at[<uint32_t>i].fd >= 0 and i != number]
+            self._open_sealed = [i for i in self._open_sealed
+                                 if self.at[<uint32_t>i].fd >= 0 and i != number and i != self.tail]
             self._open_sealed.append(number)
             if <uint32_t>len(self._open_sealed) > OPEN_MAX:
                 other = self._open_sealed[0]

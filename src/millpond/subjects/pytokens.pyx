@@ -1,7 +1,7 @@
 """The functions of `tokens` for the control plane: they take `str` or `bytes`."""
 
 from millpond.subjects cimport tokens
-from millpond.subjects.sublist cimport Interest, Sublist
+from millpond.subjects.filter_tree cimport FilterTree
 
 
 cdef bytes _bytes(object text):
@@ -52,28 +52,31 @@ def token_count(subject) -> int:
 
 cdef class FilterSet:
     """Filters that are asked for overlaps; the time of an answer hardly depends on how many they are."""
-    cdef Sublist _sublist
-    cdef dict _interests
+    cdef FilterTree _tree
 
     def __init__(self, filters=()):
-        self._sublist = Sublist()
-        self._interests = {}
+        self._tree = FilterTree()
         for filter in filters:
             self.add(filter)
 
     def add(self, filter):
         """Put one in; twice is once."""
-        if filter and filter not in self._interests:
-            self._interests[filter] = Interest(_bytes(filter))
-            self._sublist.insert(self._interests[filter])
+        if filter:
+            self._tree.add(_bytes(filter))
 
     def discard(self, filter):
         """Take one out, if it is there."""
-        interest = self._interests.pop(filter, None)
-        if interest is not None:
-            self._sublist.remove(interest)
+        self._tree.discard(_bytes(filter))
 
     def overlaps(self, filter) -> bool:
         """Does any of them share a subject with this filter?"""
-        cdef bytes f = _bytes(filter)
-        return bool(self._sublist.overlaps(f, <unsigned int>len(f)))
+        return bool(self._tree.overlaps(_bytes(filter)))
+
+    def covers(self, filter) -> bool:
+        """Does any of them, other than this filter itself, match all that it matches?"""
+        return bool(self._tree.covers(_bytes(filter)))
+
+    def matches(self, subject) -> bool:
+        """Does this literal subject, of no empty tokens, fall under any of them?"""
+        cdef bytes s = _bytes(subject)
+        return bool(self._tree.matches(s, <unsigned int>len(s)))

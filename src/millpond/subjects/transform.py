@@ -11,11 +11,11 @@ that begins with `*` matches any, and a name is recognised with or without its c
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from millpond.base.ids import random_below
 from millpond.subjects import pytokens
 
 INVALID: Final = "invalid mapping destination"
@@ -67,7 +67,7 @@ def _partition(key: bytes, partitions: int) -> bytes:
 
 
 def _random(ceiling: int) -> bytes:
-    return b"%d" % (random.getrandbits(31) % abs(ceiling)) if ceiling else b"0"
+    return b"%d" % (random_below(abs(ceiling))) if ceiling else b"0"
 
 
 def _left(token: bytes, size: int) -> bytes:

@@ -29,6 +29,7 @@ cdef struct Walk:                # the alternatives that are still to be tried
     uint32_t n
     uint32_t count
     uint32_t capacity
+    bint wider                   # s is a filter, and what takes in all that it matches is looked for
     Place* places
     Place own[PLACES_OWN]
 
@@ -48,6 +49,8 @@ cdef int prune(Node* root, const char* s, uint32_t n) except -1
 cdef void begin(Walk* walk, Node* root, const char* s, uint32_t n) noexcept
 cdef Node* advance(Walk* walk) except? NULL
 cdef void finish(Walk* walk) noexcept
+# Does a filter other than s itself take in all that the filter s matches?
+cdef bint is_covered(Node* root, const char* s, uint32_t n) except -1
 # Is there a filter that shares a subject with the filter s?
 cdef bint overlaps(Node* root, const char* s, uint32_t n) except -1
 # Adds the content of every list of interests to `out`.

@@ -226,7 +226,7 @@ cdef int prune(Node* root, const char* s, uint32_t n) except -1:
 
 
 cdef void begin(Walk* walk, Node* root, const char* s, uint32_t n) noexcept:
-    walk.s, walk.n = s, n
+    walk.s, walk.n, walk.wider = s, n, False
     walk.places, walk.capacity = walk.own, PLACES_OWN
     walk.count = 1
     walk.own[0].node, walk.own[0].rest = root, 0
@@ -267,10 +267,11 @@ cdef Node* advance(Walk* walk) except? NULL:
         node, rest = walk.places[walk.count].node, walk.places[walk.count].rest
         while rest <= n:
             end = _end(s, n, rest)
-            if node.star != NULL:
+            if node.star != NULL and not (walk.wider and end == n and _is(s + rest, end - rest, b">")):
                 _later(walk, node.star, end + 1)
             if node.full != NULL:
                 _later(walk, node.full, n + 1)
+            # No edge is called '*' or, at the end, '>': a filter's wildcards are only met by wider ones.
             edge = _find_edge(node, s + rest, end - rest)
             if edge == NULL:
                 break
@@ -279,6 +280,21 @@ cdef Node* advance(Walk* walk) except? NULL:
             if node.interests != NULL:
                 return node
     return NULL
+
+
+cdef bint is_covered(Node* root, const char* s, uint32_t n) except -1:
+    cdef Node* own = find(root, s, n)
+    cdef Node* node
+    cdef Walk walk
+    begin(&walk, root, s, n)
+    walk.wider = True
+    try:
+        node = advance(&walk)
+        if node != NULL and node == own:
+            node = advance(&walk)            # each node is met once
+    finally:
+        finish(&walk)
+    return node != NULL
 
 
 cdef bint overlaps(Node* root, const char* s, uint32_t n) except -1:

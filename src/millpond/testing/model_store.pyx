@@ -125,12 +125,12 @@ cdef class ModelStore(Store):
                 return True
         return False
 
-    cdef uint64_t skip(self, int64_t ts_ns) except 0:
-        self.state.last_seq += 1
-        self.state.last_ts_ns = ts_ns
+    cdef int skip_through(self, uint64_t stream_seq, int64_t ts_ns) except -1:
+        self.state.last_seq = max(self.state.last_seq, stream_seq)
+        self.state.last_ts_ns = max(self.state.last_ts_ns, ts_ns)
         self.position += 1
         self._count()
-        return self.state.last_seq
+        return 0
 
     cdef uint64_t next_live(self, uint64_t from_seq) noexcept:
         return min([row[0] for row in self.rows if row[0] >= from_seq], default=0)

@@ -29,6 +29,7 @@ from millpond.structures.buffers cimport ByteBuffer
 from millpond.transport.reactor cimport Reactor, Source
 
 from millpond.base import limits
+from millpond.transport.binding import bound, peer_ip
 
 log = logging.getLogger("millpond")
 
@@ -214,15 +215,12 @@ cdef class TcpListener(Source):
     cdef readonly object sock
 
     def __init__(self, Reactor reactor, str host, int port):
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.sock = socket.socket(family, socket.SOCK_STREAM)
         try:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.sock.setblocking(False)
-            self.sock.bind((host, max(0, port)))
+            self.sock = bound(host, port)
             self.sock.listen(1024)
         except OSError as error:
-            self.sock.close()
+            if self.sock is not None:
+                self.sock.close()
             raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}; try --port -1") from None
         reactor.add(self, self.sock.fileno(), POLLER_READ)
 
@@ -242,7 +240,7 @@ cdef class TcpListener(Source):
             sock.setblocking(False)
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                TcpConnection(self.reactor, sock, address[0], address[1])
+                TcpConnection(self.reactor, sock, peer_ip(address[0]), address[1])
             except OSError as error:
                 log.error("a new connection failed: %s", error)
                 sock.close()

@@ -74,6 +74,15 @@ def without(bytes block, bytes key):
     return kept if len(kept) > len(b"NATS/1.0\r\n\r\n") else b""
 
 
+def without_prefix(bytes block, bytes prefix):
+    """The block less every header whose key begins so; b"" when none is left."""
+    if prefix not in block:
+        return block
+    version, *lines = block.split(b"\r\n")
+    kept = b"\r\n".join([version, *(line for line in lines if not line.startswith(prefix))])
+    return kept if len(kept) > len(b"NATS/1.0\r\n\r\n") else b""
+
+
 def with_last(bytes block, bytes key, bytes value):
     """The block with one more header at its end; b"" is a block without headers."""
     cdef bytes head = block[: len(block) - 2] if block else b"NATS/1.0\r\n"

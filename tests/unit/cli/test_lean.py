@@ -11,11 +11,16 @@ from millpond.cli import lean
 lean.load()
 assert not gc.isenabled()
 import asyncio, msgspec
-import millpond.cli.serve, millpond.server.lifecycle, millpond.monitor.monitor
+import millpond.cli.serve, millpond.server.lifecycle
+for name in ("urllib.parse", "random", "base64"):
+    assert name not in sys.modules, name
+import millpond.monitor.monitor
 for name in ("ssl", "_ssl", "_hashlib", "hashlib", "typing_extensions", "ctypes", "tempfile", "html", "uvloop"):
     assert name not in sys.modules, name
 import ssl
 assert ssl.create_default_context()
+import pathlib
+assert pathlib.PurePosixPath("/a b").as_uri() == "file:///a%20b"
 print("well")
 """
 

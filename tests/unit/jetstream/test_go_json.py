@@ -216,3 +216,38 @@ def test_the_quick_way_decodes_as_the_general_one(data: bytes, strict: bool) -> 
             outcomes.append(error.description)
     assert FLAT.quick is not None
     assert outcomes[0] == outcomes[1]
+
+
+STRINGS = Shape("Strings", {"names": ListOf("string"), "tags": MapOf()})
+
+
+@pytest.mark.parametrize(("data", "expected"), [
+    (b'{"names":["a",null,"\\ud800","\xff"]}', {"names": ["a", "", "\ufffd", "\ufffd"]}),
+    (b'{"names":["a","b"],"names":[null,null,null]}', {"names": ["a", "b", ""]}),
+    (b'{"tags":{"a":"1","b":null,"a":"2","\\udc00":"x"}}', {"tags": {"a": "2", "b": "", "\ufffd": "x"}}),
+    (b'{"names":[%b"x"]}' % (b'"y",' * 100_000), {"names": ["y"] * 100_000 + ["x"]}),
+])  # fmt: skip
+def test_lists_and_maps_of_strings(data: bytes, expected: dict[str, object]) -> None:
+    assert decode(data, STRINGS) == expected
+
+
+@pytest.mark.parametrize(("data", "words"), [
+    (b'{"names":["a",null,1,2]}', "number into Strings.names.2 of type string"),
+    (b'{"names":["a",%b]}' % (b"[" * 5000 + b"]" * 5000), "array into Strings.names.1 of type string"),
+    (b'{"tags":{"a":"1","b":{"c":1}}}', "object into Go struct field Strings.tags.b of type string"),
+    (b'{"tags":{"x":%b}}' % (b'{"y":' * 5000 + b"1" + b"}" * 5000), "object into Go struct field Strings.tags.x of"),
+    (b'{"names":[%b]}' % (b"9" * 5000), "number into Strings.names.0 of type string"),
+])  # fmt: skip
+def test_what_is_no_string_among_them(data: bytes, words: str) -> None:
+    with pytest.raises(ApiError, match="cannot unmarshal") as refused:
+        decode(data, STRINGS)
+    assert words in refused.value.description
+
+
+def test_a_character_behind_the_document_is_shown_whole() -> None:
+    with pytest.raises(ApiError) as refused:
+        unmarshal("{}\u2029".encode(), STRINGS)
+    assert refused.value.description == "invalid JSON: invalid character '\\u2029' after top-level value"
+    with pytest.raises(ApiError) as refused:
+        unmarshal(b"{}\xe2", STRINGS)
+    assert refused.value.description == "invalid JSON: invalid character '\\xe2' after top-level value"

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millpond.base.durations import parse_duration
 from millpond.jetstream.go_json import duration_text
-from millpond.jetstream.message_ttl import INVALID, NEVER, parse_duration, parse_ttl
+from millpond.jetstream.message_ttl import INVALID, NEVER, parse_ttl
 
 SECONDS = [
     (b"1", 1), (b"007", 7), (b"00", 0), (b"1s", 1), (b"1.999999999s", 1), (b"1.s", 1), (b"1000ms", 1), (b"1h", 3600),

@@ -13,10 +13,10 @@ from millpond.testing.model_store import ModelStore
 from stream_rig import Rig, block
 
 
-def batched(number: int, last: bool = False, rolls_up: bool = False) -> bytes:
+def batched(number: int, last: bool = False, rolls_up: bool = False, name: str = "b") -> bytes:
     end = {"Nats-Batch-Commit": "1"} if last else {}
     rollup = {"Nats-Rollup": "sub"} if rolls_up else {}
-    return block({"Nats-Batch-Id": "b", "Nats-Batch-Sequence": str(number), **end, **rollup})
+    return block({"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(number), **end, **rollup})
 
 
 def reopened(*messages: tuple[bytes, bytes], **config: object) -> list[int]:
@@ -74,3 +74,89 @@ def test_a_log_torn_anywhere_in_a_batch_shows_all_or_nothing_of_it(tmp_path: Pat
     assert seen == {(1,), (2, 3, 4, 5) if rolls_up else (1, 2, 3, 4, 5)}
     cache.close()
     committer.close()
+
+
+class Written:
+    """A log whose last write holds two batches of the same id, and a message before, between and behind them.
+
+    Each of the batches puts messages in the place of old ones. `open` shows what a stream makes of a damaged image.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._number = folder, 0
+        self._committer, self._cache = Committer("always"), ReadCache(1 << 20)
+        (folder / "whole").mkdir()
+        store = FileStore(str(folder / "whole"), self._committer, self._cache)
+        store.configure(per_subject_max=1)
+        for number in range(6):
+            store.append_message(b"s.%d" % number, b"old")
+        self._committer.drain()
+        store.append_message(b"s.x", b"before")                    # 7
+        self._batch(store, (b"s.0", b"s.1", b"s.2"))               # 8 to 10
+        store.append_message(b"s.y", b"between")                   # 11
+        self._batch(store, (b"s.3", b"s.4", b"s.5"))               # 12 to 14
+        store.append_message(b"s.z", b"behind")                    # 15
+        self._committer.drain()
+        (log,) = (folder / "whole").glob("log.*")
+        self.image, self.records = log.read_bytes(), scan_segment(log).records
+        store.close()
+
+    def _batch(self, store: FileStore, subjects: tuple[bytes, ...]) -> None:
+        store.batch(True)
+        for number, subject in enumerate(subjects, 1):
+            store.append_message(subject, b"new", batched(number, number == len(subjects)))
+        store.batch(False)
+
+    def open(self, image: bytes, again: bool = False) -> set[int]:
+        self._number += 1
+        folder = self._folder / f"{self._number}"
+        folder.mkdir()
+        (folder / "log.0000").write_bytes(image)
+        for _ in range(1 + again):
+            store = FileStore(str(folder), self._committer, self._cache)
+            rig = Rig(store, allow_atomic=True, max_msgs_per_subject=1)
+            found = {seq for seq in range(1, 16) if store.has(seq)}
+            rig.stream.stop(False)
+        return found
+
+    def close(self) -> None:
+        self._cache.close()
+        self._committer.close()
+
+
+def check_batches(found: set[int]) -> None:
+    for old, new in (({1, 2, 3}, {8, 9, 10}), ({4, 5, 6}, {12, 13, 14})):
+        assert (found & old, found & new) in ((old, set()), (set(), new)), sorted(found)
+
+
+def test_a_write_torn_at_any_records_has_its_batches_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Sectors of the last write are missing, the first of them, the last or some in between."""
+    written = Written(tmp_path)
+    messages = [record for record in written.records if record.kind == "message" and record.seq > 6]
+    assert len(messages) == 9
+    for lost in range(1, 1 << len(messages)):
+        if lost.bit_count() > 2 and lost % 7:
+            continue                               # every pair, and a part of the many
+        image = bytearray(written.image)
+        for number, record in enumerate(messages):
+            if lost >> number & 1:
+                image[record.offset + 20] ^= 0xFF
+        found = written.open(bytes(image), lost % 5 == 0)
+        check_batches(found)
+        assert {7, 11, 15} - found == {messages[n].seq for n in (0, 4, 8) if lost >> n & 1}
+    written.close()
+
+
+def test_a_write_cut_anywhere_has_its_batches_whole_or_not_at_all(tmp_path: Path) -> None:
+    written = Written(tmp_path)
+    seen = set()
+    first = next(record.offset for record in written.records if record.seq == 7)
+    ends = [record.offset + record.length for record in written.records]
+    for end in [*range(first, max(ends), 13), *ends]:
+        found = written.open(written.image[:end].ljust(len(written.image), b"\0"))
+        if end > first:
+            seen.add(tuple(sorted(found)))
+            check_batches(found)
+    rest = {(1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 5, 6, 7), (4, 5, 6, 7, 8, 9, 10), (4, 5, 6, 7, 8, 9, 10, 11)}
+    assert seen >= rest | {(7, 8, 9, 10, 11, 12, 13, 14), (7, 8, 9, 10, 11, 12, 13, 14, 15)}
+    written.close()

@@ -35,6 +35,8 @@ def test_changes_are_told_without_secrets() -> None:
         "authorization password", "authorization timeout = 1s", "max_payload = 5", "ping_interval = 1.5s",
         "debug = true",
     ]  # fmt: skip
+    labelled = changed(server_tags=("a",), server_metadata={"b": "c"})
+    assert [str(change) for change in reload.changes(BASE, labelled)] == ["tags", "metadata"]
     assert reload.changes(BASE, BASE) == []
 
 
@@ -86,7 +88,7 @@ def test_a_lower_max_connections_closes_the_newest() -> None:
                 pairs.append((reader, writer))
             reload.apply(server, msgspec.structs.replace(server.options, max_connections=2))
             assert await pairs[2][0].read() == b"-ERR 'maximum connections exceeded'\r\n"
-            pairs[0][1].write(b"CONNECT {\"verbose\":false}\r\nPING\r\n")
+            pairs[0][1].write(b'CONNECT {"verbose":false}\r\nPING\r\n')
             assert await pairs[0][0].readuntil(b"PONG\r\n")
             for _, writer in pairs:
                 writer.close()

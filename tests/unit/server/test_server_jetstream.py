@@ -6,7 +6,7 @@ import asyncio
 
 import nats
 import pytest
-from nats.js.api import StreamSource
+from nats.js.api import StoreCompression
 from nats.js.errors import ServerError
 
 import millpond
@@ -68,7 +68,7 @@ def test_ordered_consumer_sees_everything_once() -> None:
 
 def test_what_is_not_there_is_refused_by_name() -> None:
     async def scenario(client, js) -> None:
-        with pytest.raises(ServerError, match="mirror is not supported"):
-            await js.add_stream(name="M", storage="memory", mirror=StreamSource(name="S"))
+        with pytest.raises(ServerError, match="compression is not supported"):
+            await js.add_stream(name="M", storage="memory", compression=StoreCompression.S2)
 
     run(scenario)

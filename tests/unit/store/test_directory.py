@@ -5,7 +5,7 @@ import os
 import pytest
 
 from millpond.base.errors import StoreInUseError
-from millpond.store.directory import StoreDirectory
+from millpond.store.directory import StoreDirectory, mark_released, reveal
 
 
 def test_a_second_server_is_refused_and_told_who_holds_it(tmp_path):
@@ -55,3 +55,17 @@ def test_a_slot_that_lost_its_catalog_is_kept(tmp_path):
     assert directory.create_slot() != slot
     assert (slot / "seg-0000").read_bytes() == b"precious"
     directory.close()
+
+
+def test_a_slot_that_is_being_filled_is_gone_at_the_next_start_unless_it_was_revealed(tmp_path):
+    directory = StoreDirectory(tmp_path)
+    hidden, revealed = directory.create_slot(), directory.create_slot()
+    for slot in (hidden, revealed):
+        mark_released(slot)
+        (slot / "log.0000").write_bytes(b"x")
+    reveal(revealed)
+    directory.close()
+    again = StoreDirectory(tmp_path)
+    assert again.slots() == [revealed]
+    assert list(hidden.iterdir()) == []
+    again.close()

@@ -136,3 +136,13 @@ def test_id_map_agrees_with_a_dict() -> None:
                 del ids[key]
     assert len(ids) == len(model) > 300
     assert all(ids[key] == value for key, value in model.items())
+
+
+def test_gaps_cost_a_column_and_not_a_run_each() -> None:
+    """Of every second sequence nothing is left, as in a bucket that was restored."""
+    index = Index()
+    index.start_run(0)
+    for seq in range(1, 200_001, 2):
+        index.add_message(seq, b"s.%d" % (seq % 50))
+    assert sum(index.bytes_held()) < 100_000 * 40
+    assert index.check() == []

@@ -41,7 +41,7 @@ class AccountApi:
             reserved_storage=usage.reserved_storage,
             streams=usage.streams,
             consumers=usage.consumers,
-            limits=limits_of(self._engine.limits),
+            limits=limits_of(self._engine.account_limits),
             **domain,
             api={"level": limits.API_LEVEL, "total": self._api.total, "errors": self._api.errors},
         )

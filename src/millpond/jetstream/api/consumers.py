@@ -51,14 +51,8 @@ class ConsumerApi:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def _stream(self, name: str) -> Stream:
-        stream = self._engine.streams.get(name)
-        if stream is None:
-            raise api_error("JSStreamNotFoundErr")
-        return stream
-
     def _consumer(self, request: Request) -> Consumer:
-        consumer = self._stream(request.args[0]).consumers.get(request.args[1])
+        consumer = self._engine.stream(request.args[0]).consumers.get(request.args[1])
         if consumer is None:
             raise api_error("JSConsumerNotFoundErr")
         return consumer
@@ -107,16 +101,19 @@ class ConsumerApi:
     def _create(self, request: Request, body: dict[str, Any], config: ConsumerConfig) -> None:
         if config.num_replicas > 1:
             raise api_error("JSStreamReplicasNotSupportedErr")
-        stream = self._stream(request.args[0])
+        stream = self._engine.stream(request.args[0])
         config = sourcing_form(config, stream.config)
         if config.direct or config.sourcing:
             check_identity(request, stream)
         existing = stream.consumers.get(config.name) if config.name else None
         if existing is not None:
             config = kept_by_an_update(config, existing.config)
-        asked, config = config, consumer_rules.with_defaults(config, stream.config, body.get("pedantic", False))
+        bounds = self._engine.limits
+        asked, config = config, consumer_rules.with_defaults(
+            config, stream.config, body.get("pedantic", False), bounds
+        )
         config = account_limits.with_consumer_limits(self._engine, config, asked)
-        consumer_rules.check(config, stream.config)
+        consumer_rules.check(config, stream.config, bounds)
         action = body.get("action", "")
         if existing is None:
             if action == "update":
@@ -142,15 +139,19 @@ class ConsumerApi:
         self._made(request, existing)
 
     def _made(self, request: Request, consumer: Consumer) -> None:
-        """The answer tells of the consumer as it is now, before it delivers, and comes when that is durable."""
-        described = self.described(consumer)
+        """The answer tells of the consumer as it is before it delivers, and comes when that is durable."""
 
-        def durable() -> None:
-            request.ok(**described)
-            if described.get("paused"):
-                consumer.tell_pause()
+        def counted() -> None:
+            described = self.described(consumer)
 
-        consumer.stream.after_commit(durable)
+            def durable() -> None:
+                request.ok(**described)
+                if described.get("paused"):
+                    consumer.tell_pause()
+
+            consumer.stream.after_commit(durable)
+
+        consumer.when_counted(counted)
 
     def _others(self, stream: Stream, this: Consumer | None) -> list[ConsumerConfig]:
         return [consumer.config for consumer in stream.consumers.values() if consumer is not this]
@@ -168,16 +169,17 @@ class ConsumerApi:
 
     def info(self, request: Request) -> None:
         require_empty(request)
-        request.ok(**self.described(self._consumer(request)))
+        consumer = self._consumer(request)
+        consumer.when_counted(lambda: request.ok(**self.described(consumer)))
 
     def pause(self, request: Request) -> None:
         """PAUSE.<stream>.<consumer>; without a time it resumes."""
         body = optional_body(request, PAUSE, self._engine.strict)
         consumer = self._consumer(request)
-        until_ns = max(0, body.get("pause_until", 0))         # Go's zero time is long before 1970
-        config = msgspec.structs.replace(consumer.config, pause_until_ns=until_ns)
+        until_ns = int(max(0, body.get("pause_until", 0)))    # Go's zero time is long before 1970
+        config = msgspec.structs.replace(consumer.config, pause_until_ns=until_ns, pause_zone_s=0)
         out: dict[str, Any] = {"paused": False, "pause_until": format_time(until_ns)}
-        remaining_ns = until_ns - self._engine.clock.wall_ns
+        remaining_ns = min(until_ns - self._engine.clock.wall_ns, limits.DURATION_MAX_NS)
         if until_ns and remaining_ns > 0:
             out.update(paused=True, pause_remaining=remaining_ns)
         self._engine.update_consumer(consumer, config)
@@ -193,8 +195,12 @@ class ConsumerApi:
             stream_seq = consumer.reset(body.get("seq", 0))
         except NotAllowed as error:
             raise api_error("JSConsumerInvalidResetErr", err=str(error)) from None
-        described = self.described(consumer)
-        consumer.stream.after_commit(lambda: request.ok_untracked(**described, reset_seq=stream_seq))
+
+        def counted() -> None:
+            described = self.described(consumer)
+            consumer.stream.after_commit(lambda: request.ok_untracked(**described, reset_seq=stream_seq))
+
+        consumer.when_counted(counted)
 
     def unpin(self, request: Request) -> None:
         """UNPIN.<stream>.<consumer>: the pinned client of a priority group is none any more."""
@@ -216,13 +222,13 @@ class ConsumerApi:
 
     def names(self, request: Request) -> None:
         body = optional_body(request, CONSUMERS, self._engine.strict)
-        names = sorted(shown_consumers(self._stream(request.args[0])))
+        names = sorted(shown_consumers(self._engine.stream(request.args[0])))
         shown, paging = page(names, body.get("offset", 0), limits.API_NAMES_PAGE)
         request.ok(**paging, consumers=shown)
 
     def listing(self, request: Request) -> None:
         body = optional_body(request, CONSUMERS, self._engine.strict)
-        consumers = shown_consumers(self._stream(request.args[0]))
+        consumers = shown_consumers(self._engine.stream(request.args[0]))
         shown, paging = page(sorted(consumers), body.get("offset", 0), limits.API_LIST_PAGE)
         request.ok(**paging, consumers=[self.described(consumers[name], managed=False) for name in shown])
 
@@ -248,7 +254,8 @@ class ConsumerApi:
         if info["push_bound"]:
             out["push_bound"] = True
         if consumer.config.pause_until_ns > now_ns:
-            out.update(paused=True, pause_remaining=consumer.config.pause_until_ns - now_ns)
+            remaining_ns = min(consumer.config.pause_until_ns - now_ns, limits.DURATION_MAX_NS)
+            out.update(paused=True, pause_remaining=remaining_ns)
         out["ts"] = format_time(now_ns)
         if consumer.config.priority_groups:
             out["priority_groups"] = [_group(consumer)]

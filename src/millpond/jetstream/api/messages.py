@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any
 
 from millpond.jetstream.api.request import MSG_DELETE, MSG_GET, Request
@@ -21,12 +21,6 @@ class MessageApi:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def _find(self, name: str) -> Stream:
-        stream = self._engine.streams.get(name)
-        if stream is None:
-            raise api_error("JSStreamNotFoundErr")
-        return stream
-
     def get(self, request: Request) -> None:
         if is_empty_request(request.body):
             raise api_error("JSBadRequestErr")
@@ -37,7 +31,7 @@ class MessageApi:
         following = body.get("next_by_subj")
         if not (seq or last or following or timed) or (seq and timed) or (last and (seq or timed or following)):
             raise api_error("JSBadRequestErr")
-        self._fetch(request, self._find(request.args[0]), body)
+        self._fetch(request, self._engine.stream(request.args[0]), body)
 
     def _fetch(self, request: Request, stream: Stream, body: dict[str, Any]) -> None:
         stream_seq = body.get("seq", 0)
@@ -55,9 +49,9 @@ class MessageApi:
             return
         message: dict[str, Any] = {"subject": text(found["subject"]), "seq": found["seq"]}
         if found["hdr"] and not body.get("no_hdr"):
-            message["hdrs"] = base64.b64encode(found["hdr"]).decode()
+            message["hdrs"] = b2a_base64(found["hdr"], newline=False).decode()
         if found["body"]:
-            message["data"] = base64.b64encode(found["body"]).decode()
+            message["data"] = b2a_base64(found["body"], newline=False).decode()
         message["time"] = format_time(found["ts_ns"])
         request.ok_untracked(message=message)
 
@@ -65,18 +59,21 @@ class MessageApi:
         if is_empty_request(request.body):
             raise api_error("JSBadRequestErr")
         body = decode(request.body, MSG_DELETE, self._engine.strict)
-        stream = self._find(request.args[0])
+        stream = self._engine.stream(request.args[0])
         if stream.config.sealed:
             raise api_error("JSStreamSealedErr")
         if stream.config.deny_delete:
             raise api_error("JSStreamMsgDeleteFailedF", err="message delete not permitted")
-        stream_seq = body.get("seq", 0)
-        if stream.delete_message(stream_seq, not body.get("no_erase", False)):
+        stream.after_purges(lambda: self._remove(request, stream, body.get("seq", 0), not body.get("no_erase", False)))
+
+    def _remove(self, request: Request, stream: Stream, stream_seq: int, secure: bool) -> None:
+        if stream.delete_message(stream_seq, secure):
             stream.after_commit(lambda: request.ok(success=True))
             return
-        # The file store of nats-server knows which sequences it cannot have had.
-        if stream.config.storage == "file" and not 0 < stream_seq <= stream.state()["last_seq"]:
-            why = "stream store EOF" if stream_seq else "no message found"
+        # The file store of nats-server knows which sequences it cannot have.
+        state = stream.state()
+        if stream.config.storage == "file" and not state["first_seq"] <= stream_seq <= state["last_seq"]:
+            why = "no message found" if stream_seq < state["first_seq"] else "stream store EOF"
             request.fail(api_error("JSStreamMsgDeleteFailedF", err=why), failed=False)
         else:
             request.fail(api_error("JSSequenceNotFoundErrF", seq=stream_seq), failed=False)

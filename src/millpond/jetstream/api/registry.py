@@ -16,16 +16,19 @@ import msgspec
 from millpond.base.errors import ApiError
 from millpond.jetstream.advisories import Advisories
 from millpond.jetstream.api.account import AccountApi
+from millpond.jetstream.api.backups import BackupApi
 from millpond.jetstream.api.consumers import ConsumerApi
 from millpond.jetstream.api.messages import MessageApi
 from millpond.jetstream.api.request import Request
 from millpond.jetstream.api.streams import StreamApi
 from millpond.jetstream.api_door import ApiDoor
 from millpond.jetstream.api_level import is_beyond_ours
+from millpond.jetstream.domain_door import DomainDoor
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import encode
 from millpond.jetstream.go_text import text
 from millpond.jetstream.go_time import ZERO_TIME, format_time
+from millpond.jetstream.source_feed import Feed
 from millpond.wire.headers import find_value
 
 if TYPE_CHECKING:
@@ -37,6 +40,8 @@ log = logging.getLogger("millpond")
 PREFIX: Final = "$JS.API."
 VERB_WORDS_MAX: Final = 3
 PAUSE_ZEROS: Final = {"paused": False, "pause_until": ZERO_TIME}
+BACKUPS: Final = ("STREAM.SNAPSHOT", "STREAM.RESTORE")
+"""Their advisories name the client."""
 PAGE: Final = {"total": 0, "offset": 0, "limit": 0}
 
 
@@ -54,7 +59,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Api:
-    """Owns the subscription on `$JS.API.>` and the counters that `$JS.API.INFO` shows.
+    """Owns the subscriptions on `$JS.API.>` and on its name in a domain, and the counters that `$JS.API.INFO` shows.
 
     enabled: False for an account without streams, which is told so (10039); `engine` is then any account's.
     """
@@ -66,14 +71,20 @@ class Api:
         self._advisories = advisories
         self.total = 0
         self.errors = 0
+        self._backups = BackupApi(engine, advisories)
         self._routes: dict[str, list[Route]] = {}
         for route in self._table():
             self._routes.setdefault(route.verb, []).append(route)
         self._sink = ApiDoor(self._receive)
-        self._subscription = router.subscribe(b"$JS.API.>", self._sink)
+        self._subscriptions = [router.subscribe(b"$JS.API.>", self._sink)]
+        if engine.domain:
+            door = DomainDoor(router, engine.domain)
+            self._subscriptions.append(router.subscribe(door.subject, door))
 
     def close(self) -> None:
-        self._router.unsubscribe(self._subscription)
+        for subscription in self._subscriptions:
+            self._router.unsubscribe(subscription)
+        self._backups.close()
 
     def _table(self) -> list[Route]:
         streams, messages = StreamApi(self._engine), MessageApi(self._engine)
@@ -89,6 +100,8 @@ class Api:
             ("STREAM.PURGE", 1, streams.purge, "stream_purge_response", {"purged": 0}),
             ("STREAM.MSG.GET", 1, messages.get, "stream_msg_get_response", {}),
             ("STREAM.MSG.DELETE", 1, messages.delete, "stream_msg_delete_response", {}),
+            ("STREAM.SNAPSHOT", 1, self._backups.snapshot, "stream_snapshot_response", {}),
+            ("STREAM.RESTORE", 1, self._backups.restore, "stream_restore_response", {"deliver_subject": ""}),
             ("STREAM.LEADER.STEPDOWN", 1, streams.needs_cluster, "stream_leader_stepdown_response", {}),
             ("STREAM.PEER.REMOVE", 1, streams.needs_cluster, "stream_remove_peer_response", {}),
             ("STREAM.PEER.EVACUATE", 1, streams.needs_cluster, "stream_evacuate_peer_response", {}),
@@ -143,7 +156,8 @@ class Api:
                 self._audit(asked, body, encoded, source)
 
         request = Request(
-            subject=asked, args=args, body=body, kind=route.kind, zeros=route.zeros, answer=answer, headers=hdr
+            subject=asked, args=args, body=body, kind=route.kind, zeros=route.zeros, answer=answer, headers=hdr,
+            client=client_json(source, self._engine.server_name) if route.verb in BACKUPS else {},
         )
         try:
             if not self._enabled:
@@ -176,7 +190,9 @@ def check_required_level(hdr: bytes) -> None:
 
 
 def client_json(source: Any, server_name: str) -> dict[str, Any]:
-    """ClientInfo of an advisory, for a client session; empty for the server's own requests."""
+    """ClientInfo of an advisory, for a client session or a stream that follows another; else empty."""
+    if isinstance(source, Feed):
+        return dict(source.client or {})
     if source is None or not hasattr(source, "info"):
         return {}
     info = source.info(False)

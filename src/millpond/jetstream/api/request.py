@@ -33,6 +33,8 @@ class Request(msgspec.Struct, kw_only=True):
     answer: Answer
     headers: bytes = b""
     """The request's header block."""
+    client: dict[str, Any] = {}
+    """Who asked, as advisories tell of it."""
     reply_headers: bytes = b""
     """The header block that a success is answered with."""
 

@@ -69,10 +69,11 @@ def sourcing_form(config: ConsumerConfig, stream: StreamConfig) -> ConsumerConfi
 
 def kept_by_an_update(config: ConsumerConfig, old: ConsumerConfig) -> ConsumerConfig:
     """Only CONSUMER.PAUSE changes when a consumer goes on; a durable one of a source stays where it is."""
-    config = msgspec.structs.replace(config, pause_until_ns=old.pause_until_ns)
+    config = msgspec.structs.replace(config, pause_until_ns=old.pause_until_ns, pause_zone_s=old.pause_zone_s)
     if not (config.sourcing and config.durable_name):
         return config
     return msgspec.structs.replace(
         config, deliver_policy=old.deliver_policy, opt_start_seq=old.opt_start_seq,
         opt_start_time_ns=old.opt_start_time_ns,
+        opt_start_zone_s=old.opt_start_zone_s,
     )  # fmt: skip

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from millpond.base import limits
-from millpond.jetstream import stream_rules
+from millpond.jetstream import source_rules, stream_rules
 from millpond.jetstream.api.request import STREAM_INFO, STREAM_LIST, STREAM_NAMES, STREAM_PURGE, Request, optional_body
 from millpond.jetstream.api.sourcing import shown_consumers
+from millpond.jetstream.api.subject_page import SubjectPage
 from millpond.jetstream.config_wire import STREAM_REQUEST, stream_from_request, stream_to_json
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import Shape, decode, is_empty_request
-from millpond.jetstream.go_text import text
 from millpond.jetstream.go_time import ZERO_TIME, format_time
 from millpond.jetstream.stream_config import StreamConfig
 from millpond.subjects import pytokens
@@ -35,12 +37,6 @@ class StreamApi:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def _find(self, name: str) -> Stream:
-        stream = self._engine.streams.get(name)
-        if stream is None:
-            raise api_error("JSStreamNotFoundErr")
-        return stream
-
     def create(self, request: Request) -> None:
         body = decode(request.body, STREAM_REQUEST, self._engine.strict)
         config = stream_rules.with_required_level(stream_from_request(body))
@@ -50,7 +46,7 @@ class StreamApi:
             raise api_error("JSStreamNameContainsPathSeparatorsErr")
         stream_rules.check_create(config)
         self._engine.check_room(config)
-        config = stream_rules.checked(config, body.get("pedantic", False))
+        config = stream_rules.checked(config, body.get("pedantic", False), self._engine.limits, self._engine.config_of)
         stream_rules.check_single_server(config)
         existing = self._engine.streams.get(config.name)
         if existing is not None:
@@ -58,17 +54,19 @@ class StreamApi:
                 raise api_error("JSStreamNameExistErr")
             request.ok(**self.described(existing), did_create=True)
             return
+        source_rules.check_filters(config)
         stream_rules.check_overlap(config, self._engine.configs())
         self._engine.create_stream(config, lambda stream: request.ok(**self.described(stream), did_create=True))
 
     def update(self, request: Request) -> None:
         body = decode(request.body, STREAM_REQUEST, self._engine.strict)
-        config = stream_rules.checked(stream_from_request(body), body.get("pedantic", False))
+        pedantic, server, find = body.get("pedantic", False), self._engine.limits, self._engine.config_of
+        config = stream_rules.checked(stream_from_request(body), pedantic, server, find)
         if config.name != request.args[0]:
             raise api_error("JSStreamMismatchErr")
-        stream = self._find(config.name)
+        stream = self._engine.stream(config.name)
         config = stream_rules.with_required_level(config)
-        config = stream_rules.updated(stream.config, stream_rules.checked(config, body.get("pedantic", False)))
+        config = stream_rules.updated(stream.config, stream_rules.checked(config, pedantic, server, find))
         self._engine.check_room(config)
         _check_consumers(stream, config)
         stream_rules.check_overlap(config, self._engine.configs())
@@ -77,19 +75,37 @@ class StreamApi:
     def delete(self, request: Request) -> None:
         if not is_empty_request(request.body):
             raise api_error("JSNotEmptyRequestErr")
-        self._engine.delete_stream(self._find(request.args[0]), lambda: request.ok(success=True))
+        self._engine.delete_stream(self._engine.stream(request.args[0]), lambda: request.ok(success=True))
 
     def info(self, request: Request) -> None:
         body = optional_body(request, STREAM_INFO, self._engine.strict)
-        stream = self._find(request.args[0])
+        stream = self._engine.stream(request.args[0])
+        filter = body.get("subjects_filter", "").encode("utf-8", "surrogateescape")
+        if not filter:
+            self._answer_info(request, body, stream, None)
+            return
+        page = SubjectPage(stream, filter, body.get("offset", 0))
+
+        def step() -> bool:
+            if self._engine.streams.get(stream.name) is not stream:
+                request.fail(api_error("JSStreamNotFoundErr"))
+                return False
+            if page.step():
+                return True
+            self._answer_info(request, body, stream, page)
+            return False
+
+        while stream.state()["num_subjects"] <= limits.SUBJECTS_PER_STEP:
+            if not step():
+                return
+        self._engine.in_steps(step)
+
+    def _answer_info(self, request: Request, body: dict[str, Any], stream: Stream, page: SubjectPage | None) -> None:
         paging = {"total": 0, "offset": 0, "limit": 0}
-        subjects: dict[str, int] = {}
-        filter = body.get("subjects_filter", "")
-        rows = sorted(stream.subjects(filter.encode("utf-8", "surrogateescape"))) if filter else []
-        if rows:
-            shown, _ = page(rows, body.get("offset", 0), limits.API_SUBJECTS_PAGE)
-            paging = {"total": len(rows), "offset": max(0, body.get("offset", 0)), "limit": limits.API_SUBJECTS_PAGE}
-            subjects = {text(subject): count for subject, count in shown}
+        subjects: msgspec.Raw | None = None
+        if page is not None and page.total:
+            paging = {"total": page.total, "offset": max(0, body.get("offset", 0)), "limit": limits.API_SUBJECTS_PAGE}
+            subjects = page.json
         deleted = stream.deleted(DELETED_DETAILS_MAX) if body.get("deleted_details") else []
         cluster = {"cluster": {"leader": self._engine.server_name}}
         request.ok(**paging, **self.described(stream, subjects, deleted, domain=self._domain, cluster=cluster))
@@ -120,14 +136,17 @@ class StreamApi:
         body = optional_body(request, STREAM_PURGE, self._engine.strict)
         if body.get("seq") and body.get("keep"):
             raise api_error("JSBadRequestErr")
-        stream = self._find(request.args[0])
+        stream = self._engine.stream(request.args[0])
         if stream.config.sealed:
             raise api_error("JSStreamSealedErr")
         if stream.config.deny_purge:
             raise api_error("JSStreamPurgeFailedF", err="stream purge not permitted")
         subject = body.get("filter", "").encode("utf-8", "surrogateescape")
-        purged = stream.purge(subject, body.get("seq", 0), body.get("keep", 0))
-        stream.after_commit(lambda: request.ok(success=True, purged=purged))
+
+        def gone(purged: int) -> None:
+            stream.after_commit(lambda: request.ok(success=True, purged=purged))
+
+        stream.start_purge(subject, body.get("seq", 0), body.get("keep", 0), gone)
 
     def needs_cluster(self, request: Request) -> None:
         raise api_error("JSClusterRequiredErr")
@@ -139,7 +158,7 @@ class StreamApi:
     def described(
         self,
         stream: Stream,
-        subjects: dict[str, int] | None = None,
+        subjects: msgspec.Raw | None = None,
         deleted: list[int] | None = None,
         *,
         domain: dict[str, Any] | None = None,
@@ -153,6 +172,7 @@ class StreamApi:
             "state": state_json(stream, subjects, deleted),
             **(domain or {}),
             **(cluster or {}),
+            **self._engine.sourcing_of(stream),
             "ts": format_time(self._engine.clock.wall_ns),
         }
 
@@ -175,15 +195,15 @@ def _check_consumers(stream: Stream, config: StreamConfig) -> None:
 
 
 def state_json(
-    stream: Stream, subjects: dict[str, int] | None = None, deleted: list[int] | None = None
+    stream: Stream, subjects: msgspec.Raw | None = None, deleted: list[int] | None = None
 ) -> dict[str, Any]:
-    """StreamState in the server's order; an untouched stream begins at 0, or where it was told to."""
+    """StreamState in the server's order; an untouched stream begins at 0, or where it was made to begin."""
     state = stream.state()
-    fresh = state["last_seq"] == 0 and not stream.purged
+    fresh = state["last_seq"] == 0 and state["first_seq"] == 1 and not stream.purged
     out: dict[str, Any] = {
         "messages": state["messages"],
         "bytes": state["bytes"],
-        "first_seq": stream.config.first_seq if fresh else state["first_seq"],
+        "first_seq": int(stream.config.first_seq == 1) if fresh else state["first_seq"],
         "first_ts": format_time(state["first_ts_ns"]) if state["messages"] else ZERO_TIME,
         "last_seq": state["last_seq"],
         "last_ts": format_time(state["last_ts_ns"]),

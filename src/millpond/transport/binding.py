@@ -1,0 +1,46 @@
+"""The socket of a listener. Every address means those of IPv4 and of IPv6, in one socket, as it does for Go.
+
+`localhost` is ::1 first for many clients: a server that listens on every address must be there, too.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Final
+
+EVERY_ADDRESS: Final = ("", "0.0.0.0", "::")
+NO_IPV6: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT, errno.ENOPROTOOPT)
+MAPPED: Final = "::ffff:"
+"""How the kernel writes the IPv4 address of a peer on a socket of both (RFC 4291 2.5.5.2)."""
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Bound and non-blocking, not listening yet; a port of 0 or less is any free one. Raises OSError."""
+    if host in EVERY_ADDRESS:
+        try:
+            return _bound(socket.AF_INET6, "::", port)
+        except OSError as error:
+            if error.errno not in NO_IPV6:
+                raise
+        host = "0.0.0.0"
+    return _bound(socket.AF_INET6 if ":" in host else socket.AF_INET, host, port)
+
+
+def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
+        sock.setblocking(False)
+        sock.bind((host, max(0, port)))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def peer_ip(address: str) -> str:
+    """The address of a peer as people write it."""
+    return address.removeprefix(MAPPED) if "." in address else address

@@ -1,0 +1,125 @@
+"""Which of nats-server's error codes this suite produces on both servers, in the same place.
+
+Each code of the table is in one of three groups: seen here, waiting for a part that is being built (whose own
+scenarios belong into `SCENARIOS` then), or out of reach of one server, with the reason. `FLOOR` only rises.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from millpond.jetstream.error_table import ERRORS
+
+from . import scenarios_api as api
+from . import scenarios_backups as backups
+from . import scenarios_consumers as consumers
+from . import scenarios_consumers_control as control
+from . import scenarios_consumers_priority as priority
+from . import scenarios_consumers_push as push
+from . import scenarios_fast_batches as fast
+from . import scenarios_features as features
+from . import scenarios_limits as limits
+from . import scenarios_mappings as mappings
+from . import scenarios_retention as retention
+from . import scenarios_schedules as schedules
+from . import scenarios_sourcing as sourcing
+from . import scenarios_streams as streams
+from . import scenarios_ttl as ttl
+from .compare import Scenario, Session, record
+from .conftest import running_pair
+
+FLOOR = 110
+SCENARIOS: list[Scenario] = [
+    api.bodies, api.combinations, api.counters, api.same_again, api.stream_names,
+    streams.denials, streams.reservations_beyond_the_machine, streams.sealing, streams.stream_updates,
+    streams.expectations, consumers.consumer_life, consumers.consumer_refusals, consumers.more_refusals,
+    consumers.create_subjects, consumers.consumers_of_other_streams, consumers.update_rules_push,
+    consumers.pedantic, push.flow_ack_refusals, control.reset_answers, priority.priority_refusals,
+    priority.unpin_answers,
+    retention.workqueue_filters, retention.workqueue_alone, retention.consumer_limits, retention.sealed,
+    features.counter_configurations, features.counter_arithmetic, features.counter_headers, features.atomic_commits,
+    features.atomic_refusals, features.atomic_expectations, features.atomic_numbers, mappings.refused_transforms,
+    ttl.ttl_texts, schedules.schedule_configurations, schedules.schedule_patterns, schedules.schedule_refusals,
+    fast.fast_patterns, fast.fast_pings, fast.fast_refusals, fast.fast_limits, fast.fast_numbers,
+    sourcing.mirror_rules, sourcing.mirror_updates, sourcing.source_rules, sourcing.source_updates,
+    backups.snapshot_requests, backups.restore_requests, backups.broken_archives,
+]
+ON_DISK: list[Scenario] = [api.names_of_no_file, streams.reservations_beyond_the_machine]
+LIMITED: list[Scenario] = [limits.full, limits.reserved, limits.asked_for]
+"""Those that need servers with limits of their own."""
+
+OUT_OF_REACH: dict[str, list[int]] = {
+    "declared, and produced by nothing in nats-server 2.15": [
+        10004, 10011, 10019, 10032, 10033, 10036, 10051, 10061, 10066, 10067, 10068, 10072, 10073, 10085, 10092, 10093,
+        10117, 10163, 10180,
+    ],
+    "of servers in clusters": [
+        10005, 10006, 10007, 10008, 10009, 10040, 10041, 10044, 10048, 10063, 10075, 10118, 10119, 10123, 10124, 10129,
+        10158, 10202, 10224, 10226,
+    ],
+    "another check comes first on a server without peers": [
+        10016, 10078, 10087, 10103, 10105, 10106, 10114, 10126, 10132, 10134, 10181, 10182,
+    ],
+    "a disk that fails": [10050, 10104],
+    "two requests in the same moment": [10096],
+    "publishes faster than they are stored": [10167],
+    "nobody answers where JetStream is off": [10076],
+    "stored by a newer server": [10194, 10195],
+}
+BEING_BUILT: dict[str, list[int]] = {
+    "accounts and their limits": [10002, 10027, 10035, 10039, 10113, 10120, 10122],
+    "snapshot and restore": [10015, 10042, 10053, 10062, 10064, 10130],
+    "mirrors and sources": [
+        10021, 10022, 10024, 10029, 10030, 10031, 10034, 10045, 10046, 10055, 10140, 10141, 10142, 10143, 10144, 10145,
+        10146, 10147, 10150, 10151, 10152, 10154, 10173, 10186, 10187, 10198, 10209, 10213, 10214, 10215, 10216, 10217,
+    ],
+    "schedules": [10188, 10189, 10190, 10191, 10192, 10203, 10212, 10223],
+    "fast batches": [10205, 10206, 10207, 10208, 10211],
+}
+CODE = re.compile(r'err_code\\*": ?(\d+)')
+pytestmark = pytest.mark.reference
+
+
+def compared(pair, scenarios: list[Scenario], storage: str) -> set[int]:
+    """The codes that the reference gave, where the other server gave the same answers. All else that these
+    scenarios see is compared by the tests of their own."""
+    reference, other = pair
+    seen: set[int] = set()
+    for scenario in scenarios:
+        truth = refusals(record(reference, scenario, is_truth=True, storage=storage))
+        assert refusals(record(other, scenario, storage=storage)) == truth, scenario.__name__
+        seen |= {int(code) for line in truth for code in CODE.findall(line)}
+    return seen
+
+
+def refusals(session: Session) -> list[str]:
+    return [line for line in session.result() if CODE.search(line)]
+
+
+def report(seen: set[int]) -> str:
+    """What the three groups say about the table."""
+    lines = [f"{len(seen)} of {len(ERRORS)} error codes are produced and compared"]
+    for title, groups in (("being built", BEING_BUILT), ("out of reach of one server", OUT_OF_REACH)):
+        for reason, codes in groups.items():
+            left = [code for code in codes if code not in seen]
+            lines.append(f"  {title}: {len(left)}, {reason}: {' '.join(map(str, left))}")
+    return "\n".join(lines)
+
+
+def test_codes_are_produced_and_compared(request, pair, tmp_path):
+    seen = compared(pair, SCENARIOS, "memory") | compared(pair, ON_DISK, "file")
+    path = tmp_path / "limits.conf"
+    path.write_text(limits.CONFIG)
+    with running_pair(request, ("-c", str(path))) as limited:
+        seen |= compared(limited, LIMITED, "memory")
+    print(report(seen))
+    unreachable = {code for codes in OUT_OF_REACH.values() for code in codes}
+    waiting = {code for codes in BEING_BUILT.values() for code in codes}
+    every = {code for _, code, _ in ERRORS.values()}
+    assert not unreachable & waiting
+    assert not unreachable & seen, "these can be reached after all"
+    unexplained = every - seen - waiting - unreachable
+    assert not unexplained, f"neither seen nor explained: {sorted(unexplained)}"
+    assert len(seen) >= FLOOR
