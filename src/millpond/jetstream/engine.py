@@ -51,6 +51,10 @@ from millpond.jetstream.stream import Stream
 from millpond.jetstream.stream_config import ServerLimits, StreamConfig
 from millpond.store.consumer_state import ConsumerState
 
+MEMORY_MESSAGE_BYTES: Final = 16
+FILE_MESSAGE_BYTES: Final = 30
+"""What nats-server counts for a message besides its subject, headers and body."""
+
 NO_FILE_NAME: Final = "\0"
 """What nothing on disk can have in its name, there; and so not here, where names of files are other ones."""
 
@@ -92,7 +96,6 @@ class Engine:
         self.default_max_consumers = options.default_max_consumers
         self.server_name = server_name
         self.account = account
-        self.account_limits = account_limits or JetStreamLimits()
         self.all: list[Engine] = [self]
         """The engines of all accounts of this server."""
         self.clock: Clock = turn.clock
@@ -111,10 +114,21 @@ class Engine:
             "memory": StorageRoom(options.max_memory, lambda: self._bytes_held_by_all("memory")),
             "file": StorageRoom(options.max_file, lambda: self._bytes_held_by_all("file")),
         }
+        self._shares = {
+            "memory": StorageRoom(-1, lambda: self._bytes_held("memory"), MEMORY_MESSAGE_BYTES),
+            "file": StorageRoom(-1, lambda: self._bytes_held("file"), FILE_MESSAGE_BYTES),
+        }
+        self.use_account_limits(account_limits or JetStreamLimits())
         self.pump = Pump()
         self.commit = CommitPhase(storage.committer)
         turn.add_commit(self.commit)
         turn.add_pump(self.pump)
+
+    def use_account_limits(self, found: JetStreamLimits) -> None:
+        """What the account may use, from the start or from a reload on."""
+        self.account_limits = found
+        self._shares["memory"].resize(found.max_memory)
+        self._shares["file"].resize(found.max_file)
 
     def use_options(self, options: JetStreamOptions) -> None:
         """Settings that were reloaded take effect."""
@@ -263,7 +277,7 @@ class Engine:
         if window is not None:
             stream.adopt_window(window[0])
         stream.use_batches(self.batches, self.advisories.batch_abandoned)
-        stream.use_room(self._rooms[config.storage])
+        stream.use_room(self._rooms[config.storage], self._shares[config.storage])
         self.streams[config.name] = stream
         self._shelves[config.name] = shelf
         if window is not None:

@@ -86,7 +86,7 @@ class JetStream:
         for name, account in self._broker.accounts.items():
             limits = wanted.get(name)
             if limits is not None and name in self.accounts:
-                self.accounts[name].engine.account_limits = limits
+                self.accounts[name].engine.use_account_limits(limits)
             elif limits is not None:
                 self._open_account(account, limits)
         self._refuse_others()

@@ -90,7 +90,13 @@ def test_limits_have_their_error_codes(tmp_path: Path) -> None:
     async def scenario(server: millpond.Server) -> None:
         b, c = await client(server, "b"), await client(server, "c")
         assert (await made(b, "M", storage="memory", max_bytes=1001))["error"]["err_code"] == 10028
-        assert "error" not in await made(b, "M", storage="memory", max_bytes=900)
+        assert "error" not in await made(b, "M", storage="memory")
+        assert (await asked(b, "M.1", {"k": "x" * 700}))["seq"] == 1
+        for _ in range(2):
+            refused = await asked(b, "M.2", {"k": "x" * 400})
+            assert (refused["error"]["err_code"], refused["seq"]) == (10002, 0)
+        await asked(b, "$JS.API.STREAM.PURGE.M")
+        assert (await asked(b, "M.2", {"k": "x" * 400}))["seq"] == 2
         assert (await made(b, "N"))["error"]["err_code"] == 10027
         limits = (await asked(b, "$JS.API.INFO"))["limits"]
         assert (limits["max_streams"], limits["max_memory"], limits["max_storage"]) == (1, 1000, -1)
