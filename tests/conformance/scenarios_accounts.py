@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -59,6 +60,55 @@ accounts {
       mappings { "from.*": "to.$1", plain: other, "all": [ { dest: one, weight: 100% } ] } }
 }
 """}
+
+
+STREAMS: Settings = {"config": """
+jetstream { store_dir: "STORE", max_mem: 10M, max_file: 10M }
+accounts {
+  WITH { users: [ { user: "on", pass: x } ], jetstream: enabled }
+  WITHOUT { users: [ { user: "off", pass: x } ] }
+  TIGHT { users: [ { user: tight, pass: x } ], jetstream {
+      max_mem: 1000000, max_file: 2000000, max_streams: 2, max_consumers: 1, max_ack_pending: 50, max_bytes: true,
+      mem_max_stream_bytes: 600000, disk_max_stream_bytes: 700000 } }
+}
+"""}
+
+
+def asked(s: CoreRecord, raw: Raw, subject: str, **body: object) -> None:
+    """Records what a request is answered, without what belongs to one run."""
+    payload = json.dumps(body).encode() if body else b""
+    raw.send(b"SUB answer 9\r\n" + pub(subject.encode(), b"answer", payload) + b"UNSUB 9 1\r\n")
+    line = raw.line()
+    answer = json.loads(raw.exactly(int(line.split()[-1]) + 2))
+    shown = {key: answer[key] for key in ("error", "limits", "streams", "seq", "stream", "consumers") if key in answer}
+    s.note(f"{subject} {body} -> {shown} {answer.get('config', {}).get('max_ack_pending')}")
+
+
+def stream(s: CoreRecord, raw: Raw, name: str, **config: object) -> None:
+    asked(s, raw, f"$JS.API.STREAM.CREATE.{name}", name=name, subjects=[name], **config)
+
+
+def limits_of_streams(s: CoreRecord) -> None:
+    for name in ("on", "off", "tight"):
+        raw = user(s, name)
+        for subject in ("$JS.API.INFO", "$JS.API.STREAM.NAMES"):
+            asked(s, raw, subject)
+    raw = user(s, "tight")
+    memory = {"storage": "memory"}
+    stream(s, raw, "A", **memory)
+    stream(s, raw, "A", **memory, max_bytes=600_001)
+    stream(s, raw, "A", max_bytes=700_001)
+    stream(s, raw, "A", **memory, max_bytes=500_000, max_consumers=2)
+    stream(s, raw, "A", **memory, max_bytes=500_000)
+    stream(s, raw, "B", **memory, max_bytes=500_001)
+    stream(s, raw, "B", max_bytes=600_000)
+    stream(s, raw, "C", max_bytes=600_000)
+    asked(s, raw, "$JS.API.STREAM.UPDATE.B", name="B", subjects=["B"], max_bytes=700_001)
+    for consumer, config in (("c", {"max_ack_pending": 51}), ("c", {"max_ack_pending": -1}), ("d", {})):
+        full = {"durable_name": consumer, "ack_policy": "explicit", **config}
+        asked(s, raw, f"$JS.API.CONSUMER.CREATE.A.{consumer}", stream_name="A", config=full)
+    asked(s, raw, "$JS.API.INFO")
+    asked(s, user(s, "on"), "$JS.API.STREAM.NAMES")
 
 
 def listen(s: CoreRecord, name: str, subs: bytes = b"SUB > 1\r\n") -> Raw:
@@ -203,4 +253,5 @@ SCENARIOS: list[tuple[Settings, Callable[[CoreRecord], None]]] = [
     (EXCHANGE, told_of_who_asks),
     (EXCHANGE, from_a_third_account),
     (MAPPED, mapped),
+    (STREAMS, limits_of_streams),
 ]

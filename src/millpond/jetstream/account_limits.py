@@ -55,7 +55,7 @@ def _check_reservation(engine: Engine, config: StreamConfig, account_max: int) -
 def with_consumer_limits(engine: Engine, config: ConsumerConfig, asked: ConsumerConfig) -> ConsumerConfig:
     """The configuration with the account's bound of pending acknowledgements. Raises 10121 for one beyond it."""
     most = engine.account_limits.max_ack_pending
-    if most <= 0 or config.ack_policy == "none" or 0 < config.max_ack_pending <= most:
+    if most <= 0 or config.max_ack_pending <= most:
         return config
     if asked.max_ack_pending > most:
         raise api_error("JSConsumerMaxPendingAckExcessErrF", limit=most)
