@@ -143,6 +143,7 @@ def advised(s: Session, label: str, count: int = 0) -> None:
     shown = []
     for frame in frames:
         body = json.loads(frame.payload)
+        s.documents.append(frame.payload)
         if "bytes" in body:
             body["bytes"] = "<some>" if body["bytes"] else 0
         shown.append(f"{frame.subject} {normalise(show_payload(json.dumps(body).encode()), {})}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from .compare import Session
@@ -246,6 +247,13 @@ def schedules_sealed(s: Session) -> None:
     s.publish("s.a", b"x", {PATTERN: "@every 1h", TARGET: "t.a"})
 
 
+def _listen(s: Session, name: str, *filters: str) -> None:
+    """To all that fired and fires; the answer is not recorded, since it says how much has fired already."""
+    config = {"durable_name": name, "deliver_subject": "watch", "ack_policy": "none", "filter_subjects": filters}
+    body = json.dumps({"stream_name": "S", "config": config}).encode()
+    s.client.request(f"$JS.API.CONSUMER.DURABLE.CREATE.S.{name}", body)
+
+
 def schedules_after_restart(s: Session) -> None:
     """What was due while the server was away fires once."""
     if s.storage == "memory":
@@ -259,9 +267,9 @@ def schedules_after_restart(s: Session) -> None:
     s.target.restart()
     s.client = s.target.connect()
     sid = s.client.subscribe("watch")
-    s.consumer("S", "W", deliver_subject="watch", ack_policy="none", filter_subjects=["t.once"])
+    _listen(s, "W", "t.once")
     _fired(s, sid)
-    s.consumer("S", "E", deliver_subject="watch", ack_policy="none", filter_subjects=["t.every", "t.replaced"])
+    _listen(s, "E", "t.every", "t.replaced")
     _fired(s, sid, 2)
     s.api("STREAM.MSG.GET.S", {"last_by_subj": "s.once"})
     s.api("STREAM.MSG.GET.S", {"last_by_subj": "s.later"})

@@ -613,7 +613,6 @@ def external_mirror(s: Session) -> None:
     fill(s, "g", 3)
     fill(s, "f.y", 1)
     s.stream("M", mirror={"name": "X", "external": {"api": "ext.API", "deliver": "in.from"}, "filter_subject": "f.*"})
-    shown(s, "M")
     frame, deliver = _asked(s, asked)
     _pass_on(s, frame)
     until_last(s, "M", 9)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from . import scenarios_core, scenarios_streams
+from . import scenarios_core, scenarios_stream_fields, scenarios_streams
 from .compare import normalise, record, show_payload
 from .known import KNOWN
 from .test_consumers import MODULES as CONSUMERS
@@ -17,7 +17,8 @@ ROWS = Path(__file__).parents[2] / "docs" / "differences.md"
 
 def test_every_known_difference_has_a_row_and_a_scenario():
     rows = set(re.findall(r"^\| ([a-z-]+) \|", ROWS.read_text(), re.M))
-    scenarios = {name for module in (scenarios_streams, scenarios_core, *CONSUMERS) for name in vars(module)}
+    modules = (scenarios_streams, scenarios_stream_fields, scenarios_core, *CONSUMERS)
+    scenarios = {name for module in modules for name in vars(module)}
     assert set(KNOWN.values()) <= rows, "known.py names rows that docs/differences.md does not have"
     assert set(KNOWN) <= scenarios, "known.py names scenarios that do not exist"
 

@@ -272,7 +272,8 @@ cdef class Consumer(Follower):
         return self._acks.ack_all or self.state.get(stream_seq, &pending)
 
     cdef int appended(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:
-        self.cursor.appended(subject, subject_len)
+        if stream_seq > self.cursor.position:            # a reset may have gone beyond the end
+            self.cursor.appended(subject, subject_len)
         return 0
 
     cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:

@@ -11,14 +11,13 @@ and `source`.
 from __future__ import annotations
 
 import logging
-import random
 from typing import Any, Final
 
 import msgspec
 
 from millpond.base import limits
 from millpond.base.clock import Clock
-from millpond.base.ids import short_name
+from millpond.base.ids import random_below, short_name
 from millpond.broker.router import Router
 from millpond.broker.sink import CallableSink, Subscription
 from millpond.broker.timers import CallbackTimer, Timers
@@ -99,7 +98,7 @@ class Puller:
         """The first request, soon."""
         self.started = True
         self.feed.introduce(self.site.client)
-        self._arm(random.randrange(STAGGER_NS) + 1)
+        self._arm(random_below(STAGGER_NS) + 1)
 
     def end(self) -> None:
         """For good."""
@@ -131,7 +130,7 @@ class Puller:
         self.feed.quit()
         next_ns = self._requested_ns + limits.SOURCE_REQUEST_GAP_NS if self._requested_ns else 0
         backoff_ns = min(self._failures * limits.SOURCE_BACKOFF_NS, limits.SOURCE_BACKOFF_NS_MAX)
-        self._arm(max(0, next_ns - self.site.clock.mono_ns) + backoff_ns + random.randrange(STAGGER_NS) + 1)
+        self._arm(max(0, next_ns - self.site.clock.mono_ns) + backoff_ns + random_below(STAGGER_NS) + 1)
 
     def _due(self) -> None:
         if self._answers is not None:              # nobody has answered

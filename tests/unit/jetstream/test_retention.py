@@ -214,3 +214,13 @@ def test_a_reset_forward_settles_what_lies_below_but_in_a_work_queue(retention: 
     consumer.reset(4)
     queue.turns()
     assert queue.live() == left
+
+
+def test_a_reset_beyond_the_end_does_not_count_what_comes_below() -> None:
+    queue = Queue("limits")
+    consumer = queue.add("A")
+    queue.publish(b"q.a")
+    consumer.reset(4)
+    for expected in (0, 0, 1):
+        queue.publish(b"q.a")
+        assert consumer.num_pending == expected

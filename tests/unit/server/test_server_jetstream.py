@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import nats
-import pytest
-from nats.js.api import StoreCompression
-from nats.js.errors import ServerError
 
 import millpond
 
@@ -62,13 +59,5 @@ def test_ordered_consumer_sees_everything_once() -> None:
             await js.publish("s.a", b"%d" % number)
         await done.wait()
         assert seen == [b"%d" % number for number in range(500)]
-
-    run(scenario)
-
-
-def test_what_is_not_there_is_refused_by_name() -> None:
-    async def scenario(client, js) -> None:
-        with pytest.raises(ServerError, match="compression is not supported"):
-            await js.add_stream(name="M", storage="memory", compression=StoreCompression.S2)
 
     run(scenario)
