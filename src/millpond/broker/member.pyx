@@ -63,7 +63,8 @@ cdef class Member(Sink):
         else:
             self.verifying = True
             self._pause(True)
-            self.broker.verifier.verify(verdict, self.is_closed, partial(self._verified, verdict.identity, connect, then))
+            done = partial(self._verified, self.broker.authenticator, verdict.identity, connect, then)
+            self.broker.verifier.verify(verdict, self.is_closed, done)
 
     def _decide_again(self, connect, then):
         """After a reload: the same for somebody who is in. connect: None, when it came in without."""
@@ -73,15 +74,17 @@ cdef class Member(Sink):
         elif authenticator.required:
             self._decide(authenticator.without_connect(), None, then)
 
-    def _verified(self, identity, connect, then, bint right):
+    def _verified(self, authenticator, identity, connect, then, bint right):
         self.verifying = False
         if self.is_closed():
             return
-        if right:
-            then(identity, connect)
-        else:
+        if not right:
             self._refuse()
-        if not self.is_closed():
+        elif authenticator is self.broker.authenticator:
+            then(identity, connect)
+        else:                                        # a reload came between: what was right may not be any more
+            self._decide(self.broker.authenticator.check(connect, self.nonce), connect, then)
+        if not self.is_closed() and not self.verifying:
             self._pause(False)
         self.broker.turn.wake()
 

@@ -160,6 +160,34 @@ def test_a_reload_brings_accounts_and_takes_them(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_a_password_that_a_reload_overtakes_lets_nobody_in(tmp_path: Path) -> None:
+    hashed = "$2b$04$IFJkPdE8mp0GuT7uqL./BeLdyN2I1xucdJqXUqhWeo077UgWZY5Na"
+    before = f'authorization {{ users = [ {{ user: h, pass: "{hashed}" }}, {{ user: b, pass: x }} ] }}'
+    after = "authorization { users = [ { user: b, pass: x } ] }"
+
+    class Later:
+        """Verifies when it is told to."""
+
+        def verify(self, attempt: Any, is_gone: Callable[[], bool], done: Callable[[bool], None]) -> None:
+            self.done = done
+
+        def close(self) -> None: ...
+
+    async def scenario(server: millpond.Server) -> None:
+        server.broker.verifier.close()
+        server.broker.verifier = later = Later()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b'CONNECT {"user":"h","pass":"s3cr3t"}\r\nPING\r\n')
+        while not hasattr(later, "done"):
+            await asyncio.sleep(0)
+        reload.apply(server, options(tmp_path, after))
+        later.done(True)
+        assert (await reader.read()).endswith(b"-ERR 'Authorization Violation'\r\n")
+        writer.close()
+
+    run(tmp_path, scenario, before)
+
+
 async def _closed(nc: Client) -> None:
     while not nc.is_closed:
         await asyncio.sleep(0)
