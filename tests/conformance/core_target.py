@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import tempfile
 import threading
 import time
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, Protocol
 
 import millpond
+from millpond.config.build import build
+from millpond.config.file import read
 from millpond.config.options import Options
+from millpond.server import reload
 
 from .target import MILLPOND, READY_SECONDS, REFERENCE, Target
 
@@ -38,6 +44,8 @@ NAMES: dict[str, tuple[str, str, int]] = {
     "no_header_support": ("no_header_support: %s", "no_header_support", 1),
     "no_fast_producer_stall": ("no_fast_producer_stall: %s", "no_fast_producer_stall", 1),
 }
+CONFIG = "config"
+"""A setting that is a whole configuration file; STORE in it stands for a directory."""
 
 
 class CoreTarget(Protocol):
@@ -81,7 +89,8 @@ class ReferenceTarget(KnowsClosed):
     def __init__(self, settings: Settings) -> None:
         self._target = Target(REFERENCE, jetstream=False)
         config = self._target.root / "core.conf"
-        config.write_text("\n".join(NAMES[name][0] % json.dumps(value) for name, value in settings.items()))
+        rows = [NAMES[name][0] % json.dumps(value) for name, value in settings.items() if name != CONFIG]
+        config.write_text("\n".join([with_store(settings, self._target.root), *rows]))
         if "token" in settings and "token_timeout_s" not in settings:
             config.write_text(config.read_text() + " }")
         self._target.flags = ("-c", str(config))
@@ -102,12 +111,33 @@ class MillpondTarget(KnowsClosed):
     kind = MILLPOND
 
     def __init__(self, settings: Settings) -> None:
-        fields = {NAMES[name][1]: _scaled(value, NAMES[name][2]) for name, value in settings.items()}
-        self._options = Options(host="127.0.0.1", port=-1, server_name="conformance", **fields)
+        self._root = Path(tempfile.mkdtemp(prefix="conformance-millpond-core-"))
+        self._options = self._read(settings)
         started: Future[int] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)), daemon=True)
         self._thread.start()
         self.port = started.result(READY_SECONDS)
+
+    def _read(self, settings: Settings) -> Options:
+        config = self._root / "core.conf"
+        config.write_text(with_store(settings, self._root))
+        fields = {NAMES[n][1]: _scaled(value, NAMES[n][2]) for n, value in settings.items() if n != CONFIG}
+        given = {"host": "127.0.0.1", "port": -1, "server_name": "conformance", "config_file": str(config)}
+        return build({**read(config).settings, **given, **fields})
+
+    def reload(self, settings: Settings) -> None:
+        """Go on with another configuration file, as after a HUP."""
+        done: Future[None] = Future()
+
+        def act() -> None:
+            try:
+                reload.apply(self.server, self._read(settings))
+                done.set_result(None)
+            except BaseException as error:
+                done.set_exception(error)
+
+        self._loop.call_soon_threadsafe(act)
+        done.result(READY_SECONDS)
 
     async def _serve(self, started: Future[int]) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
@@ -127,6 +157,11 @@ class MillpondTarget(KnowsClosed):
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(READY_SECONDS)
         assert not self._thread.is_alive(), "the server did not stop"
+        shutil.rmtree(self._root, ignore_errors=True)
+
+
+def with_store(settings: Settings, root: Path) -> str:
+    return str(settings.get(CONFIG, "")).replace("STORE", str(root / "store"))
 
 
 def _scaled(value: Any, factor: int) -> Any:

@@ -80,6 +80,11 @@ class Raw:
             frames.append(line)
         return frames, False
 
+    def until_pong_of(self, data: bytes) -> list[bytes]:
+        """Frames up to the PONG of a PING behind `data`."""
+        self.send(data + b"PING\r\n")
+        return self.until_pong()[0]
+
     def until_closed(self) -> bytes:
         while self._more():
             pass
@@ -125,6 +130,15 @@ class CoreRecord:
         shown = [show(frame) for frame in frames]
         self.note(f"{label} -> {shown if ordered else sorted(shown)} {'open' if is_open else 'closed'}")
         return frames
+
+    def heard_so_far(self, raw: Raw) -> list[bytes]:
+        """What this connection received from others: all that was published before this call."""
+        return self.say(raw, b"", label="heard", ordered=False)
+
+    def heard_end(self, raw: Raw) -> None:
+        """Records all that comes until the server hangs up, and the reason it gives."""
+        heard = raw.until_closed()
+        self.note(f"{show(heard)} because {self.target.closed_reason(raw.cid)}")
 
     def fatal(self, raw: Raw, data: bytes, *, label: str | None = None) -> bytes:
         """Sends `data`; records all that comes until the server hangs up, and the reason it gives."""

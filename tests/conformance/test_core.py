@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from . import scenarios_core, scenarios_core_delivery, scenarios_core_settings
+from . import (
+    scenarios_accounts,
+    scenarios_core,
+    scenarios_core_delivery,
+    scenarios_core_settings,
+    scenarios_permissions,
+)
 from .compare import differences
 from .conftest import DEFAULT_TARGET
 from .core_target import CoreTarget, Settings, start
@@ -64,6 +70,8 @@ def recorded(target: CoreTarget, scenario: Scenario) -> CoreRecord:
 CASES: list[tuple[Settings, Scenario]] = [
     *(({}, scenario) for scenario in (*scenarios_core.SCENARIOS, *scenarios_core_delivery.SCENARIOS)),
     *scenarios_core_settings.SCENARIOS,
+    *scenarios_permissions.SCENARIOS,
+    *scenarios_accounts.SCENARIOS,
 ]
 
 

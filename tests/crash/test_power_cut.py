@@ -149,7 +149,7 @@ async def check(folder: Path, recording: Recording, answered: Answered) -> None:
 def _check_consumer(server: millpond.Server, confirmed: set[int]) -> None:
     jetstream = server._jetstream
     assert jetstream is not None
-    stream = jetstream.engine.streams.get("WORK")
+    stream = jetstream.accounts["$G"].engine.streams.get("WORK")
     consumer = None if stream is None else stream.consumers.get("C")
     if consumer is None:
         if confirmed:

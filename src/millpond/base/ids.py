@@ -10,6 +10,10 @@ ALPHABET: Final = "0123456789" + UPPER + UPPER.lower()
 BASE32: Final = UPPER + "234567"
 SERVER_PREFIX: Final = 13 << 3
 """The nkey prefix byte of servers: the encoded key begins with 'N' (ADR-1 nkeys)."""
+USER_PREFIX: Final = 20 << 3
+"""The nkey prefix byte of users: 'U'."""
+ACCOUNT_PREFIX: Final = 0
+"""The nkey prefix byte of accounts: 'A'."""
 CURVE_PREFIX: Final = 23 << 3
 """The nkey prefix byte of x25519 keys: 'X'."""
 
@@ -54,6 +58,22 @@ def _encode_key(prefix: int, key: bytes) -> str:
     raw += _crc16(raw).to_bytes(2, "little")
     number = int.from_bytes(raw, "big")
     return "".join(BASE32[number >> shift & 31] for shift in reversed(range(0, 8 * len(raw), 5)))
+
+
+KEY_DIGITS: Final = 56
+
+
+def decode_key(prefix: int, text: str) -> bytes | None:
+    """The 32 bytes of a public nkey of this kind; None when it is not one."""
+    if len(text) != KEY_DIGITS or not all(digit in BASE32 for digit in text):
+        return None
+    number = 0
+    for digit in text:
+        number = number << 5 | BASE32.index(digit)
+    raw = number.to_bytes(35, "big")
+    if raw[0] != prefix or _crc16(raw[:-2]).to_bytes(2, "little") != raw[-2:]:
+        return None
+    return raw[1:-2]
 
 
 def server_id() -> str:

@@ -31,6 +31,23 @@ CLOSED_CLIENTS_KEPT: Final = 10_000
 PREAUTH_BYTES_MAX: Final = 8 * KIB
 """What one connection may make us hold before it is authenticated (reliability.md 5)."""
 
+# --- users and permissions (reference 02) ---
+VERIFYING_BYTES_MAX: Final = 64 * KIB
+"""What one connection may have sent behind its CONNECT while its password is being verified."""
+BCRYPT_BYTES_MAX: Final = 72
+"""bcrypt looks at no more of a password."""
+NONCE_BYTES: Final = 11
+RESPONSES_PER_REQUEST_DEFAULT: Final = 1
+RESPONSE_EXPIRES_DEFAULT_NS: Final = 120_000_000_000
+SERVICE_RESPONSE_THRESHOLD_NS: Final = 120_000_000_000
+SERVICE_RESPONSES_MAX: Final = 65_536
+"""Requests to one exporting account whose answers are still out; the oldest is given up."""
+SERVICE_RESPONSES_SWEEP_NS: Final = 1_000_000_000
+IMPORTS_IN_A_ROW_MAX: Final = 16
+"""Accounts that one message may pass through."""
+REPLY_GRANTS_MAX: Final = 4096
+"""Reply subjects that one connection may still answer, with `allow_responses`; the oldest goes first."""
+
 # --- the turn (design.md 3) ---
 SPIN_NS: Final = 50_000
 TURN_INTAKE_NS_MAX: Final = 2_000_000
@@ -182,5 +199,6 @@ ARCHIVE_ENTRY_BYTES_MAX: Final = 64 * MIB
 
 assert CONTROL_LINE_BYTES_MAX <= PREAUTH_BYTES_MAX <= READ_BUFFER_BYTES
 assert PAYLOAD_BYTES_MAX <= PENDING_BYTES_MAX
+assert PREAUTH_BYTES_MAX <= VERIFYING_BYTES_MAX <= READ_BUFFER_BYTES
 assert READ_WINDOW_BYTES <= SEGMENT_BYTES_SMALL <= SEGMENT_BYTES_LARGE
 assert HEADER_BLOCK_BYTES_MAX < RECORD_BYTES_MAX

@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from millpond.base.budget cimport Budget
 from millpond.base.clock cimport Clock
+from millpond.broker.account cimport Account
 from millpond.broker.leavers cimport Leavers
 from millpond.broker.router cimport Router
 from millpond.broker.turn cimport Turn
@@ -21,7 +22,12 @@ cdef class Broker:
     cdef readonly object authenticator
     cdef readonly Clock clock
     cdef readonly Turn turn
-    cdef readonly Router router              # of account $G
+    cdef readonly dict accounts              # {name: Account}
+    cdef readonly Account everybody          # $G
+    cdef readonly Account system             # or None
+    cdef object exchange                     # what accounts import of each other
+    cdef readonly Router router              # of $G
+    cdef public object verifier              # PasswordVerifier; None: nobody can verify a hash
     cdef Leavers leavers
     cdef readonly dict sessions              # {cid: Session}
     cdef readonly object closed              # ClosedRing of ConnectionInfo, newest last
@@ -40,5 +46,6 @@ cdef class Broker:
     cdef size_t pending_max
     cdef bint headers
     cdef bint auth_required
+    cdef bint needs_nonce
     cdef bint stall_producers
     cdef uint64_t next_cid(self) noexcept

@@ -9,6 +9,7 @@ from millpond.base import limits
 from millpond.base.budget import Budgets
 from millpond.base.ids import curve_key, server_id
 from millpond.broker.closed_ring import ClosedRing
+from millpond.config.security import GLOBAL_ACCOUNT, AccountOptions
 
 VERSION = "2.15.1"
 """Clients gate features on this: the nats-server release whose behaviour we have."""
@@ -20,15 +21,18 @@ cdef class Broker:
     def __init__(self, options, Clock clock, budgets=None):
         self.clock = clock
         self.turn = Turn(clock)
-        self.router = Router()
-        self.leavers = Leavers(self.router.sublist, self.turn)
+        self.server_id = server_id()
+        self.server_name = options.server_name or self.server_id
+        self.accounts = {}
+        self._take_accounts(options)
+        self.everybody = self.accounts[GLOBAL_ACCOUNT]
+        self.router = self.everybody.router
+        self.leavers = Leavers(self.turn)
         budgets = budgets if budgets is not None else Budgets()
         self.connections, self.output = budgets.named("connections"), budgets.named("output")
         self.sessions = {}
         self.closed = ClosedRing(options.max_closed_clients, budget=self.connections)
-        self.server_id = server_id()
         self.xkey = curve_key(os.urandom(32))
-        self.server_name = options.server_name or self.server_id
         self.started_ns = clock.wall_ns
         self._take(options)
 
@@ -40,16 +44,40 @@ cdef class Broker:
         self.pending_max = options.max_pending
         self.headers = not options.no_header_support
         self.auth_required = self.authenticator.required
+        self.needs_nonce = self.authenticator.needs_nonce
         self.stall_producers = not options.no_fast_producer_stall
         self.info = self._info()
+
+    def _take_accounts(self, options):
+        """An account that is gone keeps what it has until its last client is disconnected."""
+        wanted = {GLOBAL_ACCOUNT: AccountOptions(name=GLOBAL_ACCOUNT, mappings=options.mappings)}
+        if options.system_account:
+            wanted[options.system_account] = AccountOptions(name=options.system_account)
+        wanted.update((account.name, account) for account in options.accounts)
+        for name in [name for name in self.accounts if name not in wanted]:
+            del self.accounts[name]
+        for name, account in wanted.items():
+            if name in self.accounts:
+                self.accounts[name].reload(account)
+            else:
+                self.accounts[name] = Account(account, self.clock.wall_ns)
+        self.system = self.accounts.get(options.system_account)
+        if self.exchange is not None:
+            self.exchange.close()
+            self.exchange = None
+        if any([account.imports for account in options.accounts]):
+            from millpond.broker.imports import Exchange  # most servers have none
+
+            self.exchange = Exchange(self.accounts, self.turn.timers, self.clock, self.server_name)
 
     def reload(self, options):
         """Go on with other settings. Who is not let in by them any more is disconnected, and those over a lower limit."""
         host, port = self.info["host"], self.info["port"]
-        authenticator = self.authenticator
+        authenticator, accounts = self.authenticator, self.options.accounts
         self._take(options)
+        self._take_accounts(options)
         self.listening_on(host, port)
-        if authenticator != self.authenticator:
+        if accounts != options.accounts or not authenticator.admits_the_same(self.authenticator):
             for session in list(self.sessions.values()):
                 session.authorize_again()
         for session in list(self.sessions.values())[options.max_connections:]:
@@ -78,18 +106,24 @@ cdef class Broker:
         """The listener's real address, known once it is bound."""
         self.info["host"], self.info["port"] = host, port
 
-    def info_for(self, uint64_t cid, str ip, bint second=False, bint lame_duck=False):
+    def info_for(self, uint64_t cid, str ip, str nonce="", Account account=None, bint lame_duck=False):
         """INFO for one client; the second one carries its account (reference 01.2)."""
         info = dict(self.info)
         info["client_id"] = cid
         info["client_ip"] = ip
+        if nonce:
+            info["nonce"] = nonce
         if self.options.jetstream is not None and self.options.jetstream.domain:
             info["domain"] = self.options.jetstream.domain
         if lame_duck:
             info["ldm"] = True
-        if second:
+        if account is not None:
             info["connect_info"] = True
-            info["remote_account"] = "$G"
+            info["remote_account"] = account.name
+            if 0 <= account.options.max_payload < info["max_payload"]:
+                info["max_payload"] = account.options.max_payload
+            if account is self.system:
+                info["acc_is_sys"] = True
         info["api_lvl"] = limits.API_LEVEL
         info["xkey"] = self.xkey
         return info
@@ -97,6 +131,10 @@ cdef class Broker:
     cdef uint64_t next_cid(self) noexcept:
         self.last_cid += 1
         return self.last_cid
+
+    def subscriptions(self):
+        """How many there are, in all accounts."""
+        return sum([account.router.sublist.statistics()["subscriptions"] for account in self.accounts.values()])
 
     def statistics(self):
         """Counters since the start, as in /varz."""

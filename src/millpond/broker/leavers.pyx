@@ -9,17 +9,16 @@ cdef int AT_ONCE = limits.SUBSCRIPTIONS_REMOVED_PER_TURN
 
 
 cdef class Leavers(Phase):
-    """One account's."""
+    """All accounts'."""
 
-    def __init__(self, Sublist sublist, Turn turn):
-        self._sublist = sublist
+    def __init__(self, Turn turn):
         self._turn = turn
         self._waiting = []
         turn.add_pump(self)
 
-    cdef int add(self, dict subs) except -1:
+    cdef int add(self, Router router, dict subs) except -1:
         """Takes the dictionary over. Few subscriptions are gone when this returns."""
-        self._waiting.append(subs)
+        self._waiting.append((router, subs))
         if len(subs) <= AT_ONCE and len(self._waiting) == 1:
             self.run()
         else:
@@ -28,14 +27,15 @@ cdef class Leavers(Phase):
 
     cdef int run(self) except -1:
         cdef int left = AT_ONCE
+        cdef Router router
         cdef dict subs
         while self._waiting:
-            subs = self._waiting[len(self._waiting) - 1]
+            router, subs = self._waiting[len(self._waiting) - 1]
             while subs:
                 if left == 0:
                     return 1
                 left -= 1
-                self._sublist.remove(subs.popitem()[1])
+                router.drop(subs.popitem()[1])
             self._waiting.pop()
-            self._sublist.forget()                   # cached Matches may hold some of them
+            router.sublist.forget()                   # cached Matches may hold some of them
         return 0

@@ -6,6 +6,7 @@ from millpond.broker.sink cimport Sink, Subscription
 
 cdef class Router:
     cdef readonly Sublist sublist
+    cdef public object imports       # None, or it is told: added(sub), dropped(sub)
     cdef uint64_t _random
     cdef int _route_group(self, list members, const Msg* msg, Sink source) except -1
     cdef uint64_t _next_random(self) noexcept
@@ -15,6 +16,8 @@ cdef class Router:
     cdef int route(self, const char* subject, uint32_t subject_len, const Msg* msg, Sink source) except -1
     # The control plane's publish: reply, headers (whole block) and body as bytes.
     cpdef int publish(self, bytes subject, bytes body, bytes reply=*, bytes headers=*) except -1
+    cdef int add(self, Subscription sub) except -1
+    cdef int drop(self, Subscription sub) except -1      # in no hurry: it is closed already
     cpdef Subscription subscribe(self, bytes subject, Sink sink, bytes queue=*, int tag=*)
     cpdef int unsubscribe(self, Subscription sub) except -1
     cdef bint has_interest(self, const char* subject, uint32_t subject_len) except -1

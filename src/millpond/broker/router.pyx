@@ -75,15 +75,26 @@ cdef class Router:
         msg.body, msg.body_len = <const char*>body, <uint32_t>len(body)
         return self.route(msg.subject, msg.subject_len, &msg, None)
 
+    cdef int add(self, Subscription sub) except -1:
+        self.sublist.insert(sub)
+        if self.imports is not None:
+            self.imports.added(sub)
+        return 0
+
+    cdef int drop(self, Subscription sub) except -1:
+        self.sublist.remove(sub)
+        if self.imports is not None:
+            self.imports.dropped(sub)
+        return 0
+
     cpdef Subscription subscribe(self, bytes subject, Sink sink, bytes queue=b"", int tag=0):
         cdef Subscription sub = Subscription(sink, subject, queue, b"", tag)
-        self.sublist.insert(sub)
+        self.add(sub)
         return sub
 
     cpdef int unsubscribe(self, Subscription sub) except -1:
         sub.closed = True
-        self.sublist.remove(sub)
-        return 0
+        return self.drop(sub)
 
     cdef bint has_interest(self, const char* subject, uint32_t subject_len) except -1:
         return self.sublist.has_interest(subject, subject_len)

@@ -1,6 +1,6 @@
 # One client connection, whatever it came in on.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from millpond.broker.broker cimport Broker
+from millpond.broker.member cimport Member
 from millpond.broker.outbox cimport Channel, Outbox
 from millpond.broker.sink cimport Sink, Subscription
 from millpond.broker.timers cimport Timer
@@ -12,9 +12,7 @@ cdef enum State:
     READY            # may publish and subscribe
     CLOSED
 
-cdef class Session(Sink):
-    cdef readonly Broker broker
-    cdef readonly uint64_t cid
+cdef class Session(Member):
     cdef Outbox outbox
     cdef Channel channel
     cdef State state
@@ -23,10 +21,7 @@ cdef class Session(Sink):
     cdef bint verbose, pedantic, echo, headers, no_responders
     cdef bint info_sent_twice
     cdef dict subs                   # {sid: Subscription}
-    cdef readonly str ip
-    cdef readonly int port
     cdef object connect              # ConnectOptions or None
-    cdef str user
     cdef uint64_t in_msgs, in_bytes, out_msgs, out_bytes, stalls
     cdef int64_t started_ns, active_ns, rtt_ns, rtt_taken_ns, pinged_ns
     cdef int pings_out
@@ -41,11 +36,9 @@ cdef class Session(Sink):
     # incomplete (0 = not known). Stops early when the session closes, stalls or yields.
     cdef size_t feed(self, const char* data, size_t n, size_t* need) except? 0
     cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1
-    cpdef int close(self, str reason, str error=*) except -1
     cdef int _frame(self, Frame* frame) except -1
     cdef int _publish(self, Frame* frame) except -1
     cdef int _no_responders(self, const Msg* msg) except -1
-    cdef int _reserved(self, const Msg* msg) except -1
     cdef int _subscribe(self, Frame* frame) except -1
     cdef int _unsubscribe(self, Frame* frame) except -1
     cdef int _connect(self, Frame* frame) except -1
@@ -53,7 +46,6 @@ cdef class Session(Sink):
     cdef int _ping(self) except -1
     cdef int _pong(self) except -1
     cdef int _drop(self, Subscription sub) except -1
-    cdef int _drop_all(self) except -1
     cdef int _write(self, const char* data, size_t n) except -1
     cdef int _queued(self) except -1
     cdef int _slow_down(self) except -1

@@ -15,6 +15,9 @@ from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp
+from millpond.broker.broker cimport Broker
+from millpond.broker.member cimport Member
+from millpond.broker.reserved cimport is_reserved_reply, is_reserved_subject
 from millpond.broker.sink cimport Sink, Subscription
 from millpond.subjects cimport tokens
 from millpond.subjects.sublist cimport Match
@@ -67,7 +70,7 @@ cdef class StallTimer(Timer):
         return 0
 
 
-cdef class Session(Sink):
+cdef class Session(Member):
     """One client."""
 
     def __init__(self, Broker broker, Channel channel, str ip, int port):
@@ -76,20 +79,18 @@ cdef class Session(Sink):
         cdef StallTimer stall = StallTimer()
         ping.session = auth.session = stall.session = self
         self.ping_timer, self.auth_timer, self.stall_timer = ping, auth, stall
-        self.broker = broker
+        Member.__init__(self, broker, ip, port)
         self.channel = channel
-        self.cid = broker.next_cid()
-        self.ip, self.port = ip, port
         self.outbox = Outbox(channel, broker.turn, broker.options.write_deadline_ns, self._dead)
         self.outbox.buffer.budget = broker.output
         self.verbose = self.pedantic = self.echo = True
         self.subs = {}
-        self.user = ""
         self.started_ns = self.active_ns = broker.clock.wall_ns
 
     def _dead(self, str reason):
         if reason.startswith("Slow Consumer"):
             self.broker.counters.slow_consumers += 1
+            self.account.traffic.slow_consumers += 1
             bound = (f"MaxPending of {self.broker.pending_max} Exceeded" if reason == "Slow Consumer (Pending Bytes)"
                      else f"WriteDeadline of {self.broker.options.write_deadline_ns / 1e9:g}s exceeded")
             log.info("%s:%d - cid:%d - Slow Consumer Detected: %s", self.ip, self.port, self.cid, bound)
@@ -99,7 +100,7 @@ cdef class Session(Sink):
         cdef Broker broker = self.broker
         broker.counters.total_connections += 1
         broker.connections.charge(SESSION_BYTES)
-        self._send(encode_info(broker.info_for(self.cid, self.ip)))
+        self._send(encode_info(broker.info_for(self.cid, self.ip, self.nonce)))
         if broker.options.max_connections < 0 or 0 < broker.options.max_connections <= len(broker.sessions):
             return self.close("Maximum Connections Exceeded", "maximum connections exceeded")
         broker.sessions[self.cid] = self
@@ -123,9 +124,12 @@ cdef class Session(Sink):
                 break
             if (self.state == FRESH and broker.auth_required and self.held.op == parser.NEED_MORE
                     and data[used] != b"C" and data[used] != b"c"):
-                self._refuse()
-                break
-            took = parser.parse(data + used, n - used, broker.control_line_max, broker.payload_max,
+                if not self._come_in():
+                    break
+                self.state = READY
+                broker.turn.timers.cancel(self.auth_timer)
+            took = parser.parse(data + used, n - used, broker.control_line_max,
+                                broker.payload_max if self.payload_max < 0 else min(self.payload_max, broker.payload_max),
                                 self.headers, &self.held, &frame)
             used += took
             if frame.op == parser.NEED_MORE:
@@ -174,22 +178,36 @@ cdef class Session(Sink):
             return self.close("Protocol Violation", "Unknown Protocol Operation")
         return self.close("Protocol Violation")
 
-    def _refuse(self):
-        log.error("%s:%d - cid:%d - authentication error", self.ip, self.port, self.cid)
-        return self.close("Authentication Failure", "Authorization Violation")
-
     def tell_lame_duck(self):
         """INFO that this server is about to leave, for clients that take an INFO at any time."""
         if self.info_sent_twice:
-            self._send(encode_info(self.broker.info_for(self.cid, self.ip, lame_duck=True)))
+            self._send(encode_info(self.broker.info_for(self.cid, self.ip, self.nonce, lame_duck=True)))
+
+    cpdef bint is_closed(self) noexcept:
+        return self.state == CLOSED
+
+    cdef int _pause(self, bint on) except -1:
+        self.stalled = on
+        return self.channel.pause_reading(on)
+
+    def _restrict(self):
+        """The rights have changed: drop the subscriptions that are not allowed any more, and say so."""
+        for sub in list(self.subs.values()):
+            if not self.permissions.may_subscribe(sub.subject, sub.queue):
+                self._drop(sub)
+                sid = sub.sid.decode("utf-8", "replace")
+                self._error(f'Permissions Violation for Subscription to {quote(sub.subject)} (sid "{sid}")')
+            elif self.permissions.needs_filter(sub.subject, sub.queue):
+                self.filters = True
+
+    def _stays(self, identity, connect):
+        if self._join(identity) and self.permissions is not None:
+            self._restrict()
 
     def authorize_again(self):
-        """After a reload: close the session unless its CONNECT still lets it in."""
-        if self.connect is not None:
-            if self.broker.authenticator.check(self.connect) is None:
-                self._refuse()
-        elif self.state == READY and self.broker.auth_required:
-            self._refuse()
+        """After a reload: close the session unless it is still let in; take away what it may not have any more."""
+        if not self.verifying and self.state == READY:
+            self._decide_again(self.connect, self._stays)
 
     cdef int _connect(self, parser.Frame* frame) except -1:
         try:
@@ -198,18 +216,22 @@ cdef class Session(Sink):
             return self.close("Protocol Violation")
         if self.connected:
             self._drop_all()
-        user = self.broker.authenticator.check(connect)
-        if user is None:
-            return self._refuse()
+        self._decide(self.broker.authenticator.check(connect, self.nonce), connect, self._admit)
+        return 0
+
+    def _admit(self, identity, connect):
         self.broker.turn.timers.cancel(self.auth_timer)
+        if not self._join(identity):
+            return
         if connect.protocol not in (0, 1):
-            return self.close("Bad Client Protocol Version", "invalid client protocol")
+            self.close("Bad Client Protocol Version", "invalid client protocol")
+            return
         if connect.no_responders and not (connect.headers and self.broker.headers):
-            return self.close("No Responders Requires Headers", "no responders requires headers support")
+            self.close("No Responders Requires Headers", "no responders requires headers support")
+            return
         self.state = READY
         self.connected = True
         self.connect = connect
-        self.user = user
         self.active_ns = self.broker.clock.wall_ns
         self.rtt_ns = max(1, self.active_ns - self.started_ns)
         self._arm_first_ping()
@@ -218,49 +240,42 @@ cdef class Session(Sink):
         self.no_responders = connect.no_responders
         if self.verbose:
             self._write(b"+OK\r\n", 5)
-        return 0
 
     cdef int _publish(self, parser.Frame* frame) except -1:
         cdef parser.Msg* msg = &frame.msg
         cdef Broker broker = self.broker
         cdef uint32_t size = msg.hdr_len + msg.body_len
+        cdef bytes mapped                            # holds the subject while it is routed
         self.heard = True
         self.active_ns = broker.clock.wall_ns
         self.in_msgs += 1
         self.in_bytes += size
         broker.counters.in_msgs += 1
         broker.counters.in_bytes += size
+        self.account.traffic.in_msgs += 1
+        self.account.traffic.in_bytes += size
         if self.pedantic and not tokens.is_publishable(msg.subject, msg.subject_len):
             self._error("Invalid Publish Subject")
-        if (msg.subject[0] == b"$" or msg.subject[0] == b"_" or msg.reply_len) and self._reserved(msg):
-            return 0
+        if self.account.mappings is not None:
+            mapped = self.account.mappings.apply(msg.subject, msg.subject_len)
+            if mapped is not None:
+                msg.subject, msg.subject_len = PyBytes_AS_STRING(mapped), <uint32_t>PyBytes_GET_SIZE(mapped)
+        if self.permissions is not None and self.is_denied(msg):
+            return self._error("Permissions Violation for Publish to " + quote(msg.subject[:msg.subject_len]))
+        if (msg.subject[0] == b"$" or msg.subject[0] == b"_") and is_reserved_subject(msg.subject, msg.subject_len):
+            return self._error("Permissions Violation for Publish to " + quote(msg.subject[:msg.subject_len]))
+        if msg.reply_len and is_reserved_reply(msg.reply, msg.reply_len):
+            return self._error("Permissions Violation for Publish with Reply of " + quote(msg.reply[:msg.reply_len]))
         if self.verbose:
             self._write(b"+OK\r\n", 5)
-        if broker.router.route(msg.subject, msg.subject_len, msg, self) == 0:
+        if self.account.router.route(msg.subject, msg.subject_len, msg, self) == 0:
             if msg.reply_len and self.no_responders:
                 self._no_responders(msg)
         return 0
 
-    cdef int _reserved(self, const parser.Msg* msg) except -1:
-        """Subjects and replies that only servers may use (reference 01, CORE-25). 1: refused."""
-        cdef const char* s = msg.subject
-        cdef const char* r = msg.reply
-        if ((msg.subject_len > 5 and memcmp(s, b"_GR_.", 5) == 0)
-                or (msg.subject_len > 4 and memcmp(s, b"$GR.", 4) == 0)
-                or (msg.subject_len >= 5 and memcmp(s, b"$NRG.", 5) == 0)):
-            self._error("Permissions Violation for Publish to " + quote(s[:msg.subject_len]))
-            return 1
-        if ((msg.reply_len >= 4 and memcmp(r, b"_R_.", 4) == 0)
-                or (msg.reply_len > 5 and memcmp(r, b"_GR_.", 5) == 0)
-                or (msg.reply_len > 4 and memcmp(r, b"$GR.", 4) == 0)
-                or (msg.reply_len > 8 and memcmp(r, b"$JS.ACK.", 8) == 0)):
-            self._error("Permissions Violation for Publish with Reply of " + quote(r[:msg.reply_len]))
-            return 1
-        return 0
-
     cdef int _no_responders(self, const parser.Msg* msg) except -1:
         """503 to the requester itself, when it listens on the reply subject."""
-        cdef Match match = self.broker.router.sublist.match(msg.reply, msg.reply_len)
+        cdef Match match = self.account.router.sublist.match(msg.reply, msg.reply_len)
         cdef parser.Msg status
         cdef Subscription sub
         cdef bytes block = b"NATS/1.0 503\r\nNats-Subject: " + msg.subject[:msg.subject_len] + b"\r\n\r\n"
@@ -284,19 +299,22 @@ cdef class Session(Sink):
         self.heard = True
         self.active_ns = self.broker.clock.wall_ns
         subject = PyBytes_FromStringAndSize(frame.msg.subject, frame.msg.subject_len)
-        if frame.queue_len == 5 and memcmp(frame.queue, b"_sys_", 5) == 0:
-            return self._error(f'Permissions Violation for Subscription to {quote(subject)} using queue "_sys_"')
+        queue = PyBytes_FromStringAndSize(frame.queue, frame.queue_len)
+        if queue == b"_sys_" or (self.permissions is not None and not self.permissions.may_subscribe(subject, queue)):
+            group = f" using queue {quote(queue)}" if queue else ""
+            return self._error(f"Permissions Violation for Subscription to {quote(subject)}{group}")
         if options.max_sub_tokens and tokens.token_count(frame.msg.subject, frame.msg.subject_len) > options.max_sub_tokens:
             return self._error(f"Permissions Violation for Subscription to {quote(subject)}, too many tokens")
-        if options.max_subscriptions and len(self.subs) >= options.max_subscriptions:
+        if (0 < options.max_subscriptions <= len(self.subs)) or 0 <= self.subscriptions_max <= <int64_t>len(self.subs):
             return self._error("maximum subscriptions exceeded")
         if sid not in self.subs:
             if not tokens.is_subscribable(frame.msg.subject, frame.msg.subject_len):
                 return self._error("Invalid Subject")
-            queue = PyBytes_FromStringAndSize(frame.queue, frame.queue_len)
             sub = Subscription(self, subject, queue, sid)
             self.subs[sid] = sub
-            self.broker.router.sublist.insert(sub)
+            if self.permissions is not None and self.permissions.needs_filter(subject, queue):
+                self.filters = True
+            self.account.router.add(sub)
             self.broker.turn.wake()
         if self.verbose:
             self._write(b"+OK\r\n", 5)
@@ -321,7 +339,7 @@ cdef class Session(Sink):
     cdef int _drop(self, Subscription sub) except -1:
         sub.closed = True
         self.subs.pop(sub.sid, None)
-        self.broker.router.sublist.remove(sub)
+        self.account.router.drop(sub)
         self.broker.turn.wake()
         return 0
 
@@ -330,7 +348,7 @@ cdef class Session(Sink):
         if self.subs:
             for sub in self.subs.values():
                 sub.closed = True
-            self.broker.leavers.add(self.subs)
+            self.broker.leavers.add(self.account.router, self.subs)
             self.subs = {}
         return 0
 
@@ -347,7 +365,7 @@ cdef class Session(Sink):
         self._write(b"PONG\r\n", 6)
         if not self.info_sent_twice and self.connect is not None and self.connect.protocol >= 1:
             self.info_sent_twice = True
-            self._send(encode_info(self.broker.info_for(self.cid, self.ip, True)))
+            self._send(encode_info(self.broker.info_for(self.cid, self.ip, self.nonce, self.account)))
         return 0
 
     cdef int _pong(self) except -1:
@@ -364,6 +382,8 @@ cdef class Session(Sink):
         cdef Broker broker = self.broker
         if self.state == CLOSED or (source is self and not self.echo):
             return 0
+        if self.filters and not self.permissions.may_receive(msg.subject, msg.subject_len, sub.queue):
+            return 0
         if sub.messages_max and sub.delivered >= sub.messages_max:
             self._drop(sub)
             return 0
@@ -377,6 +397,10 @@ cdef class Session(Sink):
         self.out_bytes += size
         broker.counters.out_msgs += 1
         broker.counters.out_bytes += size
+        self.account.traffic.out_msgs += 1
+        self.account.traffic.out_bytes += size
+        if self.replies is not None and msg.reply_len and not self.permissions.may_publish(msg.reply, msg.reply_len):
+            self.replies.grant(msg.reply, msg.reply_len, broker.clock.mono_ns)
         encode_msg(self.outbox.buffer, msg, PyBytes_AS_STRING(sub.sid), <uint32_t>PyBytes_GET_SIZE(sub.sid),
                    self.headers)
         self._queued()
@@ -458,7 +482,7 @@ cdef class Session(Sink):
             self.outbox.flush()
         for timer in (self.ping_timer, self.auth_timer, self.stall_timer):
             broker.turn.timers.cancel(timer)
-        self._drop_all()
+        self.leave_account()
         broker.sessions.pop(self.cid, None)
         broker.connections.release(SESSION_BYTES)
         broker.closed.append(_closed(info, reason, broker.clock.wall_ns))
@@ -491,7 +515,8 @@ cdef class Session(Sink):
             in_msgs=self.in_msgs, out_msgs=self.out_msgs, in_bytes=self.in_bytes, out_bytes=self.out_bytes,
             stalls=self.stalls, num_subscriptions=len(self.subs),
             name=connect.name if connect else "", lang=connect.lang if connect else "",
-            version=connect.version if connect else "", authorized_user=self.user, subscriptions=rows,
+            version=connect.version if connect else "", account=self.account.name,
+            authorized_user=self.identity.name if self.identity is not None else "", subscriptions=rows,
         )
 
 

@@ -5,18 +5,17 @@ The command line and a file give settings by the same names, so that one overrid
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from millpond.base import limits
 from millpond.base.errors import OptionError
+from millpond.config import exchange
 from millpond.config.options import JetStreamOptions, Options
 
 JETSTREAM: Final = "jetstream."
 STORE_DIR_DEFAULT: Final = "./millpond-data"
 PAYLOAD_DISCOURAGED_BYTES: Final = 8 * limits.MIB
-_BCRYPT: Final = re.compile(r"\$2[abxy]\$\d\d\$.*")
 
 
 def build(settings: Mapping[str, Any]) -> Options:
@@ -56,9 +55,30 @@ def check(options: Options) -> None:
         )
     if options.client_advertise:
         advertised(options.client_advertise, max(1, options.port))
-    for name in ("password", "token"):
-        if _BCRYPT.fullmatch(getattr(options, name)):
-            raise OptionError(f"{name}: bcrypt hashes are not supported by millpond yet; write it in plain text")
+    check_users(options)
+    exchange.check(options)
+
+
+def check_users(options: Options) -> None:
+    """One name belongs to one user, and to a list of users belongs nobody else. Raises OptionError."""
+    seen: set[str] = set()
+    for user in options.users:
+        if user.name in seen:
+            raise OptionError(f'Duplicate {"nkey" if user.is_nkey else "user"} "{user.name}" detected')
+        seen.add(user.name)
+    if options.users and options.username:
+        raise OptionError("Can not have a single user/pass and a users array")
+    if options.users and options.token:
+        raise OptionError("Can not have a token and a users array")
+    if not options.no_auth_user:
+        return
+    if not options.users:
+        raise OptionError(f'no_auth_user: "{options.no_auth_user}" present, but users/nkeys are not defined')
+    if options.no_auth_user not in seen:
+        raise OptionError(
+            f'no_auth_user: "{options.no_auth_user}" not present as user or nkey in authorization block or account '
+            "configuration"
+        )
 
 
 def advertised(text: str, port: int) -> tuple[str, int]:

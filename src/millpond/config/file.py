@@ -9,10 +9,15 @@ from typing import Any, Final
 
 import msgspec
 
-from millpond.config import values
+from millpond.base.errors import OptionError
+from millpond.config import accounts_file, security_file, values
+from millpond.config.build import check_users
 from millpond.config.digest import digest
 from millpond.config.keys import AUTHORIZATION, JETSTREAM, LIMITS, TOP, Block, Key, Refused, Table
+from millpond.config.options import Options
 from millpond.config.parser import Node, parse_file
+from millpond.config.security import GLOBAL_ACCOUNT, AccountOptions, Permissions, User
+from millpond.config.security_file import with_defaults
 from millpond.config.source import ConfigError, ConfigErrors
 
 AUTH_TIMEOUT_HIGH_NS: Final = 60 * values.SECOND_NS
@@ -43,6 +48,7 @@ def read(path: str | Path, environment: Mapping[str, str] | None = None) -> Conf
     if not tree.value:
         reading.warnings.append(f"{path}: config has no values or is empty")
     reading.entries(tree.value, TOP, "")
+    reading.finish(tree)
     if reading.errors:
         raise ConfigErrors(reading.warnings, reading.errors)
     return ConfigFile(str(path), digest(tree), reading.settings, reading.warnings)
@@ -55,6 +61,10 @@ class _Reading:
         self.settings: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.errors: list[ConfigError] = []
+        self._users: tuple[User, ...] = ()
+        self._permissions: Permissions | None = None
+        self._accounts = accounts_file.Accounts((), ())
+        self._no_system_account = False
 
     def entries(self, entries: Mapping[str, Node], table: Table, where: str) -> None:
         """Every entry of a map by its table; `where` is the map's name, "" at the top."""
@@ -90,6 +100,30 @@ class _Reading:
     def _warn(self, node: Node, name: str, reason: str) -> None:
         self.warnings.append(f'{node.place}: invalid use of field "{name}": {reason}')
 
+    def finish(self, tree: Node) -> None:
+        """What can only be said when everything is read."""
+        found = self._accounts.users + with_defaults(self._users, GLOBAL_ACCOUNT, self._permissions)
+        if found:
+            self.settings["users"] = found
+            self._check_users(tree)
+        accounts, system = self._accounts.accounts, self.settings.get("system_account")
+        if self._no_system_account and not system:
+            self.settings["system_account"] = ""
+        elif system and system not in {account.name for account in accounts}:
+            accounts = (*accounts, AccountOptions(name=system))
+        if accounts:
+            self.settings["accounts"] = accounts
+
+    def _check_users(self, tree: Node) -> None:
+        """With the place of the block that has users."""
+        assert isinstance(tree.value, dict)
+        blocks = [node for name, node in tree.value.items() if name.lower() in ("accounts", "authorization")]
+        names = ("users", "username", "token")
+        try:
+            check_users(Options(**{name: self.settings[name] for name in names if name in self.settings}))
+        except OptionError as error:
+            self.errors.append(ConfigError(blocks[-1].place, str(error)))
+
     # --- blocks ---
 
     def authorization(self, node: Node) -> None:
@@ -101,6 +135,18 @@ class _Reading:
                 self._warn(entry, name, "timeout is high, consider keeping it under 60 seconds; quote a duration")
         if self.settings.get("token") and (self.settings.get("username") or self.settings.get("password")):
             raise ConfigError(node.place, "Cannot have a user/pass and token")
+
+    def users(self, node: Node) -> None:
+        self._users = security_file.users(node)
+
+    def default_permissions(self, node: Node) -> None:
+        self._permissions = security_file.permissions(node)
+
+    def accounts(self, node: Node) -> None:
+        self._accounts = accounts_file.accounts(node)
+
+    def no_system_account(self, node: Node) -> None:
+        self._no_system_account = values.boolean(node)
 
     def jetstream(self, node: Node) -> None:
         value = node.value
@@ -126,6 +172,10 @@ BLOCKS: Final[dict[str, Callable[[_Reading, Node], None]]] = {
     "authorization": _Reading.authorization,
     "jetstream": _Reading.jetstream,
     "limits": _Reading.limits,
+    "users": _Reading.users,
+    "default_permissions": _Reading.default_permissions,
+    "accounts": _Reading.accounts,
+    "no_system_account": _Reading.no_system_account,
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from millpond.config import values
+from millpond.config import exchange_file, values
 from millpond.config.parser import Node
 from millpond.config.source import ConfigError
 from millpond.config.values import Reader
@@ -95,7 +95,6 @@ def _also(table: Table, **aliases: str) -> Table:
 
 
 _CLUSTERING: Final = Refused("clustering")
-_ACCOUNTS: Final = Refused("accounts")
 _TLS: Final = Refused("TLS")
 _OPERATORS: Final = Refused("operators and JWT")
 _ENCRYPTION: Final = Refused("encryption at rest")
@@ -160,12 +159,12 @@ TOP: Final = _also(
         "allow_non_tls": Refused("TLS", (False,)),
         "ocsp": Refused("OCSP", (False,)),
         "ocsp_cache": Refused("OCSP", (False,)),
-        "accounts": _ACCOUNTS,
-        "system_account": _ACCOUNTS,
-        "no_system_account": _ACCOUNTS,
-        "no_auth_user": _ACCOUNTS,
-        "default_js_domain": _ACCOUNTS,
-        "mappings": Refused("subject mappings"),
+        "accounts": Block("accounts"),
+        "system_account": Key(("system_account",), values.string),
+        "no_system_account": Block("no_system_account"),
+        "no_auth_user": Key(("no_auth_user",), values.string),
+        "default_js_domain": Refused("JetStream domains of accounts"),
+        "mappings": Key(("mappings",), exchange_file.mappings),
         "default_sentinel": _OPERATORS,
         "operator": _OPERATORS,
         "trusted_keys": _OPERATORS,
@@ -193,8 +192,8 @@ AUTHORIZATION: Final = _also(
         "password": Key(("password",), values.string),
         "token": Key(("token",), values.string),
         "timeout": Key(("auth_timeout_ns",), values.seconds_ns),
-        "users": Refused("a list of users"),
-        "permissions": Refused("permissions"),
+        "users": Block("users"),
+        "permissions": Block("default_permissions"),
         "auth_callout": Refused("the auth callout"),
         "proxy_required": Refused("trusted proxies", (False,)),
     },

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from millpond.base import limits
+from millpond.config.security import SYSTEM_ACCOUNT, AccountOptions, Mapping, User
 
 SyncPolicy = Literal["always", "interval", "never"]
 
@@ -56,6 +57,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     password: str = ""
     token: str = ""
     auth_timeout_ns: int = limits.AUTH_TIMEOUT_NS
+    users: tuple[User, ...] = ()
+    """Of all accounts. With users there is no single `username` and no `token`."""
+    accounts: tuple[AccountOptions, ...] = ()
+    """Beside `$G`, which is always there."""
+    mappings: tuple[Mapping, ...] = ()
+    """Of `$G`."""
+    system_account: str = SYSTEM_ACCOUNT
+    """Empty: there is none."""
+    no_auth_user: str = ""
+    """Whoever shows no credentials is this one of `users`."""
 
     max_payload: int = limits.PAYLOAD_BYTES_MAX
     max_pending: int = limits.PENDING_BYTES_MAX

@@ -121,6 +121,11 @@ def listen(node: Node) -> tuple[str | None, int | None]:
     return (host[1:-1] if bracketed else host) or None, _checked_port(node, int(digits))
 
 
+def duration_ns(text: str) -> int | None:
+    """A duration, which may be negative; None when it is none."""
+    return parse_duration(text.encode("utf-8", "surrogateescape"))
+
+
 def duration(node: Node) -> int:
     """A duration as a string, in ns, not negative."""
     if not isinstance(node.value, str):

@@ -19,6 +19,8 @@ from millpond.base.clock import Clock
 from millpond.broker.router import Router
 from millpond.broker.turn import Turn
 from millpond.config.options import JetStreamOptions
+from millpond.config.security import GLOBAL_ACCOUNT, JetStreamLimits
+from millpond.jetstream import account_limits
 from millpond.jetstream.acks import short_hash
 from millpond.jetstream.advisories import Advisories
 from millpond.jetstream.backup_documents import ConsumerDocument
@@ -49,8 +51,9 @@ from millpond.jetstream.stream import Stream
 from millpond.jetstream.stream_config import ServerLimits, StreamConfig
 from millpond.store.consumer_state import ConsumerState
 
-ACCOUNT = "$G"
-"""The account that everybody is in."""
+MEMORY_MESSAGE_BYTES: Final = 16
+FILE_MESSAGE_BYTES: Final = 30
+"""What nats-server counts for a message besides its subject, headers and body."""
 
 NO_FILE_NAME: Final = "\0"
 """What nothing on disk can have in its name, there; and so not here, where names of files are other ones."""
@@ -83,19 +86,24 @@ class Engine:
         router: Router,
         turn: Turn,
         server_name: str,
+        *,
+        account: str = GLOBAL_ACCOUNT,
+        account_limits: JetStreamLimits | None = None,
     ) -> None:
         self.options = options
         self.strict = options.strict
         self.domain = options.domain
         self.default_max_consumers = options.default_max_consumers
         self.server_name = server_name
+        self.account = account
+        self.all: list[Engine] = [self]
+        """The engines of all accounts of this server."""
         self.clock: Clock = turn.clock
         self.streams: dict[str, Stream] = {}
         self._source_sets: dict[str, SourceSet] = {}
         self.payload_max = limits.PAYLOAD_BYTES_MAX
         self.backup_bytes: Callable[[], int] = int
         """What snapshots and restores hold in memory."""
-        self.account = ACCOUNT
         self.router, self.turn = router, turn
         self._storage = storage
         self._shelves: dict[str, Shelf] = {}
@@ -103,13 +111,24 @@ class Engine:
         self.advisories = Advisories(router.publish, turn.clock, options.domain)
         self.batches = BatchTotals()
         self._rooms = {
-            "memory": StorageRoom(options.max_memory, lambda: self._bytes_held("memory")),
-            "file": StorageRoom(options.max_file, lambda: self._bytes_held("file")),
+            "memory": StorageRoom(options.max_memory, lambda: self._bytes_held_by_all("memory")),
+            "file": StorageRoom(options.max_file, lambda: self._bytes_held_by_all("file")),
         }
+        self._shares = {
+            "memory": StorageRoom(-1, lambda: self._bytes_held("memory"), MEMORY_MESSAGE_BYTES),
+            "file": StorageRoom(-1, lambda: self._bytes_held("file"), FILE_MESSAGE_BYTES),
+        }
+        self.use_account_limits(account_limits or JetStreamLimits())
         self.pump = Pump()
         self.commit = CommitPhase(storage.committer)
         turn.add_commit(self.commit)
         turn.add_pump(self.pump)
+
+    def use_account_limits(self, found: JetStreamLimits) -> None:
+        """What the account may use, from the start or from a reload on."""
+        self.account_limits = found
+        self._shares["memory"].resize(found.max_memory)
+        self._shares["file"].resize(found.max_file)
 
     def use_options(self, options: JetStreamOptions) -> None:
         """Settings that were reloaded take effect."""
@@ -211,9 +230,9 @@ class Engine:
         """Prepare what a stream takes from others, when its configuration says so."""
         if (stream.config.mirror is None and not stream.config.sources) or stream.name in self._source_sets:
             return
-        client = {"start": format_time(self.clock.wall_ns), "id": next(self._clients), "acc": ACCOUNT,
+        client = {"start": format_time(self.clock.wall_ns), "id": next(self._clients), "acc": self.account,
                   "server": self.server_name, "kind": "JetStream"}  # fmt: skip
-        site = Site(self.router, self.turn.timers, self.clock, ACCOUNT, self.domain, client)
+        site = Site(self.router, self.turn.timers, self.clock, self.account, self.domain, client)
         self._source_sets[stream.name] = SourceSet(site, stream, positions or {}, self._keep_positions)
 
     def _tell_followers(self, name: str) -> None:
@@ -258,7 +277,7 @@ class Engine:
         if window is not None:
             stream.adopt_window(window[0])
         stream.use_batches(self.batches, self.advisories.batch_abandoned)
-        stream.use_room(self._rooms[config.storage])
+        stream.use_room(self._rooms[config.storage], self._shares[config.storage])
         self.streams[config.name] = stream
         self._shelves[config.name] = shelf
         if window is not None:
@@ -268,21 +287,14 @@ class Engine:
         return stream
 
     def check_room(self, config: StreamConfig) -> None:
-        """10047 or 10028 when `max_bytes` cannot be reserved beside what other streams have reserved."""
-        file = config.storage == "file"
-        limit = self.options.max_file if file else self.options.max_memory
-        reserved = sum(
-            max(0, other.max_bytes)
-            for other in self.configs()
-            if other.storage == config.storage and other.name != config.name
+        """What the account and the server have room for (account_limits). Raises the API's error."""
+        account_limits.check_stream(self, config)
+
+    def reserved_in(self, storage: str, but_for: str = "") -> int:
+        """Bytes that the account's streams reserved in one kind of storage, but for the one of this name."""
+        return sum(
+            max(0, other.max_bytes) for other in self.configs() if other.storage == storage and other.name != but_for
         )
-        if limit > 0 and config.max_bytes > 0 and reserved + config.max_bytes > limit:
-            log.warning(
-                "stream %s asks to reserve max_bytes %d; %d of %d bytes are reserved already. "
-                "Lower max_bytes, or raise the server's limit",
-                config.name, config.max_bytes, reserved, limit,
-            )  # fmt: skip
-            raise api_error("JSStorageResourcesExceededErr" if file else "JSMemoryResourcesExceededErr")
 
     def update_stream(self, stream: Stream, config: StreamConfig, done: Callable[[], None]) -> None:
         stream.update(config)
@@ -393,7 +405,7 @@ class Engine:
     ) -> Consumer:
         return Consumer(
             name, config, created_ns, stream, state, self.advisories, self._inactive,
-            self.clock, self.turn.timers, self.pump, f"{self.domain or '_'}.{short_hash(ACCOUNT)}",
+            self.clock, self.turn.timers, self.pump, f"{self.domain or '_'}.{short_hash(self.account)}",
         )  # fmt: skip
 
     def in_steps(self, step: Callable[[], bool]) -> None:
@@ -433,6 +445,10 @@ class Engine:
             self.delete_consumer(consumer, lambda: None)
 
     # --- figures ---
+
+    def _bytes_held_by_all(self, storage: str) -> int:
+        """Over all accounts of the server, whose limit it is."""
+        return sum(engine._bytes_held(storage) for engine in self.all)
 
     def _bytes_held(self, storage: str) -> int:
         return sum(stream.bytes_held() for stream in self.streams.values() if stream.config.storage == storage)

@@ -19,31 +19,37 @@ PENDING_ACK_BYTES: Final = 48
 
 
 class JetStreamMemory:
-    """The engine, as the memory watch sees it."""
+    """The engines of all accounts, as the memory watch sees them."""
 
-    def __init__(self, engine: Engine, read_cache: ReadCache, read_cache_bytes_max: int) -> None:
-        self._engine = engine
+    def __init__(self, engines: list[Engine], read_cache: ReadCache, read_cache_bytes_max: int) -> None:
+        self._engines = engines
         self._read_cache = read_cache
         self._read_cache_bytes_max = read_cache_bytes_max
         read_cache.resize(read_cache_bytes_max)
 
+    def _streams(self) -> Iterator[Stream]:
+        for engine in self._engines:
+            yield from engine.streams.values()
+
     def memory(self) -> dict[str, int]:
         """Bytes by budget."""
-        buffers = int(self._engine.batches.bytes) + self._engine.held_bytes() + self._engine.backup_bytes()
+        buffers = sum(
+            int(engine.batches.bytes) + engine.held_bytes() + engine.backup_bytes() for engine in self._engines
+        )
         found = {"read_cache": int(self._read_cache.bytes), "buffers": buffers}
-        for stream in self._engine.streams.values():
+        for stream in self._streams():
             for name, size in _parts(stream):
                 found[name] = found.get(name, 0) + size
         return found
 
     def largest(self, most: int) -> list[tuple[str, int]]:
         """The streams that hold most, and how many bytes each does."""
-        sizes = [(name, sum(size for _, size in _parts(stream))) for name, stream in self._engine.streams.items()]
+        sizes = [(stream.name, sum(size for _, size in _parts(stream))) for stream in self._streams()]
         return sorted(sizes, key=lambda item: -item[1])[:most]
 
     def counts(self) -> dict[str, int]:
         """How many there are of what the budgets hold."""
-        streams = self._engine.streams.values()
+        streams = list(self._streams())
         states = [stream.state() for stream in streams]
         return {
             "streams": len(states),
@@ -61,7 +67,8 @@ class JetStreamMemory:
 
     def refuse(self, on: bool) -> None:
         """Streams take no messages (10023), or take them again."""
-        self._engine.pump.refusing = on
+        for engine in self._engines:
+            engine.pump.refusing = on
 
 
 def _parts(stream: Stream) -> Iterator[tuple[str, int]]:

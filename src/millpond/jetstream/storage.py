@@ -100,12 +100,19 @@ class FileShelf(Shelf):
 
 
 class Storage:
-    """The account's shelves. `committer` writes for all of them, `read_cache` reads; the server watches both."""
+    """An account's shelves. `committer` writes for all of them, `read_cache` reads; the server watches both.
 
-    def __init__(self, options: JetStreamOptions, directory: Path) -> None:
-        self.committer = Committer(options.sync)
-        self.read_cache = ReadCache()
-        self._directory = StoreDirectory(directory)
+    first: the storage of another account of the same server, whose committer, cache and lock this one uses; it is
+    closed after this one.
+    """
+
+    def __init__(
+        self, options: JetStreamOptions, directory: Path, account: str = "$G", first: Storage | None = None
+    ) -> None:
+        self._is_first = first is None
+        self.committer: Committer = first.committer if first is not None else Committer(options.sync)
+        self.read_cache: ReadCache = first.read_cache if first is not None else ReadCache()
+        self._directory = StoreDirectory(directory, account, locked=first is not None)
         self._shelves: list[FileShelf] = []
         self.unrecovered: list[str] = []
         """What is on disk and could not be brought back: stream names where they could be read, else directories."""
@@ -155,8 +162,9 @@ class Storage:
         self.committer.drain()
         for shelf in self._shelves:
             shelf.close()
-        self.read_cache.close()
-        self.committer.close()
+        if self._is_first:
+            self.read_cache.close()
+            self.committer.close()
         self._directory.close()
 
 

@@ -24,7 +24,7 @@ cdef class Stream(StreamCore):
     # those that end without a commit. Before start().
     cpdef int use_batches(self, BatchTotals totals, object abandoned) except -1
     # What all streams of the same storage may hold together; without this call there is no such bound.
-    cpdef int use_room(self, StorageRoom room) except -1
+    cpdef int use_room(self, StorageRoom room, StorageRoom share) except -1
     cpdef uint64_t bytes_held(self)
 
     # --- for the API (control plane) ---

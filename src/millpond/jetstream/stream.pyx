@@ -69,7 +69,7 @@ cdef class Stream(StreamCore):
         self._expiry.host = self
         self._gets = DirectGets(name, store, router, pump, turn)
         self._waiting = WaitingRoom()
-        self._room = StorageRoom(0, None)
+        self._room = self._share = StorageRoom(-1, None)
         self.use_batches(BatchTotals(), None)
         if journal is not None:
             journal.on_committed = self._journal_committed
@@ -80,8 +80,8 @@ cdef class Stream(StreamCore):
         self._fast = FastBatches(self, self.store, self._dedupe, self.clock, self.turn.timers, totals)
         return 0
 
-    cpdef int use_room(self, StorageRoom room) except -1:
-        self._room = room
+    cpdef int use_room(self, StorageRoom room, StorageRoom share) except -1:
+        self._room, self._share = room, share
         return 0
 
     cpdef uint64_t bytes_held(self):

@@ -77,6 +77,8 @@ cdef class StreamCore(Host):
     cdef FastBatches _fast
     cdef Schedules _schedules                # None: without allow_msg_schedules
     cdef StorageRoom _room                   # what all streams of this storage share
+    cdef StorageRoom _share                  # the account's part of it
+    cdef object _no_room(self, const Msg* msg)       # the error for a message that does not fit, or None
     cdef object _abandoned
     cdef Owner _owner
     cdef ExpiryTimer _expiry

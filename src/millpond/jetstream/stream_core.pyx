@@ -131,8 +131,9 @@ cdef class StreamCore(Host):
                 self._answer_later()
             return 0
         msg = &self._ingest.msg
-        if self._room.is_full(self.clock.wall_ns):
-            return self.refuse(msg, api_error("JSInsufficientResourcesErr"))
+        error = self._no_room(msg)
+        if error is not None:
+            return self.refuse(msg, error)
         if not self._retention.takes(msg.subject, msg.subject_len):
             self._skip(msg, b"")
             return 0
@@ -141,6 +142,12 @@ cdef class StreamCore(Host):
             return self.refuse(msg, error)
         self._store(msg, self._ingest.total.tail() if self._ingest.total is not None else b"", self.clock.wall_ns)
         return 0
+
+    cdef object _no_room(self, const Msg* msg):
+        cdef int64_t size = <int64_t>msg.subject_len + msg.hdr_len + msg.body_len + self._share.message_bytes
+        if self._share.has_no_room(self.clock.wall_ns, size):
+            return api_error("JSAccountResourcesExceededErr")
+        return api_error("JSInsufficientResourcesErr") if self._room.is_full(self.clock.wall_ns) else None
 
     cdef bytes _rename(self, Msg* msg):
         """The subject under which it is stored; the caller keeps it as long as the message."""
@@ -155,7 +162,7 @@ cdef class StreamCore(Host):
     cdef uint64_t produce(self, const Msg* original) except? 0:
         cdef Msg msg = original[0]
         cdef bytes subject
-        if self.failure or self.pump.refusing or self._room.is_full(self.clock.wall_ns):
+        if self.failure or self.pump.refusing or self._no_room(original) is not None:
             return 0
         if self._ingest.check_size(&msg) is not None:
             return 0
@@ -227,6 +234,7 @@ cdef class StreamCore(Host):
         cdef int64_t held = <int64_t>self.store.state.bytes
         stream_seq = self.store.append(msg, ts_ns, expires_ns)
         self._room.took(<int64_t>self.store.state.bytes - held)
+        self._share.took(<int64_t>self.store.state.bytes - held)
         if self._republisher is not None:
             copy = self._republisher.copy(msg, stream_seq, self.store.state.last_ts_ns, last_seq)
             if copy is not None:
@@ -338,8 +346,9 @@ cdef class StreamCore(Host):
         assert not original.reply_len, "nobody waits for an answer"
         if self.failure:
             return api_error("JSStorageResourcesExceededErr")
-        if self.pump.refusing or self._room.is_full(self.clock.wall_ns):
-            return api_error("JSInsufficientResourcesErr")
+        error = api_error("JSInsufficientResourcesErr") if self.pump.refusing else self._no_room(msg)
+        if error is not None:
+            return error
         subject = self._rename(&renamed)           # keeps what the message views
         error = self._ingest.judge_sourced(msg, self.store, self._dedupe, self.clock.wall_ns, mirrored)
         if error is not None or self._ingest.duplicate_of:

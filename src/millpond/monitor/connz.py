@@ -62,7 +62,7 @@ async def connz(view: View, options: ConnzOptions) -> dict[str, Any]:
     offset = max(0, options.offset)
     limit = 1 if options.cid else options.limit if options.limit > 0 else limits.PAGE_ROWS_DEFAULT
     page: dict[str, Any] = {**view.head(), "num_connections": 0, "total": 0, "offset": offset, "limit": limit}
-    if options.acc not in ("", GLOBAL_ACCOUNT):
+    if options.acc and options.acc not in view.broker.accounts:
         return {**page, "server_id": "", "connections": None}
     infos, page["total"] = await _found(view, options)
     _sort(infos, options.sort)
@@ -85,7 +85,8 @@ async def _found(view: View, options: ConnzOptions) -> tuple[list[ConnectionInfo
     """What passes the filters, and how many there were before them."""
     detailed = options.subscriptions or options.subscriptions_detail or options.filter_subject != ""
     sessions, closed = view.broker.sessions, view.broker.closed
-    total = (len(sessions) if options.state != CLOSED else 0) + (len(closed) if options.state != OPEN else 0)
+    opened = view.broker.accounts[options.acc].connections if options.acc else len(sessions)
+    total = (opened if options.state != CLOSED else 0) + (len(closed) if options.state != OPEN else 0)
     found: list[ConnectionInfo] = []
     if options.cid:
         session = sessions.get(options.cid) if options.state != CLOSED else None
@@ -108,7 +109,8 @@ async def _found(view: View, options: ConnzOptions) -> tuple[list[ConnectionInfo
 
 
 def _wanted(info: ConnectionInfo, options: ConnzOptions) -> bool:
-    return not options.mqtt_client and options.user in ("", info.authorized_user)
+    mine = options.acc in ("", info.account)
+    return mine and not options.mqtt_client and options.user in ("", info.authorized_user)
 
 
 def _listens(info: ConnectionInfo, filter_subject: str) -> bool:
@@ -153,6 +155,8 @@ def _row(info: ConnectionInfo, options: ConnzOptions) -> dict[str, Any]:
             row[name] = value
     if options.auth and info.authorized_user:
         row["authorized_user"] = info.authorized_user
+    if options.auth and info.account != GLOBAL_ACCOUNT:
+        row["account"] = info.account
     if options.subscriptions_detail and info.subscriptions:
         row["subscriptions_list_detail"] = [_detail(info, each) for each in info.subscriptions]
     elif options.subscriptions and info.subscriptions:

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from millpond.monitor.view import GLOBAL_ACCOUNT, JetStreamView, View
+from millpond.jetstream.account_streams import AccountStreams
+from millpond.monitor.view import JetStreamView, View
 
 log = logging.getLogger("millpond")
 
@@ -92,13 +93,14 @@ def _bad(text: str) -> Trouble:
 
 def _assets(jetstream: JetStreamView, options: HealthzOptions) -> Iterator[Trouble]:
     account = options.account
-    if account not in ("", GLOBAL_ACCOUNT):
+    if account and account not in jetstream.accounts:
         yield Trouble("ACCOUNT", f'JetStream account "{account}" not found', code=NOT_FOUND, account=account)
         return
-    yield from _broken(jetstream, options.stream)
+    for part in [jetstream.accounts[account]] if account else jetstream.accounts.values():
+        yield from _broken(part, options.stream)
     if not options.stream:
         return
-    stream = jetstream.engine.streams.get(options.stream)
+    stream = jetstream.accounts[account].engine.streams.get(options.stream)
     if stream is None:
         text = f'JetStream stream "{options.stream}" not found on account "{account}"'
         yield Trouble("STREAM", text, code=NOT_FOUND, account=account, stream=options.stream)
@@ -109,13 +111,14 @@ def _assets(jetstream: JetStreamView, options: HealthzOptions) -> Iterator[Troub
         )
 
 
-def _broken(jetstream: JetStreamView, only: str) -> Iterator[Trouble]:
+def _broken(jetstream: AccountStreams, only: str) -> Iterator[Trouble]:
     """Streams that are on disk and not here, and those that cannot write."""
+    account = jetstream.engine.account
     for name in jetstream.unrecovered:
         if only in ("", name):
-            text = f"JetStream stream '{GLOBAL_ACCOUNT} > {name}' could not be recovered"
-            yield Trouble("STREAM", text, account=GLOBAL_ACCOUNT, stream=name)
+            text = f"JetStream stream '{account} > {name}' could not be recovered"
+            yield Trouble("STREAM", text, account=account, stream=name)
     for stream in jetstream.engine.streams.values():
         if stream.failure and only in ("", stream.name):
-            text = f"JetStream stream '{GLOBAL_ACCOUNT} > {stream.name}' write error: {stream.failure}"
-            yield Trouble("STREAM", text, account=GLOBAL_ACCOUNT, stream=stream.name)
+            text = f"JetStream stream '{account} > {stream.name}' write error: {stream.failure}"
+            yield Trouble("STREAM", text, account=account, stream=stream.name)

@@ -7,13 +7,14 @@ from typing import Any, Final
 import msgspec
 
 from millpond.base import limits
+from millpond.jetstream.account_streams import AccountStreams
 from millpond.jetstream.api.consumers import ConsumerApi
 from millpond.jetstream.api.streams import StreamApi
 from millpond.jetstream.stream import Stream
-from millpond.monitor.view import GLOBAL_ACCOUNT, JetStreamView, View, breathe, sliced
+from millpond.monitor.view import JetStreamView, View, breathe, sliced
 
-UNLIMITED: Final = 2**64 - 1
-"""An account without a limit: nats-server prints its -1 as an unsigned number."""
+UNSIGNED: Final = 2**64
+"""An account without a limit has -1, which nats-server prints as an unsigned number."""
 REPLY_METADATA: Final = frozenset(("_nats.level", "_nats.ver"))
 
 
@@ -35,7 +36,7 @@ class JszOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 def jetstream_config(jetstream: JetStreamView) -> dict[str, Any]:
     """The configuration in force, as /varz and /jsz show it."""
-    options = jetstream.engine.options
+    options = jetstream.options
     config: dict[str, Any] = {
         "max_memory": options.max_memory,
         "max_storage": options.max_file,
@@ -52,7 +53,7 @@ def jetstream_config(jetstream: JetStreamView) -> dict[str, Any]:
 
 
 def jetstream_limits(jetstream: JetStreamView) -> dict[str, Any]:
-    options = jetstream.engine.options
+    options = jetstream.options
     found = {
         "max_request_batch": options.limit_max_request_batch,
         "max_ack_pending": options.limit_max_ack_pending,
@@ -64,18 +65,18 @@ def jetstream_limits(jetstream: JetStreamView) -> dict[str, Any]:
 
 def jetstream_stats(jetstream: JetStreamView) -> dict[str, Any]:
     """Usage of the whole server, in the server's order."""
-    usage = jetstream.engine.usage()
+    usage = jetstream.usage()
     return {
         "memory": usage.memory,
         "storage": usage.storage,
         "reserved_memory": usage.reserved_memory,
         "reserved_storage": usage.reserved_storage,
-        "accounts": 1,
+        "accounts": len(jetstream.accounts),
         "ha_assets": 0,
         "api": {
             "level": limits.API_LEVEL,
-            "total": jetstream.api.total,
-            "errors": jetstream.api.errors,
+            "total": sum(part.api.total for part in jetstream.accounts.values()),
+            "errors": sum(part.api.errors for part in jetstream.accounts.values()),
         },
     }
 
@@ -105,7 +106,7 @@ async def jsz(view: View, options: JszOptions) -> dict[str, Any]:
     jetstream = view.jetstream
     if jetstream is None:
         return _disabled(view)
-    usage = jetstream.engine.usage()
+    usage = jetstream.usage()
     leads = options.raft
     page: dict[str, Any] = {
         **jetstream_stats(jetstream),
@@ -121,30 +122,35 @@ async def jsz(view: View, options: JszOptions) -> dict[str, Any]:
         page["consumers_leader"] = usage.consumers
     page["messages"] = usage.messages
     page["bytes"] = usage.memory + usage.storage
-    if _wants_details(options):
-        page["account_details"] = [await account_detail(jetstream, options)]
-    page["total"] = 1
+    details = [
+        await account_detail(jetstream.accounts[name], options) for name in _shown_accounts(jetstream, options)
+    ]
+    if details:
+        page["account_details"] = details
+    page["total"] = len(jetstream.accounts)
     return page
 
 
-def _wants_details(options: JszOptions) -> bool:
-    """The one account there is, when it is named or on the page of all."""
+def _shown_accounts(jetstream: JetStreamView, options: JszOptions) -> list[str]:
+    """The named one, or a page of all, sorted."""
     if options.account:
-        return options.account == GLOBAL_ACCOUNT
-    wanted = options.accounts or options.streams or options.consumer
-    return wanted and len(range(1)[sliced(options.offset, options.limit or limits.PAGE_ROWS_DEFAULT, 1)]) == 1
+        return [options.account] if options.account in jetstream.accounts else []
+    if not (options.accounts or options.streams or options.consumer):
+        return []
+    names = sorted(jetstream.accounts)
+    return names[sliced(options.offset, options.limit or limits.PAGE_ROWS_DEFAULT, len(names))]
 
 
-async def account_detail(jetstream: JetStreamView, options: JszOptions) -> dict[str, Any]:
+async def account_detail(jetstream: AccountStreams, options: JszOptions) -> dict[str, Any]:
     """One account and, as far as asked for, what is in it."""
-    usage = jetstream.engine.usage()
+    usage, most = jetstream.engine.usage(), jetstream.engine.account_limits
     detail: dict[str, Any] = {
-        "name": GLOBAL_ACCOUNT,
-        "id": GLOBAL_ACCOUNT,
+        "name": jetstream.engine.account,
+        "id": jetstream.engine.account,
         "memory": usage.memory,
         "storage": usage.storage,
-        "reserved_memory": UNLIMITED,
-        "reserved_storage": UNLIMITED,
+        "reserved_memory": most.max_memory % UNSIGNED,
+        "reserved_storage": most.max_file % UNSIGNED,
         "accounts": 0,
         "ha_assets": 0,
         "api": {"level": 0, "total": jetstream.api.total, "errors": jetstream.api.errors},
@@ -161,7 +167,7 @@ async def account_detail(jetstream: JetStreamView, options: JszOptions) -> dict[
     return detail
 
 
-async def _stream(jetstream: JetStreamView, stream: Stream, options: JszOptions) -> dict[str, Any]:
+async def _stream(jetstream: AccountStreams, stream: Stream, options: JszOptions) -> dict[str, Any]:
     described = StreamApi(jetstream.engine).described(stream)
     row: dict[str, Any] = {
         "name": stream.name,
@@ -179,7 +185,7 @@ async def _stream(jetstream: JetStreamView, stream: Stream, options: JszOptions)
     return row
 
 
-async def _consumers(jetstream: JetStreamView, stream: Stream, options: JszOptions) -> list[dict[str, Any]]:
+async def _consumers(jetstream: AccountStreams, stream: Stream, options: JszOptions) -> list[dict[str, Any]]:
     api = ConsumerApi(jetstream.engine)
     rows = []
     for at, name in enumerate(sorted(stream.consumers)):

@@ -15,7 +15,7 @@ async def memz(view: View) -> dict[str, Any]:
     counts = {
         "connections": len(view.broker.sessions),
         "closed_connections": len(view.broker.closed),
-        "subscriptions": view.broker.router.sublist.statistics()["subscriptions"],
+        "subscriptions": view.broker.subscriptions(),
     }
     largest: list[dict[str, Any]] = []
     held = view.memory.watched

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from millpond.base import limits
 from millpond.monitor.connz import subscription_row
-from millpond.monitor.view import GLOBAL_ACCOUNT, PageError, View, breathe, number, sliced
+from millpond.monitor.view import PageError, View, breathe, number, sliced
 from millpond.subjects import pytokens
 
 
@@ -22,11 +22,23 @@ class SubszOptions(msgspec.Struct, frozen=True, kw_only=True):
     test: str = ""
 
 
-def sublist_stats(view: View) -> dict[str, Any]:
-    """The counters of the account's subject space, in the server's order."""
-    sublist = view.broker.router.sublist
-    stats = sublist.statistics()
-    largest, receivers = sublist.fanout()
+COUNTERS: Final = ("subscriptions", "cached", "inserts", "removes", "matches", "cache_hits")
+
+
+def names_of(view: View, account: str) -> list[str]:
+    """The accounts that are meant: the named one, if it is there; all for ""."""
+    if account:
+        return [account] if account in view.broker.accounts else []
+    return sorted(view.broker.accounts)
+
+
+def sublist_stats(view: View, account: str = "") -> dict[str, Any]:
+    """The counters of one account's subject space, or of all, in the server's order."""
+    sublists = [view.broker.accounts[name].router.sublist for name in names_of(view, account)]
+    each = [sublist.statistics() for sublist in sublists]
+    stats = {name: sum(one[name] for one in each) for name in COUNTERS}
+    fanouts = [sublist.fanout() for sublist in sublists]
+    largest, receivers = max((most for most, _ in fanouts), default=0), sum(total for _, total in fanouts)
     matches, cached = stats["matches"], stats["cached"]
     return {
         "num_subscriptions": stats["subscriptions"],
@@ -44,34 +56,32 @@ async def subsz(view: View, options: SubszOptions) -> dict[str, Any]:
     """The page. Raises PageError when `test` is no subject to publish to."""
     if options.test and (pytokens.has_wildcard(options.test) or not pytokens.is_valid_subject(options.test)):
         raise PageError(f"invalid test subject, must be valid publish subject: {options.test}")
-    known = options.account in ("", GLOBAL_ACCOUNT)
-    stats = sublist_stats(view)
     page: dict[str, Any] = {
         **view.head(),
-        **(stats if known else dict.fromkeys(stats, 0)),
+        **sublist_stats(view, options.account),
         "total": 0,
         "offset": max(0, options.offset),
         "limit": options.limit if options.limit > 0 else limits.PAGE_ROWS_DEFAULT,
     }
-    if options.subscriptions and known:
+    if options.subscriptions:
         rows = []
-        for at, sub in enumerate(view.broker.router.sublist.interests()):
-            await breathe(at)
-            subject = sub.subject.decode("utf-8", "replace")
-            if options.test and not pytokens.matches(options.test, subject):
-                continue
-            rows.append(_row(sub, subject))
+        for name in names_of(view, options.account):
+            for at, sub in enumerate(view.broker.accounts[name].router.sublist.interests()):
+                await breathe(at)
+                subject = sub.subject.decode("utf-8", "replace")
+                if not options.test or pytokens.matches(options.test, subject):
+                    rows.append(_row(sub, subject, name))
         page["total"] = len(rows)
         if shown := rows[sliced(page["offset"], page["limit"], len(rows))]:
             page["subscriptions_list"] = shown
     return page
 
 
-def _row(sub: Any, subject: str) -> dict[str, Any]:
+def _row(sub: Any, subject: str, account: str) -> dict[str, Any]:
     queue, sid = sub.queue.decode("utf-8", "replace"), sub.sid.decode("utf-8", "replace")
     cid = getattr(sub.sink, "cid", 0)
     return {
-        "account": GLOBAL_ACCOUNT,
-        "account_tag": GLOBAL_ACCOUNT,
+        "account": account,
+        "account_tag": account,
         **subscription_row((subject, queue, sid, sub.delivered, sub.messages_max), cid),
     }

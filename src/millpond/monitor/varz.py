@@ -48,6 +48,7 @@ async def varz(view: View) -> dict[str, Any]:
         "config_load_time": format_time(view.config_loaded_ns),
         "config_digest": view.options.config_digest,
         **_labels(view),
+        **({"system_account": view.options.system_account} if view.options.accounts else {}),
         "feature_flags": FEATURE_FLAGS,
         **_trouble(view),
         "memory": seen,
@@ -141,7 +142,7 @@ def _traffic(view: View) -> dict[str, Any]:
         "slow_consumers": counters["slow_consumers"],
         "stale_connections": counters["stale_connections"],
         "stalled_clients": counters["stalled_clients"],
-        "subscriptions": broker.router.sublist.statistics()["subscriptions"],
+        "subscriptions": broker.subscriptions(),
     }
 
 

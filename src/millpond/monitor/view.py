@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -17,13 +18,13 @@ import msgspec
 from millpond.base.budget import Budgets
 from millpond.base.errors import MillpondError
 from millpond.broker.broker import Broker
-from millpond.config.options import Options
+from millpond.config.options import JetStreamOptions, Options
+from millpond.jetstream.engine import Usage
 from millpond.jetstream.go_json import duration_text, format_time
 from millpond.monitor.memory_watch import MemoryWatch
 
 if TYPE_CHECKING:
-    from millpond.jetstream.api.registry import Api
-    from millpond.jetstream.engine import Engine
+    from millpond.jetstream.account_streams import AccountStreams
 
 ROWS_PER_BREATH: Final = 64
 GLOBAL_ACCOUNT: Final = "$G"
@@ -37,11 +38,15 @@ class PageError(MillpondError):
 class JetStreamView(msgspec.Struct, frozen=True):
     """JetStream while it runs."""
 
-    engine: Engine
-    api: Api
+    options: JetStreamOptions
+    accounts: Mapping[str, AccountStreams]
+    """Those with streams, by name."""
     store_dir: str
-    unrecovered: list[str]
-    """Streams on disk that could not be brought back."""
+
+    def usage(self) -> Usage:
+        """Of all accounts together."""
+        parts = [part.engine.usage() for part in self.accounts.values()]
+        return Usage(**{name: sum(getattr(part, name) for part in parts) for name in Usage.__struct_fields__})
 
 
 class View:

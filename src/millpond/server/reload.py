@@ -21,11 +21,11 @@ LOGGING: Final = (
 RELOADABLE: Final = (
     *LOGGING, "username", "password", "token", "auth_timeout_ns", "max_connections", "pid_file", "ports_file_dir",
     "max_control_line", "max_payload", "ping_interval_ns", "ping_max", "write_deadline_ns", "client_advertise",
-    "max_traced_msg_len", "no_fast_producer_stall", "config_digest", "jetstream",
-    "server_tags", "server_metadata",
+    "max_traced_msg_len", "no_fast_producer_stall", "config_digest", "jetstream", "users", "accounts", "no_auth_user",
+    "mappings", "server_tags", "server_metadata",
 )  # fmt: skip
 SILENT: Final = ("config_digest", "jetstream")
-SECRET: Final = ("username", "password", "token")
+SECRET: Final = ("username", "password", "token", "users")
 LABELS: Final = ("server_tags", "server_metadata")
 JETSTREAM_LIMITS: Final = ("max_memory", "max_file")
 
@@ -42,7 +42,7 @@ class Change(msgspec.Struct, frozen=True):
         name = "authorization timeout" if self.name == "auth_timeout_ns" else self.name.removesuffix(NANOSECONDS)
         if self.name in SECRET:
             return f"authorization {self.name}"
-        if self.name in LABELS:
+        if self.name in ("accounts", "mappings", *LABELS):
             return self.name.removeprefix("server_")
         return f"{name} = {shown(self.name, self.new)}"
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from millpond.accounts.passwords import PasswordVerifier
 from millpond.base import machine
 from millpond.base.clock import Clock
 from millpond.base.errors import OptionError
@@ -113,18 +114,16 @@ class Server:
         log.info("  Name:     %s", self.broker.server_name)
         log.info("  ID:       %s", self.broker.server_id)
         self._reactor = Reactor(self.broker, asyncio.get_running_loop())
+        self.broker.verifier = PasswordVerifier(asyncio.get_running_loop().call_soon_threadsafe)
         try:
             if options.http_port:
                 await self._start_monitor(options.http_port)
             if options.jetstream is not None:
-                self._jetstream = JetStream(options.jetstream, self.broker, self._reactor)
-                store_dir = str(self._jetstream.directory / "jetstream")
-                self.view.jetstream = JetStreamView(
-                    self._jetstream.engine, self._jetstream.api, store_dir, self._jetstream.unrecovered
-                )
-                self._jetstream.engine.pump.output = self.broker.output
-                cache, bound = self._jetstream.read_cache, self.budgets.named("read_cache").bytes_max
-                self.memory.watch(JetStreamMemory(self._jetstream.engine, cache, bound))
+                self._jetstream = jetstream = JetStream(options, self.broker, self._reactor)
+                store_dir = str(jetstream.directory / "jetstream")
+                self.view.jetstream = JetStreamView(options.jetstream, jetstream.accounts, store_dir)
+                cache, bound = jetstream.read_cache, self.budgets.named("read_cache").bytes_max
+                self.memory.watch(JetStreamMemory(jetstream.engines, cache, bound))
             self._listener = TcpListener(self._reactor, options.host, options.port)
         except BaseException:
             await self.stop()
@@ -135,7 +134,7 @@ class Server:
         self._watch_memory()
 
     def _subscriptions(self) -> int:
-        return int(self.broker.router.sublist.statistics()["subscriptions"])
+        return int(self.broker.subscriptions())
 
     def _watch_memory(self) -> None:
         """Once a second, or less often when there is so much to count that it would take 1 % of the time."""
@@ -168,7 +167,10 @@ class Server:
         self.view.config_loaded_ns = time.time_ns()
         self.broker.reload(options)
         if self._jetstream is not None and options.jetstream is not None:
-            self._jetstream.engine.use_options(options.jetstream)
+            self._jetstream.reload(options)
+            view = self.view.jetstream
+            if view is not None:
+                self.view.jetstream = JetStreamView(options.jetstream, view.accounts, view.store_dir)
         self._tell_where()
 
     def _tell_where(self) -> None:
@@ -190,7 +192,7 @@ class Server:
             self._memory_timer = None
         self.stop_accepting()
         if self._jetstream is not None:
-            self._jetstream.engine.leave()
+            self._jetstream.leave()
         for session in list(self.broker.sessions.values()):
             session.close("Server Shutdown")
         if self._jetstream is not None:
@@ -201,6 +203,7 @@ class Server:
         if self._monitor is not None:
             self._monitor.close()
             self._monitor = None
+        self.broker.verifier.close()
         self._reactor.close()
         self._reactor = None
 

@@ -69,11 +69,12 @@ def _folder(account: str) -> str:
 class StoreDirectory:
     """One account's part of a store directory, locked against other servers.
 
+    `locked`: another part of the same directory holds the lock, and is closed after this one.
     Raises StoreInUseError when another process (or another server in this one) holds it, OSError when the
     directory cannot be made or read.
     """
 
-    def __init__(self, root: str | Path, account: str = "$G") -> None:
+    def __init__(self, root: str | Path, account: str = "$G", locked: bool = False) -> None:
         self.root = Path(root)
         self._base = self.root / "jetstream"
         folder = _folder(account)
@@ -81,7 +82,7 @@ class StoreDirectory:
             raise StoreError(f"account name {account!r} cannot name a directory")
         self.streams = self._base / folder / "streams"
         make_directory(self._base)
-        self._lock_fd = self._lock()
+        self._lock_fd = -1 if locked else self._lock()
         try:
             make_directory(self.streams)
             self._taken: set[Path] = set()

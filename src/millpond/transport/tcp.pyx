@@ -51,6 +51,7 @@ cdef enum:
 
 cdef size_t READ_BYTES = limits.READ_BUFFER_BYTES
 cdef size_t PREAUTH_BYTES = limits.PREAUTH_BYTES_MAX
+cdef size_t VERIFYING_BYTES = limits.VERIFYING_BYTES_MAX
 
 
 cdef class TcpChannel(Channel):
@@ -178,7 +179,8 @@ cdef class TcpConnection(Source):
 
     cdef int check_carry(self) except -1:
         cdef bint anonymous = self.session.state == FRESH and self.session.broker.auth_required
-        if anonymous and (self.carry.size() > PREAUTH_BYTES or self.need > PREAUTH_BYTES):
+        cdef size_t bound = VERIFYING_BYTES if self.session.verifying else PREAUTH_BYTES
+        if anonymous and (self.carry.size() > bound or self.need > bound):
             return self.session.close("Authentication Failure", "Authorization Violation")
         return 0
 

@@ -13,6 +13,7 @@ from millpond.config import build
 from millpond.config.file import ConfigFile, read
 from millpond.config.keys import AUTHORIZATION, JETSTREAM, LIMITS, TOP, Key
 from millpond.config.options import JetStreamOptions, Options
+from millpond.config.security import User
 from millpond.config.source import ConfigErrors
 
 SECOND = 1_000_000_000
@@ -150,7 +151,10 @@ def test_flags_win_over_the_file(config: Any) -> None:
         ({"port": 65536}, "not a port"),
         ({"client_advertise": "host:port"}, "client_advertise"),
         ({"lame_duck_grace_period_ns": 120 * SECOND}, "strictly lower"),
-        ({"token": "$2a$11$3kIDaCxw.Glsl1.u5nKa6eUnNDLV5HV9tIuUp7EHhMt6Nm9myW1aS"}, "bcrypt"),
+        ({"users": (User(name="a"), User(name="a"))}, "Duplicate user"),
+        ({"users": (User(name="a"),), "token": "t"}, "token and a users array"),
+        ({"no_auth_user": "a"}, "users/nkeys are not defined"),
+        ({"users": (User(name="a"),), "no_auth_user": "b"}, "not present"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(settings: dict[str, Any], words: str) -> None:

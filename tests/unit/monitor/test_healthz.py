@@ -55,9 +55,10 @@ def test_a_stream_that_cannot_write_is_unhealthy(tmp_path: Path) -> None:
             class Broken:
                 name, failure = "S", "no space left on device"
 
-            server.view.jetstream.engine.streams["S"], kept = Broken(), server.view.jetstream.engine.streams["S"]
+            streams = server.view.jetstream.accounts["$G"].engine.streams
+            streams["S"], kept = Broken(), streams["S"]
             status, page = health(server, details=True)
-            server.view.jetstream.engine.streams["S"] = kept
+            streams["S"] = kept
             text = "JetStream stream '$G > S' write error: no space left on device"
             assert (status, page["status"]) == (503, "error")
             assert page["errors"] == [{"type": "STREAM", "account": "$G", "stream": "S", "error": text}]

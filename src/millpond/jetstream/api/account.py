@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from millpond.base import limits
+from millpond.config.security import JetStreamLimits
 from millpond.jetstream.api.request import Request
 
 if TYPE_CHECKING:
     from millpond.jetstream.api.registry import Api
     from millpond.jetstream.engine import Engine
 
-UNLIMITED: Final = {
-    "max_memory": -1,
-    "max_storage": -1,
-    "max_streams": -1,
-    "max_consumers": -1,
-    "max_ack_pending": -1,
-    "memory_max_stream_bytes": -1,
-    "storage_max_stream_bytes": -1,
-    "max_bytes_required": False,
-}
+def limits_of(limits: JetStreamLimits) -> dict[str, int | bool]:
+    """An account's limits as they are shown."""
+    return {
+        "max_memory": limits.max_memory,
+        "max_storage": limits.max_file,
+        "max_streams": limits.max_streams,
+        "max_consumers": limits.max_consumers,
+        "max_ack_pending": limits.max_ack_pending,
+        "memory_max_stream_bytes": limits.memory_max_stream_bytes,
+        "storage_max_stream_bytes": limits.file_max_stream_bytes,
+        "max_bytes_required": limits.max_bytes_required,
+    }
 
 
 class AccountApi:
@@ -38,7 +41,7 @@ class AccountApi:
             reserved_storage=usage.reserved_storage,
             streams=usage.streams,
             consumers=usage.consumers,
-            limits=UNLIMITED,
+            limits=limits_of(self._engine.account_limits),
             **domain,
             api={"level": limits.API_LEVEL, "total": self._api.total, "errors": self._api.errors},
         )

@@ -8,7 +8,7 @@ import msgspec
 
 from millpond.base import limits
 from millpond.base.ids import short_name
-from millpond.jetstream import consumer_rules, retention_rules
+from millpond.jetstream import account_limits, consumer_rules, retention_rules
 from millpond.jetstream.api.request import CONSUMERS, Request, optional_body
 from millpond.jetstream.api.sourcing import (
     IDENTITY,
@@ -109,7 +109,10 @@ class ConsumerApi:
         if existing is not None:
             config = kept_by_an_update(config, existing.config)
         bounds = self._engine.limits
-        config = consumer_rules.with_defaults(config, stream.config, body.get("pedantic", False), bounds)
+        asked, config = config, consumer_rules.with_defaults(
+            config, stream.config, body.get("pedantic", False), bounds
+        )
+        config = account_limits.with_consumer_limits(self._engine, config, asked)
         consumer_rules.check(config, stream.config, bounds)
         action = body.get("action", "")
         if existing is None:
@@ -159,9 +162,7 @@ class ConsumerApi:
         return name
 
     def _check_room(self, stream: Stream) -> None:
-        most = stream.config.max_consumers
-        if most <= 0:
-            most = self._engine.default_max_consumers
+        most = account_limits.consumers_max(self._engine, stream)
         own = [consumer for consumer in stream.consumers.values() if not internal(consumer.config)]
         if most > 0 and len(own) >= most:
             raise api_error("JSMaximumConsumersLimitErr")

@@ -59,10 +59,14 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Api:
-    """Owns the subscriptions on `$JS.API.>` and on its name in a domain, and the counters that `$JS.API.INFO` shows."""
+    """Owns the subscriptions on `$JS.API.>` and on its name in a domain, and the counters that `$JS.API.INFO` shows.
 
-    def __init__(self, engine: Engine, router: Router, advisories: Advisories) -> None:
+    enabled: False for an account without streams, which is told so (10039); `engine` is then any account's.
+    """
+
+    def __init__(self, engine: Engine, router: Router, advisories: Advisories, enabled: bool = True) -> None:
         self._engine = engine
+        self._enabled = enabled
         self._router = router
         self._advisories = advisories
         self.total = 0
@@ -156,6 +160,8 @@ class Api:
             client=client_json(source, self._engine.server_name) if route.verb in BACKUPS else {},
         )
         try:
+            if not self._enabled:
+                raise api_error("JSNotEnabledForAccountErr")
             if route.levelled:
                 check_required_level(hdr)
             route.handler(request)

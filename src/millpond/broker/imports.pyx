@@ -1,0 +1,170 @@
+"""What an account imports of others, while it runs (reference 02.3). `config.exchange` has checked all of it.
+
+    stream    a subscription in the importing account has a shadow in the exporting one, which delivers to it
+    service   a subscription in the importing account takes requests over; answers come back through `responses`
+
+Nothing is subscribed for a stream that nobody in the importing account listens to, as on nats-server.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint32_t
+from millpond.broker.account cimport Account
+from millpond.broker.responses cimport Responses, is_ack
+from millpond.broker.router cimport Router
+from millpond.broker.sink cimport Sink, Subscription
+from millpond.wire.message cimport Msg
+
+from millpond.base import limits
+from millpond.broker.request_info import HEADER, request_info, with_header
+from millpond.config import exchange
+from millpond.subjects import pytokens
+
+cdef int IN_A_ROW_MAX = limits.IMPORTS_IN_A_ROW_MAX
+cdef int passed = 0                          # accounts that the message under way has gone through
+
+
+cdef class Shadow(Sink):
+    """A subscription of one account, in the account that it imports from."""
+    cdef Subscription original
+    cdef object transform
+
+    cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1:
+        cdef Msg here = msg[0]
+        cdef bytes subject
+        if self.original.closed:
+            return 0
+        if self.transform is not None:
+            # A consumer's message shows the subject it was stored under, which is no subject of the import.
+            subject = self.transform.match(PyBytes_FromStringAndSize(msg.subject, msg.subject_len))
+            if subject is not None:
+                here.subject, here.subject_len = PyBytes_AS_STRING(subject), <uint32_t>PyBytes_GET_SIZE(subject)
+        return self.original.sink.deliver(self.original, &here, source)
+
+
+cdef class StreamImports:
+    """One account's imported streams; its router tells of subscriptions that come and go."""
+    cdef list _rows                          # [(Import, exporter's Router, Transform or None)]
+    cdef dict _shadows                       # {Subscription: [(Router, its shadow)]}
+
+    def __init__(self, rows):
+        self._rows, self._shadows = rows, {}
+
+    def added(self, Subscription sub):
+        """Have it hear what is imported."""
+        cdef Router router
+        cdef Shadow sink
+        subject = sub.subject.decode("utf-8", "surrogateescape")
+        for wanted, router, transform in self._rows:
+            if not pytokens.overlap(sub.subject, exchange.local_filter(wanted).encode()):
+                continue
+            sink = Shadow()
+            sink.original, sink.transform = sub, transform
+            there = exchange.exporter_filter(wanted, subject).encode("utf-8", "surrogateescape")
+            shadow = router.subscribe(there, sink, sub.queue)
+            self._shadows.setdefault(sub, []).append((router, shadow))
+
+    def dropped(self, sub):
+        """It is gone, and its shadows with it."""
+        cdef Router router
+        for router, shadow in self._shadows.pop(sub, ()):
+            router.unsubscribe(shadow)
+
+    def close(self):
+        for sub in list(self._shadows):
+            self.dropped(sub)
+
+
+cdef class ServiceImport(Sink):
+    """One imported service."""
+    cdef Account importer, exporter
+    cdef Responses requester, responder
+    cdef object transform
+    cdef bint once, share
+    cdef int64_t threshold_ns
+    cdef str server_name
+
+    cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1:
+        global passed
+        cdef Msg there = msg[0]
+        cdef bytes subject, header, reply = None
+        cdef int taken
+        if passed >= IN_A_ROW_MAX:
+            return 0
+        subject = PyBytes_FromStringAndSize(msg.subject, msg.subject_len)
+        if self.transform is not None:
+            subject = self.transform.match(subject)
+        if subject is None:
+            return 0
+        if self.exporter.mappings is not None:
+            subject = self.exporter.mappings.apply(PyBytes_AS_STRING(subject), PyBytes_GET_SIZE(subject)) or subject
+        header = with_header(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), HEADER, self._info(msg, source))
+        there.subject, there.subject_len = PyBytes_AS_STRING(subject), <uint32_t>PyBytes_GET_SIZE(subject)
+        there.hdr, there.hdr_len = PyBytes_AS_STRING(header), <uint32_t>PyBytes_GET_SIZE(header)
+        if msg.reply_len and not is_ack(msg):
+            reply = self.responder.expect(
+                self.requester, PyBytes_FromStringAndSize(msg.reply, msg.reply_len), self.once, self.threshold_ns)
+            there.reply, there.reply_len = PyBytes_AS_STRING(reply), <uint32_t>PyBytes_GET_SIZE(reply)
+        passed += 1
+        try:
+            taken = self.exporter.router.route(there.subject, there.subject_len, &there, source)
+        finally:
+            passed -= 1
+        if taken == 0 and reply is not None:
+            self.responder.forget(reply)
+        return taken
+
+    def _told(self, bytes hdr, source):
+        return request_info(source, self.importer.name, self.server_name, self.share, hdr if passed else b"")
+
+    cdef bytes _info(self, const Msg* msg, Sink source):
+        return self._told(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), source)
+
+
+class Exchange:
+    """All imports of a server, from one configuration; a reload closes it and makes another one."""
+
+    def __init__(self, accounts, timers, clock, server_name):
+        self._accounts, self._timers, self._clock, self._server_name = accounts, timers, clock, server_name
+        self._services = []
+        self._streams = []
+        options = {name: account.options for name, account in accounts.items()}
+        for account in accounts.values():
+            for wanted in account.options.imports:
+                if wanted.service:
+                    self._add_service(account, accounts[wanted.account], wanted, options)
+        for account in accounts.values():
+            self._add_streams(account)
+
+    def _add_streams(self, account):
+        rows = [(wanted, self._accounts[wanted.account].router, exchange.outward(wanted))
+                for wanted in account.options.imports if not wanted.service]
+        if rows:
+            imports = StreamImports(rows)
+            known = account.router.sublist.interests()
+            account.router.imports = imports
+            for sub in known:
+                imports.added(sub)
+            self._streams.append((account.router, imports))
+
+    def _add_service(self, Account account, Account exporter, wanted, options):
+        cdef ServiceImport sink = ServiceImport()
+        export = exchange.export_for(options[wanted.account], wanted, account.name)
+        sink.importer, sink.exporter = account, exporter
+        sink.requester, sink.responder = self._responses(account), self._responses(exporter)
+        sink.transform = exchange.inward(wanted)
+        sink.once, sink.share = export.response == "singleton", wanted.share
+        sink.threshold_ns, sink.server_name = export.threshold_ns, self._server_name
+        subscription = account.router.subscribe(exchange.local_filter(wanted).encode(), sink)
+        self._services.append((account.router, subscription))
+
+    def _responses(self, Account account):
+        if account.responses is None:
+            account.responses = Responses(account.router, self._timers, self._clock)
+        return account.responses
+
+    def close(self):
+        for router, subscription in self._services:
+            router.unsubscribe(subscription)
+        for router, imports in self._streams:
+            router.imports = None
+            imports.close()

@@ -1,0 +1,217 @@
+"""Accounts in a running server: streams and directories of their own, limits, the API across accounts, reload."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+from nats.aio.client import Client
+
+import millpond
+from millpond.base.errors import OptionError
+from millpond.config.build import build
+from millpond.config.file import read
+from millpond.config.options import Options
+from millpond.server import reload
+
+CONFIG = """
+jetstream { store_dir: "STORE" }
+accounts {
+  A {
+    users: [ { user: a, pass: x } ], jetstream: enabled
+    exports: [ { service: "$JS.API.>", response: stream }, { service: "$JS.ACK.>" } ]
+  }
+  B { users: [ { user: b, pass: x } ], jetstream { max_streams: 1, max_mem: 1000 } }
+  C {
+    users: [ { user: c, pass: x } ]
+    imports: [ { service: { account: A, subject: "$JS.API.>" }, to: "JS.A.API.>" }
+               { service: { account: A, subject: "$JS.ACK.>" } } ]
+  }
+}
+""".replace('}\n               {', '},\n               {')
+
+
+def options(tmp_path: Path, text: str = CONFIG) -> Options:
+    path = tmp_path / "server.conf"
+    path.write_text(text.replace("STORE", str(tmp_path / "store")))
+    return build({**read(path).settings, "host": "127.0.0.1", "port": -1})
+
+
+def run(tmp_path: Path, scenario: Callable[[millpond.Server], Awaitable[None]], text: str = CONFIG) -> None:
+    async def main() -> None:
+        async with millpond.Server.from_options(options(tmp_path, text)) as server:
+            await asyncio.wait_for(scenario(server), 30)
+
+    asyncio.run(main())
+
+
+async def client(server: millpond.Server, user: str) -> Client:
+    return await nats.connect(server.client_url, user=user, password="x", allow_reconnect=False)
+
+
+async def asked(nc: Client, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    answer = await nc.request(subject, json.dumps(body).encode() if body else b"", timeout=10)
+    found: dict[str, Any] = json.loads(answer.data)
+    return found
+
+
+async def made(nc: Client, name: str, **config: Any) -> dict[str, Any]:
+    return await asked(nc, f"$JS.API.STREAM.CREATE.{name}", {"name": name, "subjects": [f"{name}.>"], **config})
+
+
+def test_streams_of_one_account_are_not_seen_by_another(tmp_path: Path) -> None:
+    async def first(server: millpond.Server) -> None:
+        a, b = await client(server, "a"), await client(server, "b")
+        assert "error" not in await made(a, "S")
+        assert "error" not in await made(b, "S", storage="memory", max_bytes=500)
+        await a.jetstream().publish("S.1", b"of a")
+        assert (await asked(b, "$JS.API.STREAM.INFO.S"))["state"]["messages"] == 0
+        await a.close()
+        await b.close()
+
+    async def second(server: millpond.Server) -> None:
+        a, b = await client(server, "a"), await client(server, "b")
+        assert (await asked(a, "$JS.API.STREAM.INFO.S"))["state"]["messages"] == 1
+        assert (await asked(b, "$JS.API.STREAM.INFO.S"))["error"]["err_code"] == 10059
+        await a.close()
+        await b.close()
+
+    run(tmp_path, first)
+    assert {path.name for path in (tmp_path / "store" / "jetstream").iterdir() if path.is_dir()} == {"$G", "A", "B"}
+    run(tmp_path, second)
+
+
+def test_limits_have_their_error_codes(tmp_path: Path) -> None:
+    async def scenario(server: millpond.Server) -> None:
+        b, c = await client(server, "b"), await client(server, "c")
+        assert (await made(b, "M", storage="memory", max_bytes=1001))["error"]["err_code"] == 10028
+        assert "error" not in await made(b, "M", storage="memory")
+        assert (await asked(b, "M.1", {"k": "x" * 700}))["seq"] == 1
+        for _ in range(2):
+            refused = await asked(b, "M.2", {"k": "x" * 400})
+            assert (refused["error"]["err_code"], refused["seq"]) == (10002, 0)
+        await asked(b, "$JS.API.STREAM.PURGE.M")
+        assert (await asked(b, "M.2", {"k": "x" * 400}))["seq"] == 2
+        assert (await made(b, "N"))["error"]["err_code"] == 10027
+        limits = (await asked(b, "$JS.API.INFO"))["limits"]
+        assert (limits["max_streams"], limits["max_memory"], limits["max_storage"]) == (1, 1000, -1)
+        assert (await asked(c, "$JS.API.INFO"))["error"]["err_code"] == 10039
+        await b.close()
+        await c.close()
+
+    run(tmp_path, scenario)
+
+
+def test_the_api_of_another_account(tmp_path: Path) -> None:
+    async def scenario(server: millpond.Server) -> None:
+        a, c = await client(server, "a"), await client(server, "c")
+        assert "error" not in await made(a, "S")
+        for number in range(3):
+            await a.jetstream().publish(f"S.{number}", b"%d" % number)
+        assert (await asked(c, "JS.A.API.STREAM.NAMES"))["streams"] == ["S"]
+        config = {"durable_name": "D", "ack_policy": "explicit"}
+        created = await asked(c, "JS.A.API.CONSUMER.CREATE.S.D", {"stream_name": "S", "config": config})
+        assert created["name"] == "D"
+        inbox = await c.subscribe("inbox")
+        await c.publish("JS.A.API.CONSUMER.MSG.NEXT.S.D", b'{"batch":3}', reply="inbox")
+        for number in range(3):
+            msg = await inbox.next_msg(10)
+            assert (msg.data, msg.reply.split(".")[:2]) == (b"%d" % number, ["$JS", "ACK"])
+            await c.request(msg.reply, b"+ACK", timeout=10)
+        state = await asked(a, "$JS.API.CONSUMER.INFO.S.D")
+        assert (state["ack_floor"]["stream_seq"], state["num_ack_pending"]) == (3, 0)
+        await a.close()
+        await c.close()
+
+    run(tmp_path, scenario)
+
+
+def test_a_reload_brings_accounts_and_takes_them(tmp_path: Path) -> None:
+    less = CONFIG.replace('{ user: b, pass: x }', '{ user: b, pass: x, permissions { subscribe: "no" } }')
+    less = less.replace("  B {", "  D { users: [ { user: d, pass: x } ], jetstream: enabled }\n  B {")
+    gone = CONFIG[: CONFIG.index("  C {")] + "}\n"
+
+    async def scenario(server: millpond.Server) -> None:
+        a, b, c = await client(server, "a"), await client(server, "b"), await client(server, "c")
+        heard: list[Exception] = []
+
+        async def on_error(error: Exception) -> None:
+            heard.append(error)
+
+        b.options["error_cb"] = b._error_cb = on_error
+        await b.subscribe("x")
+        await b.flush()
+        reload.apply(server, options(tmp_path, less))
+        await b.flush()
+        assert 'permissions violation for subscription to "x"' in str(heard[0]).lower()
+        d = await client(server, "d")
+        assert "error" not in await made(d, "S")
+        reload.apply(server, options(tmp_path, gone))
+        await asyncio.wait_for(_closed(c), 10)
+        assert (await asked(a, "$JS.API.STREAM.NAMES"))["streams"] is None
+        assert set(server.broker.accounts) == {"$G", "$SYS", "A", "B"}
+        await a.close()
+
+    run(tmp_path, scenario)
+
+
+def test_a_password_that_a_reload_overtakes_lets_nobody_in(tmp_path: Path) -> None:
+    hashed = "$2b$04$IFJkPdE8mp0GuT7uqL./BeLdyN2I1xucdJqXUqhWeo077UgWZY5Na"
+    before = f'authorization {{ users = [ {{ user: h, pass: "{hashed}" }}, {{ user: b, pass: x }} ] }}'
+    after = "authorization { users = [ { user: b, pass: x } ] }"
+
+    class Later:
+        """Verifies when it is told to."""
+
+        def verify(self, attempt: Any, is_gone: Callable[[], bool], done: Callable[[bool], None]) -> None:
+            self.done = done
+
+        def close(self) -> None: ...
+
+    async def scenario(server: millpond.Server) -> None:
+        server.broker.verifier.close()
+        server.broker.verifier = later = Later()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b'CONNECT {"user":"h","pass":"s3cr3t"}\r\nPING\r\n')
+        while not hasattr(later, "done"):
+            await asyncio.sleep(0)
+        reload.apply(server, options(tmp_path, after))
+        later.done(True)
+        assert (await reader.read()).endswith(b"-ERR 'Authorization Violation'\r\n")
+        writer.close()
+
+    run(tmp_path, scenario, before)
+
+
+async def _closed(nc: Client) -> None:
+    while not nc.is_closed:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("exports", "imports", "words"),
+    [
+        ("{ service: s, accounts: [ NOBODY ] }", "", "not defined for service export"),
+        ("{ stream: s, accounts: [ A ] }", "{ stream: { account: A, subject: s } }", "not authorized"),
+        ("{ stream: s }", "{ service: { account: A, subject: s } }", "not authorized"),
+        ("{ stream: 's.*' }", "{ stream: { account: A, subject: 's.>' } }", "not authorized"),
+        ("{ stream: s }", "{ stream: { account: NOBODY, subject: s } }", "not defined for stream import"),
+        ("{ stream: '*', account_token_position: 1 }", "{ stream: { account: A, subject: X } }", "not authorized"),
+        ("{ stream: 's.*.*' }", "{ stream: { account: A, subject: 's.*.*' }, to: 't.$1' }", "mapping transform"),
+    ],
+)
+def test_imports_that_cannot_be(tmp_path: Path, exports: str, imports: str, words: str) -> None:
+    text = f"accounts {{ A {{ exports: [ {exports} ] }}, B {{ imports: [ {imports} ] }} }}"
+    with pytest.raises(OptionError, match=words):
+        options(tmp_path, text)
+
+
+def test_imports_do_not_go_in_circles(tmp_path: Path) -> None:
+    one = "{0} {{ exports: [ {{ service: s }} ], imports: [ {{ service: {{ account: {1}, subject: s }} }} ] }}"
+    with pytest.raises(OptionError, match="forms a cycle"):
+        options(tmp_path, f"accounts {{ {one.format('A', 'B')}, {one.format('B', 'A')} }}")
