@@ -10,7 +10,7 @@ import itertools
 import json
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -23,7 +23,6 @@ from millpond.config.security import GLOBAL_ACCOUNT, JetStreamLimits
 from millpond.jetstream import account_limits
 from millpond.jetstream.acks import short_hash
 from millpond.jetstream.advisories import Advisories
-from millpond.jetstream.backup_documents import ConsumerDocument
 from millpond.jetstream.batch_totals import BatchTotals
 from millpond.jetstream.config_wire import (
     CONSUMER_FIELDS,
@@ -40,16 +39,19 @@ from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import Shape, decode
 from millpond.jetstream.go_time import format_time
 from millpond.jetstream.pump import CommitPhase, Pump
-from millpond.jetstream.restored import Restored, restore_state, restored_config
-from millpond.jetstream.source_names import Position
-from millpond.jetstream.source_puller import Site
-from millpond.jetstream.source_set import SourceSet
 from millpond.jetstream.steps import Steps
 from millpond.jetstream.storage import Shelf, Storage
 from millpond.jetstream.storage_room import StorageRoom
 from millpond.jetstream.stream import Stream
 from millpond.jetstream.stream_config import ServerLimits, StreamConfig
 from millpond.store.consumer_state import ConsumerState
+
+if TYPE_CHECKING:
+    # At run time they come with the first stream that follows another, and with the first restore: a mebibyte.
+    from millpond.jetstream.backup_documents import ConsumerDocument
+    from millpond.jetstream.restored import Restored
+    from millpond.jetstream.source_names import Position
+    from millpond.jetstream.source_set import SourceSet
 
 MEMORY_MESSAGE_BYTES: Final = 16
 FILE_MESSAGE_BYTES: Final = 30
@@ -149,13 +151,13 @@ class Engine:
 
     def recover(self) -> None:
         """Bring back every stream on disk with its consumers. One that cannot be read is logged and left alone."""
-        positions: dict[str, dict[str, Position]] = {}
+        positions: dict[str, dict[str, Any]] = {}
         for payload, shelf in self._storage.recover():
             stored = json.loads(payload)
             config = stream_from_request(decode(json.dumps(stored["config"]).encode(), STORED_STREAM))
             config = msgspec.structs.replace(config, metadata=stored["config"].get("metadata", {}))
             stream = self._open(config, stored["created"], shelf)
-            positions[stream.name] = msgspec.convert(stored.get("positions", {}), dict[str, Position])
+            positions[stream.name] = stored.get("positions", {})
             journal = stream.journal
             if journal is None:
                 continue
@@ -226,14 +228,20 @@ class Engine:
         self._shelves[stream.name].save(_stored_stream(stream, positions), lambda: None)
         self.turn.wake()
 
-    def _follow_others(self, stream: Stream, positions: dict[str, Position] | None = None) -> None:
+    def _follow_others(self, stream: Stream, positions: dict[str, Any] | None = None) -> None:
         """Prepare what a stream takes from others, when its configuration says so."""
         if (stream.config.mirror is None and not stream.config.sources) or stream.name in self._source_sets:
             return
+        from millpond.jetstream.source_names import Position
+        from millpond.jetstream.source_puller import Site
+        from millpond.jetstream.source_set import SourceSet
+
         client = {"start": format_time(self.clock.wall_ns), "id": next(self._clients), "acc": self.account,
                   "server": self.server_name, "kind": "JetStream"}  # fmt: skip
         site = Site(self.router, self.turn.timers, self.clock, self.account, self.domain, client)
-        self._source_sets[stream.name] = SourceSet(site, stream, positions or {}, self._keep_positions)
+        self._source_sets[stream.name] = SourceSet(
+            site, stream, msgspec.convert(positions or {}, dict[str, Position]), self._keep_positions
+        )
 
     def _tell_followers(self, name: str) -> None:
         """A stream of this name is there now: who wants to follow it need not wait for the next attempt."""
@@ -339,6 +347,8 @@ class Engine:
         self, config: StreamConfig, shelf: Shelf, documents: dict[str, ConsumerDocument]
     ) -> list[Restored]:
         """What a backup says of consumers enters the journal. Raises BackupError."""
+        from millpond.jetstream.restored import Restored, restore_state, restored_config
+
         created_ns, found = self.clock.wall_ns, list[Restored]()
         for name, document in documents.items():
             made = restored_config(name, document, config, [each.config for each in found])

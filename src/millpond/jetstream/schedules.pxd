@@ -13,6 +13,7 @@ cdef class Schedules(Timer):
     cdef Clock _clock
     cdef Timers _timers
     cdef ExpiryHeap _due                     # by sequence of the schedule
+    cdef object _text                        # schedules_message, loaded with the first stream that has schedules
     cdef list _ready                         # [(sequence, due_ns)] that fire now, the last one first
     cdef uint64_t _scan_at, _scan_end        # recovery looks at these; done when _scan_at is 0
     cdef int64_t _fired_until_ns             # of the life before this one

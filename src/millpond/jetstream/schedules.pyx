@@ -25,13 +25,6 @@ from millpond.store.expiry_heap cimport Due, ExpiryHeap
 from millpond.wire.message cimport Msg
 
 from millpond.base import limits
-from millpond.jetstream.schedules_message import (
-    due_after_restart,
-    due_at_first,
-    firing_after,
-    produced_block,
-    read_schedule,
-)
 
 cdef int64_t FIRE_DELAY_NS = limits.SCHEDULE_FIRE_DELAY_NS
 cdef Py_ssize_t READY_MAX = limits.SCHEDULES_FIRED_AT_ONCE_MAX
@@ -48,6 +41,9 @@ cdef class Schedules(Timer):
 
     def __init__(self, Host host, Store store, Clock clock, Timers timers):
         self._host, self._store, self._clock, self._timers = host, store, clock, timers
+        from millpond.jetstream import schedules_message
+
+        self._text = schedules_message
         self._due = ExpiryHeap()
         self._ready = []
 
@@ -68,7 +64,7 @@ cdef class Schedules(Timer):
     cdef int appended(self, uint64_t stream_seq, const Msg* msg, int64_t ts_ns) except -1:
         if not msg.hdr_len or not has_header(msg, b"Nats-Schedule"):
             return 0
-        self._push(stream_seq, due_at_first(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), ts_ns))
+        self._push(stream_seq, self._text.due_at_first(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), ts_ns))
         return self._arm()
 
     cdef int _push(self, uint64_t stream_seq, int64_t due_ns) except -1:
@@ -145,7 +141,7 @@ cdef class Schedules(Timer):
             return 0
         ended = ended_by(&msg)
         if has_header(&msg, b"Nats-Schedule"):
-            self._push(stream_seq, due_after_restart(
+            self._push(stream_seq, self._text.due_after_restart(
                 PyBytes_FromStringAndSize(record.hdr, record.hdr_len), record.ts_ns, self._fired_until_ns))
         if ended:
             schedule_seq = self._store.last_for(<const char*>ended, <uint32_t>len(ended))
@@ -179,8 +175,8 @@ cdef class Schedules(Timer):
         subject = PyBytes_FromStringAndSize(record.subject, record.subject_len)
         block = PyBytes_FromStringAndSize(record.hdr, record.hdr_len)
         content = PyBytes_FromStringAndSize(record.body, record.body_len)
-        schedule = read_schedule(block)
-        following = firing_after(schedule, due_ns, self._clock.wall_ns) if schedule is not None else None
+        schedule = self._text.read_schedule(block)
+        following = self._text.firing_after(schedule, due_ns, self._clock.wall_ns) if schedule is not None else None
         if following is None or self._is_replaced(stream_seq, subject, &cold):
             return not cold
         source = schedule.source
@@ -191,7 +187,7 @@ cdef class Schedules(Timer):
             if found == FOUND:
                 block = PyBytes_FromStringAndSize(record.hdr, record.hdr_len)
                 content = PyBytes_FromStringAndSize(record.body, record.body_len)
-        target, block = schedule.target, produced_block(block, subject, schedule, following)
+        target, block = schedule.target, self._text.produced_block(block, subject, schedule, following)
         msg = Msg(<const char*>target, <uint32_t>len(target), b"", 0, <const char*>block, <uint32_t>len(block),
                   <const char*>content, <uint32_t>len(content))
         self._host.produce(&msg)

@@ -14,7 +14,6 @@ from millpond.wire.message cimport Msg
 
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.message_ttl import INVALID, parse_ttl
-from millpond.jetstream.schedules_pattern import next_firing, zone_named
 from millpond.jetstream.waiting import WAIT
 from millpond.subjects import pytokens
 from millpond.wire.headers import with_last
@@ -43,6 +42,8 @@ cdef class ScheduleRules:
         self._subjects = [subject.encode() for subject in config.subjects]
 
     cdef object check(self, const Msg* msg, int64_t now_ns):
+        from millpond.jetstream.schedules_pattern import next_firing, zone_named       # for those who use schedules
+
         cdef bytes pattern = header(msg, b"Nats-Schedule"), subject
         self.is_schedule, self.block, self.ends = False, None, b""
         try:

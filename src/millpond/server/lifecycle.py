@@ -23,7 +23,7 @@ from millpond.base import limits
 from millpond.base.errors import MillpondError, OptionError
 from millpond.config.options import Options
 from millpond.monitor.memory_watch import budget_origin
-from millpond.server import logs, reload
+from millpond.server import logs
 from millpond.server.logs import log
 from millpond.server.server import Server
 
@@ -146,6 +146,8 @@ class Process:
     def _reload_or_raise(self) -> None:
         if self._reread is None:
             raise OptionError("can only reload config when a file is provided using -c or --config")
+        from millpond.server import reload  # its rules are for those who reload
+
         options = self._reread()
         names = {change.name for change in reload.changes(self.server.asked, options)}
         if names & set(reload.LOGGING):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any
 
 from millpond.jetstream.api.request import MSG_DELETE, MSG_GET, Request
@@ -47,6 +46,8 @@ class MessageApi:
         if found is None:
             request.fail(api_error("JSNoMessageFoundErr"))
             return
+        from binascii import b2a_base64
+
         message: dict[str, Any] = {"subject": text(found["subject"]), "seq": found["seq"]}
         if found["hdr"] and not body.get("no_hdr"):
             message["hdrs"] = b2a_base64(found["hdr"], newline=False).decode()

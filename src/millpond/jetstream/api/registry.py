@@ -16,7 +16,6 @@ import msgspec
 from millpond.base.errors import ApiError
 from millpond.jetstream.advisories import Advisories
 from millpond.jetstream.api.account import AccountApi
-from millpond.jetstream.api.backups import BackupApi
 from millpond.jetstream.api.consumers import ConsumerApi
 from millpond.jetstream.api.messages import MessageApi
 from millpond.jetstream.api.request import Request
@@ -28,11 +27,11 @@ from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import encode
 from millpond.jetstream.go_text import text
 from millpond.jetstream.go_time import ZERO_TIME, format_time
-from millpond.jetstream.source_feed import Feed
 from millpond.wire.headers import find_value
 
 if TYPE_CHECKING:
     from millpond.broker.router import Router
+    from millpond.jetstream.api.backups import BackupApi
     from millpond.jetstream.engine import Engine
 
 log = logging.getLogger("millpond")
@@ -71,7 +70,7 @@ class Api:
         self._advisories = advisories
         self.total = 0
         self.errors = 0
-        self._backups = BackupApi(engine, advisories)
+        self._backups: BackupApi | None = None
         self._routes: dict[str, list[Route]] = {}
         for route in self._table():
             self._routes.setdefault(route.verb, []).append(route)
@@ -84,7 +83,16 @@ class Api:
     def close(self) -> None:
         for subscription in self._subscriptions:
             self._router.unsubscribe(subscription)
-        self._backups.close()
+        if self._backups is not None:
+            self._backups.close()
+
+    def _backup(self) -> BackupApi:
+        """Loaded for the first backup: a quarter of a mebibyte that most servers never need."""
+        from millpond.jetstream.api.backups import BackupApi
+
+        if self._backups is None:
+            self._backups = BackupApi(self._engine, self._advisories)
+        return self._backups
 
     def _table(self) -> list[Route]:
         streams, messages = StreamApi(self._engine), MessageApi(self._engine)
@@ -100,8 +108,9 @@ class Api:
             ("STREAM.PURGE", 1, streams.purge, "stream_purge_response", {"purged": 0}),
             ("STREAM.MSG.GET", 1, messages.get, "stream_msg_get_response", {}),
             ("STREAM.MSG.DELETE", 1, messages.delete, "stream_msg_delete_response", {}),
-            ("STREAM.SNAPSHOT", 1, self._backups.snapshot, "stream_snapshot_response", {}),
-            ("STREAM.RESTORE", 1, self._backups.restore, "stream_restore_response", {"deliver_subject": ""}),
+            ("STREAM.SNAPSHOT", 1, lambda request: self._backup().snapshot(request), "stream_snapshot_response", {}),
+            ("STREAM.RESTORE", 1, lambda request: self._backup().restore(request), "stream_restore_response",
+             {"deliver_subject": ""}),
             ("STREAM.LEADER.STEPDOWN", 1, streams.needs_cluster, "stream_leader_stepdown_response", {}),
             ("STREAM.PEER.REMOVE", 1, streams.needs_cluster, "stream_remove_peer_response", {}),
             ("STREAM.PEER.EVACUATE", 1, streams.needs_cluster, "stream_evacuate_peer_response", {}),
@@ -191,7 +200,7 @@ def check_required_level(hdr: bytes) -> None:
 
 def client_json(source: Any, server_name: str) -> dict[str, Any]:
     """ClientInfo of an advisory, for a client session or a stream that follows another; else empty."""
-    if isinstance(source, Feed):
+    if hasattr(source, "client"):      # a feed of a stream that follows another; its module is not loaded without one
         return dict(source.client or {})
     if source is None or not hasattr(source, "info"):
         return {}
