@@ -229,7 +229,7 @@ class _Log:
 def parts(slot: Path, names: list[str], report: StreamReport) -> Iterator[tuple[str, SegmentScan, int]]:
     """(file, scan, end of its records) of the segments that belong to the log, oldest first; what is wrong with the
     files as such goes into `report`. One segment is in memory at a time."""
-    heads = []
+    heads, trims = [], {}
     for name in names:
         try:
             scan = scan_segment(slot / name)
@@ -238,12 +238,15 @@ def parts(slot: Path, names: list[str], report: StreamReport) -> Iterator[tuple[
             continue
         if scan.head is not None:
             heads.append((scan.head["generation"], name, scan.head))
+            trims[name] = max((record.seq for record in scan.records if record.kind == "trim"), default=0)
         elif any((slot / name).read_bytes()):
             report.damage.append(Finding(name, "no copy of the segment's head is whole", 0, scan.size))
         else:
             report.notes.append(Finding(name, "reserved and never used"))
     heads.sort(key=lambda row: row[0])
     oldest = max((head["oldest"] for _, _, head in heads), default=0)
+    if heads:
+        oldest = max(oldest, trims[heads[-1][1]])      # heads know of earlier trims; the newest is not followed by one
     belonging = [row for row in heads if row[0] >= oldest]
     for number, (generation, name, head) in enumerate(belonging):
         if head["before"] >= oldest and head["before"] and (not number or belonging[number - 1][0] != head["before"]):

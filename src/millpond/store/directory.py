@@ -63,7 +63,7 @@ def _folder(account: str) -> str:
         return account
     from urllib.parse import quote  # half a mebibyte, for names that hardly anybody has
 
-    return quote(account, safe="$-_")
+    return quote(account, safe="$-_").replace(".", "%2E")       # `..` is another folder
 
 
 class StoreDirectory:

@@ -217,3 +217,26 @@ def test_a_sequence_that_was_passed_over_takes_no_message_with_it(
     (stream,) = report["streams"]
     assert (code, stream["damage"]) == (0, [])
     assert (stream["messages"], stream["first_seq"], stream["last_seq"]) == (2, 1, 3)
+
+
+def test_segments_that_left_the_log_are_not_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The newest segment says that they left; no head has been written since."""
+
+    async def main() -> None:
+        async with millpond.Server(store_dir=str(tmp_path)) as server:
+            client = await nats.connect(server.client_url)
+            js = client.jetstream()
+            await js.add_stream(name="P", subjects=["p"], storage="file")
+            for _ in range(2000):
+                await js.publish("p", bytes(1000))
+            await js.purge_stream("P", keep=1)
+            await js.publish("p", b"x")
+            await client.close()
+
+    asyncio.run(main())
+    path = next(tmp_path.glob("jetstream/*/streams/*/log.*"))
+    newest = max((scan_segment(each) for each in path.parent.glob("log.*")), key=lambda scan: scan.head["generation"])
+    assert newest.head["before"] and any(record.kind == "trim" for record in newest.records)
+    code, report = verify(tmp_path, capsys)
+    (stream,) = report["streams"]
+    assert (code, stream["damage"], stream["messages"]) == (0, [], 2)
