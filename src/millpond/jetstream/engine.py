@@ -110,7 +110,7 @@ class Engine:
         self._storage = storage
         self._shelves: dict[str, Shelf] = {}
         self._clients = itertools.count(1)
-        self.advisories = Advisories(router.publish, turn.clock, options.domain)
+        self.advisories = Advisories(router.publish, turn.clock, options.domain, account)
         self.batches = BatchTotals()
         self._rooms = {
             "memory": StorageRoom(options.max_memory, lambda: self._bytes_held_by_all("memory")),

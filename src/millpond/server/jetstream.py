@@ -122,7 +122,7 @@ class JetStream:
         for name, account in broker.accounts.items():
             if name in self.accounts or name in self._disabled or not self.engines or account is broker.system:
                 continue
-            advisories = Advisories(account.router.publish, broker.clock, self._options.domain)
+            advisories = Advisories(account.router.publish, broker.clock, self._options.domain, account.name)
             self._disabled[name] = Api(self.engines[0], account.router, advisories, enabled=False)
 
     # --- the rest of its life ---
