@@ -165,6 +165,7 @@ def mirror_rules(s: Session) -> None:
         {"mirror_direct": True}, {"mirror_direct": True, "pedantic": True}, {"duplicate_window": SECOND_NS},
         {"first_seq": 5, "subjects": ["x"], "sources": [origin]}, {"max_age": SECOND_NS, "duplicate_window": 10**10},
         {"allow_msg_ttl": True}, {"allow_rollup_hdrs": True}, {"republish": {"src": ">", "dest": "r.>"}},
+        {"allow_batched": True}, {"allow_msg_schedules": True}, {"allow_batched": True, "allow_msg_schedules": True},
     ):
         s.stream("M", mirror=origin, **config)
         ask(s, "STREAM.DELETE.M")
@@ -368,6 +369,7 @@ def source_rules(s: Session) -> None:
         if "error" not in answer:
             ask(s, "STREAM.DELETE.S")
     for config in ({"max_msg_size": 10}, {"first_seq": 7}, {"mirror_direct": True}, {"allow_msg_counter": True},
+                   {"allow_batched": True}, {"allow_msg_schedules": True},
                    {"duplicate_window": SECOND_NS}, {"max_age": SECOND_NS}, {"discard": "new", "max_msgs": 5},
                    {"sealed": True}, {"subject_delete_marker_ttl": SECOND_NS}):
         s.stream("S", sources=[origin], **config)
