@@ -49,6 +49,15 @@ cdef int _deliver(Follower member) except -1:
         return 0
 
 
+cdef int _step(Phase member) except -1:
+    """So is the failure of longer work."""
+    try:
+        return member.run()
+    except Exception:
+        log.exception("a step of %s failed", type(member).__name__)
+        return 0
+
+
 cdef class CommitPhase(Phase):
     """Runs the group commit, then every stream that owes answers."""
 
@@ -116,7 +125,7 @@ cdef class Pump(Phase):
                 (<Follower>member).queued = False
                 more = _deliver(<Follower>member)
             else:
-                more = (<Phase?>member).run()
+                more = _step(<Phase?>member)
             if more:
                 self.add(member)
         return 1 if self._ready else 0

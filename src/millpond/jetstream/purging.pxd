@@ -7,6 +7,7 @@ from millpond.store.api cimport Filters, Store
 cdef class Purge:
     cdef Filters filters
     cdef object done                 # done(how many went)
+    cdef object failed               # failed(why), or None; some may have gone
     cdef uint64_t purged
     cdef uint64_t _at, _end_seq, _keep, _below_seq
     cdef int _pass_over(self, Store store) except -1

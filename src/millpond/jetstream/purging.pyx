@@ -25,8 +25,8 @@ cdef bint is_short(Store store) noexcept:
 cdef class Purge:
     """`below_seq` 0: all; `keep`: that many of the last stay."""
 
-    def __init__(self, Store store, Filters filters, uint64_t below_seq, uint64_t keep, done):
-        self.filters, self.done = filters, done
+    def __init__(self, Store store, Filters filters, uint64_t below_seq, uint64_t keep, done, failed):
+        self.filters, self.done, self.failed = filters, done, failed
         self._at, self._end_seq, self._keep, self._below_seq = 1, store.state.last_seq, keep, below_seq
         if below_seq:
             self._end_seq = min(self._end_seq, below_seq - 1)

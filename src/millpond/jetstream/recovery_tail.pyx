@@ -43,8 +43,8 @@ cdef int finish_tail(Store store, bint atomic, bint rolls_up) except -1:
             _take_back(store, first, last)
     if rolls_up:
         for stream_seq in range(first, last + 1):
-            if _headers_of(store, stream_seq, &msg):
-                _roll_up(store, &msg, stream_seq)
+            if _headers_of(store, stream_seq, &msg) and not has_header(&msg, b"Nats-Stream-Source"):
+                _roll_up(store, &msg, stream_seq)        # (of another stream: may be stored without effect here)
     return 0
 
 

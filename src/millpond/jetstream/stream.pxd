@@ -35,7 +35,7 @@ cdef class Stream(StreamCore):
     cpdef bint delete_message(self, uint64_t stream_seq, bint secure) except *
     cpdef uint64_t purge(self, bytes subject, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF
     # The same, in steps when the stream is long; then `done(how many)`. Not when the stream is stopped before.
-    cpdef int start_purge(self, bytes subject, uint64_t below_seq, uint64_t keep, object done) except -1
+    cpdef int start_purge(self, bytes subject, uint64_t below_seq, uint64_t keep, object done, object failed=*) except -1
     cpdef int after_purges(self, object ask) except -1   # at once when there are none
     cpdef list deleted(self, uint64_t most)
     cpdef int set_first_seq(self, uint64_t first_seq) except -1     # an empty stream starts there
@@ -45,6 +45,7 @@ cdef class Stream(StreamCore):
     # --- private ---
     cdef list _subs, _gets_for
     cdef int _open(self) except -1
+    cdef int _end_purges(self) except -1
     cdef int _subscribe(self) except -1
     cdef list _gets_under(self, str name)
     cdef int _unsubscribe(self) except -1

@@ -93,7 +93,9 @@ cdef class Stream(StreamCore):
     # --- life ---
 
     cpdef int start(self) except -1:
-        finish_tail(self.store, self.config.allow_atomic, self.config.allow_rollup_hdrs)
+        # A mirror holds what its origin was asked to roll up, and was not asked itself.
+        rolls_up = self.config.allow_rollup_hdrs and self.config.mirror is None
+        finish_tail(self.store, self.config.allow_atomic, rolls_up)
         self._last_msg_id = rebuild_window(self.store, self._dedupe, self.clock.wall_ns)
         return self._open()
 
@@ -118,12 +120,15 @@ cdef class Stream(StreamCore):
         if self._stopped:
             return 0
         if delete:
+            self._end_purges()
             self._leave()
         self._unsubscribe()
         self.answer_gets_for("")
         for consumer in list(self._listeners):
             (<Follower>consumer).stop("409 Consumer Deleted" if delete else "")
         self._listeners, self.consumers = [], {}
+        if delete:
+            self._run_after_commit()     # who waited for a consumer's count was told just now
         self._stopped = True
         self._retention.stop()
         self.turn.timers.cancel(self._expiry)
@@ -140,6 +145,17 @@ cdef class Stream(StreamCore):
         self.store.destroy()
         for ask in asked:
             ask()
+        return 0
+
+    cdef int _end_purges(self) except -1:
+        """Everything goes: what was to be purged is, and who waited for that has their turn."""
+        cdef list waiting = self._purges
+        self._purges = []
+        for asked in waiting:
+            if isinstance(asked, Purge):
+                (<Purge>asked).done((<Purge>asked).purged)
+            else:
+                asked()
         return 0
 
     cpdef int update(self, object config) except -1:
@@ -306,12 +322,13 @@ cdef class Stream(StreamCore):
         self._answer_later()
         return purged
 
-    cpdef int start_purge(self, bytes subject, uint64_t below_seq, uint64_t keep, object done) except -1:
+    cpdef int start_purge(self, bytes subject, uint64_t below_seq, uint64_t keep, object done,
+                          object failed=None) except -1:
         if is_short(self.store) and not self._purges:
             done(self.purge(subject, below_seq, keep))
             return 0
         self.purged = True
-        self._purges.append(Purge(self.store, Filters([subject] if subject else []), below_seq, keep, done))
+        self._purges.append(Purge(self.store, Filters([subject] if subject else []), below_seq, keep, done, failed))
         self.pump.add(self._purge_steps)
         return self.turn.wake()
 

@@ -89,6 +89,7 @@ cdef class StreamCore(Host):
     cdef uint64_t _told_seq, _ready_seq      # consumers know of messages up to here; told ready up to here
     cdef bint _settling_queued, _appending, _releasing, _stopped
     cdef bint _overrun                       # publishes without a reply are dropped: the log has it
+    cdef bint _admitting                     # of those who waited, one is being judged
     cdef bint _leaving                       # deleted: what was owed for is no longer waited for
     cdef int _take(self, const Msg* msg) except -1
     cdef bint _is_full(self) noexcept

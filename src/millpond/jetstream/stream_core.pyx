@@ -102,13 +102,19 @@ cdef class StreamCore(Host):
 
     cdef int _admit_waiting(self) except -1:
         cdef Msg msg
-        while self._waiting.count():
-            msg = self._waiting.first()
-            if self.failure:
-                self.refuse(&msg, api_error("JSStorageResourcesExceededErr"))
-            elif self._judged(&msg):
-                return 0
-            self._waiting.leave()
+        if self._admitting:
+            return 0                     # the store failed under the first one: who admits it goes on, and refuses the rest
+        self._admitting = True
+        try:
+            while self._waiting.count():
+                msg = self._waiting.first()
+                if self.failure:
+                    self.refuse(&msg, api_error("JSStorageResourcesExceededErr"))
+                elif self._judged(&msg):
+                    return 0
+                self._waiting.leave()
+        finally:
+            self._admitting = False
         return 0
 
     cdef int _judged(self, const Msg* original) except -1:
@@ -323,9 +329,12 @@ cdef class StreamCore(Host):
         self.purging = True
         try:
             more = purge.step(self.store)
-        except (OSError, StoreError) as error:
+        except (OSError, StoreError, MemoryError) as error:
             self._purges.pop(0)
-            self.store_failed(str(error))
+            if purge.failed is not None:
+                purge.failed(str(error))
+            if not isinstance(error, MemoryError):
+                self.store_failed(str(error))
             return 1
         finally:
             self.purging = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from millpond.base.errors import StoreError
 from millpond.jetstream.api.request import MSG_DELETE, MSG_GET, Request
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import decode, is_empty_request
@@ -68,7 +69,12 @@ class MessageApi:
         stream.after_purges(lambda: self._remove(request, stream, body.get("seq", 0), not body.get("no_erase", False)))
 
     def _remove(self, request: Request, stream: Stream, stream_seq: int, secure: bool) -> None:
-        if stream.delete_message(stream_seq, secure):
+        try:
+            found = stream.delete_message(stream_seq, secure)
+        except (OSError, StoreError) as error:
+            request.fail(api_error("JSStreamMsgDeleteFailedF", err=str(error)), failed=False)
+            return
+        if found:
             stream.after_commit(lambda: request.ok(success=True))
             return
         # The file store of nats-server knows which sequences it cannot have.

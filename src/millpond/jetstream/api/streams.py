@@ -146,7 +146,10 @@ class StreamApi:
         def gone(purged: int) -> None:
             stream.after_commit(lambda: request.ok(success=True, purged=purged))
 
-        stream.start_purge(subject, body.get("seq", 0), body.get("keep", 0), gone)
+        def failed(why: str) -> None:
+            request.fail(api_error("JSStreamPurgeFailedF", err=why))
+
+        stream.start_purge(subject, body.get("seq", 0), body.get("keep", 0), gone, failed)
 
     def needs_cluster(self, request: Request) -> None:
         raise api_error("JSClusterRequiredErr")
