@@ -49,7 +49,7 @@ cdef class Filters:
         cdef Node* node
         cdef bytes subject, queue
         for row in rows:
-            words = row.split()
+            words = row.split(" ")       # no other kind of space: those belong to the subject
             subject, queue = words[0].encode(), words[1].encode() if len(words) > 1 else b""
             node = trie.grow(self._root, PyBytes_AS_STRING(subject), <uint32_t>PyBytes_GET_SIZE(subject))
             if node.interests == NULL:

@@ -9,7 +9,7 @@ Nothing is subscribed for a stream that nobody in the importing account listens 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
 from millpond.broker.account cimport Account
-from millpond.broker.responses cimport Responses, is_ack
+from millpond.broker.responses cimport Pending, Responses, is_ack
 from millpond.broker.router cimport Router
 from millpond.broker.sink cimport Sink, Subscription
 from millpond.wire.message cimport Msg
@@ -50,9 +50,15 @@ cdef class StreamImports:
         self._rows, self._shadows = rows, {}
 
     def added(self, Subscription sub):
-        """Have it hear what is imported."""
+        """Have it hear what is imported.
+
+        What the server itself listens on is not for exporters: they would reach this account's JetStream, and the
+        services that it imports.
+        """
         cdef Router router
         cdef Shadow sink
+        if not sub.sid and (sub.subject.startswith(b"$JS.") or isinstance(sub.sink, (ServiceImport, Pending))):
+            return
         subject = sub.subject.decode("utf-8", "surrogateescape")
         for wanted, router, transform in self._rows:
             if not pytokens.overlap(sub.subject, exchange.local_filter(wanted).encode()):
@@ -96,7 +102,9 @@ cdef class ServiceImport(Sink):
         if subject is None:
             return 0
         if self.exporter.mappings is not None:
-            subject = self.exporter.mappings.apply(PyBytes_AS_STRING(subject), PyBytes_GET_SIZE(subject)) or subject
+            mapped = self.exporter.mappings.apply(PyBytes_AS_STRING(subject), PyBytes_GET_SIZE(subject))
+            if mapped is not None:
+                subject = mapped         # nowhere is empty, and nobody listens there
         header = with_header(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), HEADER, self._info(msg, source))
         there.subject, there.subject_len = PyBytes_AS_STRING(subject), <uint32_t>PyBytes_GET_SIZE(subject)
         there.hdr, there.hdr_len = PyBytes_AS_STRING(header), <uint32_t>PyBytes_GET_SIZE(header)

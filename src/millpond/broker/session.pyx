@@ -150,6 +150,9 @@ cdef class Session(Member):
 
     cdef int _frame(self, parser.Frame* frame) except -1:
         if self.state == FRESH and frame.op != parser.CONNECT:
+            # feed() asked before it read the frame; a reload may have come in the middle of one.
+            if self.broker.auth_required and not self._come_in():
+                return 0
             self.state = READY
         if frame.op == parser.PUB:
             return self._publish(frame)

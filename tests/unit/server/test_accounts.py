@@ -131,6 +131,57 @@ def test_the_api_of_another_account(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+EVERYTHING = """
+jetstream { store_dir: "STORE" }
+accounts {
+  A { users: [ { user: a, pass: x } ], jetstream: enabled
+      imports: [ { stream: { account: B, subject: ">" } }, { service: { account: C, subject: "help" } } ] }
+  B { users: [ { user: b, pass: x } ], exports: [ { stream: ">" } ] }
+  C { users: [ { user: c, pass: x } ], exports: [ { service: "help" } ] }
+}
+"""
+
+
+def test_who_imports_a_stream_lends_the_exporter_nothing(tmp_path: Path) -> None:
+    """Neither its own API nor the services that it imports."""
+
+    async def scenario(server: millpond.Server) -> None:
+        a, b, c = await client(server, "a"), await client(server, "b"), await client(server, "c")
+        assert "error" not in await made(a, "S")
+        asked_for_help = await c.subscribe("help")
+        heard = await a.subscribe("news")
+        await asyncio.gather(a.flush(), c.flush())
+        await b.publish("$JS.API.STREAM.DELETE.S")
+        await b.publish("help", b"from b")
+        await b.publish("news", b"of b")
+        assert (await heard.next_msg(10)).data == b"of b"
+        await a.publish("help", b"from a")
+        assert (await asked_for_help.next_msg(10)).data == b"from a"
+        assert (await asked(a, "$JS.API.STREAM.NAMES"))["streams"] == ["S"]
+        for nc in (a, b, c):
+            await nc.close()
+
+    run(tmp_path, scenario, EVERYTHING)
+
+
+def test_a_line_that_a_reload_overtakes_lets_nobody_in(tmp_path: Path) -> None:
+    async def scenario(server: millpond.Server) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        assert (await reader.readline()).startswith(b"INFO ")
+        writer.write(b"SUB > 1")
+        await writer.drain()
+        await asyncio.sleep(0)
+        other = await nats.connect(server.client_url)
+        await other.flush()                          # the server has read what came before
+        await other.close()
+        reload.apply(server, options(tmp_path, EVERYTHING))
+        writer.write(b"\r\nPING\r\n")
+        assert b"PONG" not in await reader.read()
+        writer.close()
+
+    run(tmp_path, scenario, 'jetstream { store_dir: "STORE" }')
+
+
 def test_a_reload_brings_accounts_and_takes_them(tmp_path: Path) -> None:
     less = CONFIG.replace('{ user: b, pass: x }', '{ user: b, pass: x, permissions { subscribe: "no" } }')
     less = less.replace("  B {", "  D { users: [ { user: d, pass: x } ], jetstream: enabled }\n  B {")
