@@ -12,8 +12,9 @@ SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.
 run: build
 	$(BIN)/millpond serve --jetstream --addr 127.0.0.1
 
+# Two at a time: the tests that compare two servers wait for answers more than they compute.
 test: build
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: build
 	$(BIN)/ruff check src tests tools setup.py
