@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from . import scenarios_sourcing as sourcing
+from . import scenarios_sourcing_external as external
 
 STORAGES = ["memory", "file"]
 SCENARIOS = [
@@ -14,8 +15,8 @@ SCENARIOS = [
     sourcing.source_from_work_queue, sourcing.source_with_consumer, sourcing.counter_sources,
 ]
 ONCE = [
-    sourcing.mirror_rules, sourcing.source_rules, sourcing.external_mirror, sourcing.external_source,
-    sourcing.origin_made_anew, sourcing.who_asks,
+    sourcing.mirror_rules, sourcing.source_rules, external.external_mirror, external.external_source,
+    sourcing.origin_made_anew, external.who_asks,
 ]
 """Where the storage makes no difference."""
 pytestmark = pytest.mark.reference

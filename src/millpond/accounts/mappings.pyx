@@ -3,14 +3,13 @@
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint32_t
 
+from millpond.base.ids import random_below
 from millpond.subjects import pytokens
 
 
 def _by_chance():
     """0 to 99."""
-    import random                                # these two modules are for servers that have mappings
-
-    return random.randrange(100)
+    return random_below(100)
 
 
 def _identity(source):
@@ -26,7 +25,7 @@ def _identity(source):
 
 def _weighted(mapping):
     """[(up to which of 100 chances, Transform)], rising; what is missing to 100 stays, unless the source is named."""
-    from millpond.subjects.transform import Transform
+    from millpond.subjects.transform import Transform            # for servers that have mappings
 
     rows = [(each.weight, each.subject) for each in mapping.destinations]
     total = sum(weight for weight, _ in rows)

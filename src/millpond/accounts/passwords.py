@@ -1,8 +1,8 @@
 """Passwords: compared in constant time, and bcrypt hashes in a thread of their own (reference 02.1).
 
 A bcrypt comparison takes a tenth of a second by design, and lets go of the interpreter meanwhile. One thread does
-them, in order: whoever tries many passwords waits for himself and takes one core at most. It starts with the
-first hash that is to be verified, and so does the import of bcrypt.
+them, in order: whoever tries many passwords takes one core at most, but those behind wait as well. It starts with
+the first hash that is to be verified, and so does the import of bcrypt.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ import msgspec
 from millpond.jetstream.acks import short_hash
 from millpond.jetstream.stream_config import StreamSource
 
-SOURCE_HEADER: Final = b"Nats-Stream-Source"
 ALL: Final = ">"
 ACK_PREFIX: Final = "$JS.ACK."
 
