@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-BEING_BUILT: frozenset[str] = frozenset()
-"""Rows of parts that are not there yet: their scenarios are not run on Millpond, since each step would time out."""
-
 # scenario function name -> row id (the first column of the table)
 KNOWN: dict[str, str] = {
     "line_end_as_argument": "line-ends",

@@ -157,6 +157,7 @@ def plainly(archive: bytes) -> bytes:
 
 def restore_requests(s: Session) -> None:
     filled(s)
+    s.stream("SIZED", subjects=["sized"], max_msg_size=1000)
     name = {"name": "BACK2", "subjects": ["other"], "storage": s.storage}
     for stream, body in (
         ("BACK2", b""), ("BACK2", b"{}"), ("BACK2", b"{"), ("BACK2", {"config": {}}), ("BACK2", {"config": 1}),
@@ -165,6 +166,10 @@ def restore_requests(s: Session) -> None:
         ("BACK2", {"config": {**name, "max_age": 5}}), ("BACK2", {"config": {**name, "num_replicas": 3}}),
         ("BACK", {"config": {**name, "name": "BACK"}}), ("BACK", b""), ("a/b", {"config": {**name, "name": "a/b"}}),
         ("BACK2", {"config": {**name, "subjects": ["a..b"]}}),
+        ("BACK2", {"config": {**name, "subjects": [], "mirror": {"name": "SIZED"}, "max_msg_size": 10}}),
+        ("BACK2", {"config": {**name, "subjects": [], "mirror": {"name": "BACK"}, "mirror_direct": True}}),
+        ("BACK2", {"config": {**name, "sources": [{"name": "SIZED"}], "max_msg_size": 10}}),
+        ("BACK2", {"config": {**name, "sources": [{"name": "BACK2", "filter_subject": "other"}]}}),
     ):
         answer = json.loads(s.client.request(
             f"$JS.API.STREAM.RESTORE.{stream}", body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -10,6 +10,7 @@ ALPHABET: Final = "0123456789" + UPPER + UPPER.lower()
 BASE32: Final = UPPER + "234567"
 SERVER_PREFIX: Final = 13 << 3
 """The nkey prefix byte of servers: the encoded key begins with 'N' (ADR-1 nkeys)."""
+KEY_DIGITS: Final = 56
 USER_PREFIX: Final = 20 << 3
 """The nkey prefix byte of users: 'U'."""
 ACCOUNT_PREFIX: Final = 0
@@ -58,9 +59,6 @@ def _encode_key(prefix: int, key: bytes) -> str:
     raw += _crc16(raw).to_bytes(2, "little")
     number = int.from_bytes(raw, "big")
     return "".join(BASE32[number >> shift & 31] for shift in reversed(range(0, 8 * len(raw), 5)))
-
-
-KEY_DIGITS: Final = 56
 
 
 def decode_key(prefix: int, text: str) -> bytes | None:

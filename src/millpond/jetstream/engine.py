@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from millpond.jetstream.source_names import Position
     from millpond.jetstream.source_set import SourceSet
 
+NO_LIMIT: Final = -1
+"""Of a StorageRoom."""
 MEMORY_MESSAGE_BYTES: Final = 16
 FILE_MESSAGE_BYTES: Final = 30
 """What nats-server counts for a message besides its subject, headers and body."""
@@ -113,12 +115,12 @@ class Engine:
         self.advisories = Advisories(router.publish, turn.clock, options.domain, account)
         self.batches = BatchTotals()
         self._rooms = {
-            "memory": StorageRoom(options.max_memory, lambda: self._bytes_held_by_all("memory")),
-            "file": StorageRoom(options.max_file, lambda: self._bytes_held_by_all("file")),
+            "memory": StorageRoom(options.max_memory or NO_LIMIT, lambda: self._bytes_held_by_all("memory")),
+            "file": StorageRoom(options.max_file or NO_LIMIT, lambda: self._bytes_held_by_all("file")),
         }
         self._shares = {
-            "memory": StorageRoom(-1, lambda: self._bytes_held("memory"), MEMORY_MESSAGE_BYTES),
-            "file": StorageRoom(-1, lambda: self._bytes_held("file"), FILE_MESSAGE_BYTES),
+            "memory": StorageRoom(NO_LIMIT, lambda: self._bytes_held("memory"), MEMORY_MESSAGE_BYTES),
+            "file": StorageRoom(NO_LIMIT, lambda: self._bytes_held("file"), FILE_MESSAGE_BYTES),
         }
         self.use_account_limits(account_limits or JetStreamLimits())
         self.pump = Pump()
@@ -135,8 +137,8 @@ class Engine:
     def use_options(self, options: JetStreamOptions) -> None:
         """Settings that were reloaded take effect."""
         self.options = options
-        self._rooms["memory"].resize(options.max_memory)
-        self._rooms["file"].resize(options.max_file)
+        self._rooms["memory"].resize(options.max_memory or NO_LIMIT)
+        self._rooms["file"].resize(options.max_file or NO_LIMIT)
 
     @property
     def limits(self) -> ServerLimits:

@@ -25,6 +25,8 @@ from millpond.jetstream.stream_config import StreamConfig, StreamSource
 
 NUMBERED: Final = re.compile(r"\$[0-9]+")
 ALL: Final = b">"
+NEXT_STEP_NS: Final = 1_000_000
+"""Between two steps of a scan."""
 
 Keep = Callable[[Stream, dict[str, Position]], None]
 
@@ -161,7 +163,7 @@ class SourceSet:
         elif scan.cold:
             self._stream.on_warm(self._look)
         else:
-            self._site.timers.start(self._timer, self._site.clock.mono_ns + 1_000_000)
+            self._site.timers.start(self._timer, self._site.clock.mono_ns + NEXT_STEP_NS)
         if self._open:
             self._begin_placed()
 

@@ -3,13 +3,12 @@
 from libc.stdint cimport int64_t
 
 cdef class StorageRoom:
-    cdef readonly int64_t limit          # bytes; below 0: no limit, for a server's also 0
+    cdef readonly int64_t limit          # bytes; below 0: no limit; 0 lets nothing in
     cdef readonly int64_t message_bytes  # what a message takes besides its subject, headers and body
     cdef object _used
     cdef int64_t _left                   # as far as counted: what was freed since is not in it
     cdef int64_t _counted_ns
-    # More is stored than may be. `now_ns` is the time of the turn: what was freed is found once a turn.
-    cdef bint is_full(self, int64_t now_ns) except *
-    # The same for one message of `size` bytes, which must fit whole; a limit of 0 lets none in.
+    # Is there none for `size` more bytes (0: is more stored than may be)? `now_ns` is the time of the turn: what was
+    # freed is found once a turn.
     cdef bint has_no_room(self, int64_t now_ns, int64_t size) except *
     cdef void took(self, int64_t size) noexcept

@@ -14,13 +14,6 @@ cdef class StorageRoom:
         self.limit, self._used, self.message_bytes = limit, used, message_bytes
         self._left, self._counted_ns = -1, -1       # counted first
 
-    cdef bint is_full(self, int64_t now_ns) except *:
-        if self.limit <= 0 or self._left >= 0:
-            return False
-        if self._counted_ns != now_ns:
-            self._left, self._counted_ns = self.limit - <int64_t>self._used(), now_ns
-        return self._left < 0
-
     cdef bint has_no_room(self, int64_t now_ns, int64_t size) except *:
         if self.limit < 0 or self._left >= size:
             return False

@@ -153,7 +153,7 @@ cdef class StreamCore(Host):
         cdef int64_t size = <int64_t>msg.subject_len + msg.hdr_len + msg.body_len + self._share.message_bytes
         if self._share.has_no_room(self.clock.wall_ns, size):
             return api_error("JSAccountResourcesExceededErr")
-        return api_error("JSInsufficientResourcesErr") if self._room.is_full(self.clock.wall_ns) else None
+        return api_error("JSInsufficientResourcesErr") if self._room.has_no_room(self.clock.wall_ns, 0) else None
 
     cdef bytes _rename(self, Msg* msg):
         """The subject under which it is stored; the caller keeps it as long as the message."""

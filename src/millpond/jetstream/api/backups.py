@@ -120,7 +120,7 @@ class BackupApi:
             raise api_error("JSStreamMismatchErr")
         if "/" in name or "\\" in name:
             raise api_error("JSStreamNameContainsPathSeparatorsErr")
-        config = stream_rules.checked(config)
+        config = stream_rules.checked(config, False, self._engine.limits, self._engine.config_of)
         self._engine.check_room(config)
         if name in self._engine.streams:
             raise api_error("JSStreamNameExistRestoreFailedErr")
