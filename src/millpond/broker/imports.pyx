@@ -15,7 +15,8 @@ from millpond.broker.sink cimport Sink, Subscription
 from millpond.wire.message cimport Msg
 
 from millpond.base import limits
-from millpond.broker.request_info import HEADER, request_info, with_header
+from millpond.broker.request_info import HEADER, request_info
+from millpond.wire.headers import with_last, without
 from millpond.config import exchange
 from millpond.subjects import pytokens
 
@@ -105,7 +106,8 @@ cdef class ServiceImport(Sink):
             mapped = self.exporter.mappings.apply(PyBytes_AS_STRING(subject), PyBytes_GET_SIZE(subject))
             if mapped is not None:
                 subject = mapped         # nowhere is empty, and nobody listens there
-        header = with_header(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), HEADER, self._info(msg, source))
+        header = without(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), HEADER)
+        header = with_last(header, HEADER, self._info(msg, source))
         there.subject, there.subject_len = PyBytes_AS_STRING(subject), <uint32_t>PyBytes_GET_SIZE(subject)
         there.hdr, there.hdr_len = PyBytes_AS_STRING(header), <uint32_t>PyBytes_GET_SIZE(header)
         if msg.reply_len and not is_ack(msg):

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
+from millpond.wire.headers import find_value
+
 HEADER: Final = b"Nats-Request-Info"
-LINE_END: Final = b"\r\n"
 ORDER: Final = (
     "start", "host", "id", "acc", "svc", "user", "name", "lang", "ver", "rtt", "server", "kind", "client_type", "reply",
 )  # fmt: skip
@@ -17,7 +18,7 @@ ORDER: Final = (
 def request_info(source: Any, account: str, server_name: str, share: bool, before: bytes) -> bytes:
     """The header's value. before: the header block, when another import has told already; then only `svc` is added."""
     if before:
-        told = value_of(before, HEADER)
+        told = find_value(before, HEADER)
         try:
             known = msgspec.json.decode(told) if told else None
         except msgspec.DecodeError:
@@ -49,19 +50,3 @@ def _time_text(unix_ns: int) -> str:
     seconds, fraction = divmod(unix_ns, 1_000_000_000)
     text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{text}.{fraction:09d}".rstrip("0").rstrip(".") + "Z"
-
-
-def value_of(block: bytes, name: bytes) -> bytes | None:
-    """The value of one header."""
-    for line in block.split(LINE_END)[1:]:
-        key, colon, value = line.partition(b":")
-        if colon and key == name:
-            return value.strip()
-    return None
-
-
-def with_header(block: bytes, name: bytes, value: bytes) -> bytes:
-    """The header block with this header at its end, in the place of one that was there."""
-    lines = block.split(LINE_END)[:-2] if block else [b"NATS/1.0"]
-    kept = [line for line in lines if line.partition(b":")[0] != name]
-    return LINE_END.join([*kept, name + b": " + value, b"", b""])

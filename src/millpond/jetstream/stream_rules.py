@@ -51,7 +51,10 @@ def checked(
     `find` gives the configuration of another stream, None when there is none of that name.
     """
     for step in _FIRST_STEPS:
-        config = _times(config, pedantic, server.duplicate_window_ns) if step is _times else step(config, pedantic)
+        config = step(config, pedantic)
+    config = _times(config, pedantic, server.duplicate_window_ns)
+    for step in _FEATURE_STEPS:
+        config = step(config, pedantic)
     config = source_rules.checked(config, pedantic, find)
     for step in _LAST_STEPS:
         config = step(config, pedantic)
@@ -97,7 +100,7 @@ def _bounds(config: StreamConfig, pedantic: bool) -> StreamConfig:
     return _replace(config, **{name: -1 for name in BOUNDS if getattr(config, name) <= 0})
 
 
-def _times(config: StreamConfig, pedantic: bool, window_max_ns: int = 0) -> StreamConfig:
+def _times(config: StreamConfig, pedantic: bool, window_max_ns: int) -> StreamConfig:
     """`window_max_ns`: the server's bound of duplicate windows; 0: none."""
     if config.max_age < 0:
         raise invalid("max age can not be negative")
@@ -201,10 +204,10 @@ def _placement(config: StreamConfig, pedantic: bool) -> StreamConfig:
     return config
 
 
-_FIRST_STEPS: Final[tuple[Step, ...]] = (
-    _texts, _replicas, _bounds, _times, _discards, stream_features.markers, stream_features.schedules, _persistence,
+_FIRST_STEPS: Final[tuple[Step, ...]] = (_texts, _replicas, _bounds)
+_FEATURE_STEPS: Final[tuple[Step, ...]] = (
+    _discards, stream_features.markers, stream_features.schedules, _persistence,
 )  # fmt: skip
-"""Before mirror and sources."""
 _LAST_STEPS: Final[tuple[Step, ...]] = (
     _subjects, stream_features.transform, stream_features.republish, _placement,
 )  # fmt: skip
