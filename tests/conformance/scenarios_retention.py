@@ -121,6 +121,8 @@ def interest(s: Session) -> None:
     s.publish("i.a", b"both")
     s.publish("i.b", b"one")
     s.publish("i.a", b"both")
+    _until_counted(s, "I", 2, "A")
+    _until_counted(s, "I", 3, "ALL")
     first = s.pull("I", "A", {"batch": 2}, 2)
     s.ack(first[0])
     _state(s, "I")
@@ -152,6 +154,7 @@ def interest_by_policy(s: Session) -> None:
     _until(s, "P", 0)
     for number in range(4):
         s.publish("p.all", b"%d" % number)
+    _until_counted(s, "P", 4, "ACKALL")
     frames = s.pull("P", "ACKALL", {"batch": 4}, 4)
     s.ack(frames[2])
     _left(s, "P", 1)
