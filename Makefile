@@ -6,18 +6,19 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check package crash model differential clean fuzz debug-build debug-test debug-fuzz bench bench-quick \
-	instructions client-suites
+.PHONY: run test check package crash model soak differential clean fuzz debug-build debug-test debug-fuzz bench bench-quick bench-growth \
+	instructions client-suites client-js
 
 run: build
 	$(BIN)/millpond serve --jetstream --addr 127.0.0.1
 
-# Two at a time: the tests that compare two servers wait for answers more than they compute.
+# Two at a time: the tests that compare two servers wait for answers more than they compute. A module stays together, for
+# it has its servers to itself.
 test: build
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 check: build
-	$(BIN)/ruff check src tests tools setup.py
+	$(BIN)/ruff check src tests tools benchmarks setup.py
 	$(BIN)/mypy
 
 package: build
@@ -29,13 +30,19 @@ crash: build
 EXAMPLES ?= 3000
 
 model: build
-	MILLPOND_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/property/test_consumer_model.py \
-		tests/property/test_retention_model.py
+	MILLPOND_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/property/test_stream_model.py \
+		tests/property/test_reader_model.py tests/property/test_consumer_model.py tests/property/test_retention_model.py
+
+MINUTES ?= 30
+
+soak: build
+	MILLPOND_SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest -s -m slow tests/soak
 
 SEEDS ?= 50
 
 differential: build
-	MILLPOND_RANDOM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/conformance/test_random_consumers.py
+	MILLPOND_RANDOM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/conformance/test_random_consumers.py \
+		tests/conformance/test_random_streams.py
 
 build: $(STAMP) build/.compiled
 
@@ -82,12 +89,26 @@ bench: build
 bench-quick: build
 	$(BIN)/python benchmarks/compare.py --quick
 
+# Only the section about growth of docs/performance.md.
+bench-growth: build
+	$(BIN)/python benchmarks/compare.py --growth
+
 instructions: build
 	$(BIN)/python benchmarks/instructions.py
 
 # The suite of a client that lies in DIRECTORY, with both servers: docs/compatibility.md has the commands.
 client-suites: build
 	$(BIN)/python tests/clients/suites.py --directory $(DIRECTORY) -- $(SUITE)
+
+# Node.js and npm have to be there; the packages go into build/.
+client-js: build build/client-js/package.json
+	$(BIN)/python -m pytest -m slow tests/clients/test_ways_js.py
+
+build/client-js/package.json: tests/clients/js/package.json
+	@command -v npm >/dev/null || { echo "client-js needs Node.js >= 20 with npm on PATH" >&2; exit 2; }
+	@mkdir -p $(@D)
+	cp $< $@
+	npm install --prefix $(@D) --no-audit --no-fund --no-package-lock || { rm $@; exit 1; }
 
 clean:
 	rm -rf build $(VENV) src/millpond.egg-info

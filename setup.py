@@ -29,14 +29,14 @@ RELEASE = ["-O2", "-fno-plt", "-fno-asynchronous-unwind-tables"]
 RARE = tuple(
     f"millpond.{name}"
     for name in (
-        "accounts.", "broker.account", "broker.imports", "broker.leavers", "broker.responses", "jetstream.api_door",
+        "accounts.", "broker.account", "broker.imports", "broker.leavers", "broker.observed", "broker.responses",
         "jetstream.atomic_batches", "jetstream.batch_totals", "jetstream.consumer_acks", "jetstream.counters",
-        "jetstream.direct_get", "jetstream.domain_door", "jetstream.fast_batches", "jetstream.go_scan",
+        "jetstream.domain_door", "jetstream.fast_batches", "jetstream.go_scan",
         "jetstream.markers", "jetstream.notices", "jetstream.pull_priority", "jetstream.purging",
         "jetstream.recovery_tail", "jetstream.schedules", "jetstream.source_scan", "jetstream.staging",
         "jetstream.starts", "jetstream.steps", "jetstream.storage_room", "jetstream.waiting_room", "store.backup.",
-        "store.catalog", "store.compaction", "store.consumer_journal", "store.erasing", "store.pin", "store.recovery",
-        "store.scan", "subjects.pytokens", "testing.",
+        "store.catalog", "store.compaction", "store.consumer_journal", "store.erasing", "store.packer", "store.pin",
+        "store.recovery", "store.repacking", "store.scan", "store.segment_files", "subjects.pytokens", "testing.",
     )
 )
 """Not on the way of an ordinary message: compiled to be small, which saves nearly a third of their code."""

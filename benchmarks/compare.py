@@ -4,7 +4,9 @@
     round 2: the same, the servers in the opposite order
     ...      medians over the rounds
 
-    python benchmarks/compare.py [--quick] [--rounds N] [--seconds S] [--only TEXT] [--out FILE]
+The section about growth has rounds of its own. README's table follows the page (readme.py).
+
+    python benchmarks/compare.py [--quick | --growth] [--rounds N] [--seconds S] [--only TEXT] [--out FILE]
 """
 
 from __future__ import annotations
@@ -21,15 +23,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from page import page
-from rows import TABLES, THEIRS, Row, Table, servers
-
+import readme
+from growth import GROWTH
 from millpond.bench.loop import LoadError
+from page import growth_section, page, with_growth
+from rows import PROCESS, TABLES, THEIRS, Row, Table, servers
+
 from millpond.bench.process import ServerError, ServerSpec, StartedServer
 from millpond.bench.scenarios import Result, run
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-METRICS: Final = ("rate", "cpu_ns", "p50_us", "p99_us", "p999_us", "rss_bytes", "rss_growth_bytes", "load_cpu_share")
+PAGE: Final = ROOT / "docs" / "performance.md"
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -55,31 +59,38 @@ Figures = dict[tuple[str, str, str], Measured]
 """(table, row, server) -> runs."""
 
 
-def plan(given: argparse.Namespace) -> list[tuple[Table, Row, list[str]]]:
-    chosen = []
-    for table in TABLES:
-        names = list(dict.fromkeys(name for _, *pair in table.pairs for name in pair))
-        for row in table.rows:
-            if (row.quick or not given.quick) and given.only.lower() in f"{table.title}: {row.title}".lower():
-                chosen.append((table, row, names))
-    return chosen
+class Effort(msgspec.Struct, frozen=True):
+    """How often, and how long for each row and server."""
+
+    rounds: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.rounds} round{'s' if self.rounds > 1 else ''}, {self.seconds:g} s per row and server"
 
 
-def measure(given: argparse.Namespace) -> Figures:
-    specs, figures, rows = servers(), Figures(), plan(given)
+def plan(tables: list[Table], given: argparse.Namespace) -> list[tuple[Table, Row]]:
+    return [
+        (table, row) for table in tables for row in table.rows
+        if (row.quick or not given.quick) and given.only.lower() in f"{table.title}: {row.title}".lower()
+    ]  # fmt: skip
+
+
+def measure(rows: list[tuple[Table, Row]], effort: Effort, directory: str) -> Figures:
+    specs, figures = servers(), Figures()
     began = time.monotonic()
-    for number in range(given.rounds):
-        for at, (table, row, names) in enumerate(rows):
-            load = msgspec.structs.replace(row.load, seconds=given.seconds)
-            for name in names if number % 2 == 0 else reversed(names):
+    for number in range(effort.rounds):
+        for at, (table, row) in enumerate(rows):
+            load = msgspec.structs.replace(row.load, seconds=row.seconds or effort.seconds)
+            for name in table.servers if number % 2 == 0 else reversed(table.servers):
                 measured = figures.setdefault((table.title, row.title, name), Measured())
                 try:
-                    measured.samples.append(_one(specs[name], load, given.dir))
+                    measured.samples.append(_one(specs[name], load, directory))
                 except (ServerError, LoadError, OSError) as error:
                     measured.failed = f"{error}"
-            done = (number * len(rows) + at + 1) / (given.rounds * len(rows))
+            done = (number * len(rows) + at + 1) / (effort.rounds * len(rows))
             left = (time.monotonic() - began) * (1 / done - 1)
-            line = f"\r{done:4.0%}  {left:5.0f} s left  {table.title}: {row.title:40}"
+            line = f"\r{done:4.0%}  {left:5.0f} s left  {table.title[:40]}: {row.title:40}"
             print(line, end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return figures
@@ -94,7 +105,7 @@ def _one(spec: Any, load: Any, directory: str) -> Sample:
         return Sample(result, server.started_in_ns, idle)
 
 
-def surroundings(given: argparse.Namespace) -> dict[str, str]:
+def surroundings(main: Effort, growth: Effort) -> dict[str, str]:
     """What must be known to believe the figures."""
     cpu = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.processor())  # fmt: skip
@@ -102,7 +113,8 @@ def surroundings(given: argparse.Namespace) -> dict[str, str]:
         "Machine": f"{os.cpu_count()} processors ({cpu}), Linux {platform.release()}",
         "Python": f"{platform.python_version()}, Cython data plane, asyncio's own loop",
         "Against": _version(servers()[THEIRS]),
-        "Rounds": f"{given.rounds}, {given.seconds:g} s per row and server; medians",
+        "Rounds": f"{main}; medians",
+        "Growth": f"{growth}",
         "Load average before": ", ".join(f"{load:.1f}" for load in os.getloadavg()),
     }
 
@@ -112,35 +124,56 @@ def _version(spec: ServerSpec) -> str:
     return subprocess.run([*spec.command, "--version"], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def main() -> int:
-    """Exit codes: 0 everything measured; 1 a row failed on one of the servers."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="some rows, one round, about three minutes")
-    parser.add_argument("--rounds", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=0)
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--quick", action="store_true", help="some rows, one round; nothing is written")
+    part.add_argument("--growth", action="store_true", help="that section alone; the rest of the page stays")
+    parser.add_argument("--rounds", type=int, default=0, help="default 3, and 1 of growth")
+    parser.add_argument("--seconds", type=float, default=0, help="default 1.5, and 1 of growth")
     parser.add_argument("--only", default="", help="rows whose heading or title contains this")
     parser.add_argument("--dir", default=str(ROOT / "build" / "bench-store"), help="stores; on a real disk")
-    parser.add_argument("--out", default="", help="the page; default docs/performance.md, nothing with --quick")
+    parser.add_argument("--out", default="", help="the page; default docs/performance.md, with README's table")
     parser.add_argument("--json", default="", help="every run, for programs")
-    given = parser.parse_args()
-    given.rounds = given.rounds or (1 if given.quick else 3)
-    given.seconds = given.seconds or (0.7 if given.quick else 1.5)
+    return parser
+
+
+def main() -> int:
+    """Exit codes: 0 everything measured; 1 a row failed on one of the servers."""
+    given = _parser().parse_args()
+    main_effort = Effort(given.rounds or (1 if given.quick else 3), given.seconds or (0.7 if given.quick else 1.5))
+    growth_effort = Effort(given.rounds or 1, given.seconds or 1.0)
     Path(given.dir).mkdir(parents=True, exist_ok=True)
-    around = surroundings(given)
-    figures = measure(given)
-    text = page(figures, around)
-    if given.out or not (given.quick or given.only):
-        Path(given.out or ROOT / "docs" / "performance.md").write_text(text)
-    else:
-        print(text)
-    if given.json:
-        rows = [{"table": t, "row": r, "server": s, **msgspec.to_builtins(m)} for (t, r, s), m in figures.items()]
-        Path(given.json).write_bytes(msgspec.json.encode(rows))
+    around = surroundings(main_effort, growth_effort)
+    figures = Figures()
+    if not given.growth:
+        figures |= measure(plan([*TABLES, PROCESS], given), main_effort, given.dir)
+    if not given.quick:
+        figures |= measure(plan(GROWTH, given), growth_effort, given.dir)
     shutil.rmtree(given.dir, ignore_errors=True)
+    _write(given, figures, around)
     failed = {key: measured.failed for key, measured in figures.items() if measured.failed}
     for (table, row, server), why in failed.items():
         print(f"{table}, {row}, {server}: {why}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _write(given: argparse.Namespace, figures: Figures, around: dict[str, str]) -> None:
+    """The page into its file; a part of the rows, or a quick look at them, is only shown."""
+    if given.json:
+        rows = [{"table": t, "row": r, "server": s, **msgspec.to_builtins(m)} for (t, r, s), m in figures.items()]
+        Path(given.json).write_bytes(msgspec.json.encode(rows))
+    if given.growth:
+        section = growth_section(figures, around)
+        text = with_growth(PAGE.read_text(), section)
+    else:
+        section = text = page(figures, around)
+    if given.out or not (given.quick or given.only):
+        Path(given.out or PAGE).write_text(text)
+        if not given.out:
+            readme.update(ROOT / "README.md", text)
+    else:
+        print(section)
 
 
 if __name__ == "__main__":

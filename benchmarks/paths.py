@@ -73,6 +73,13 @@ def core_publish(replay: Replay, count: int) -> Work:
     return feeding(replay, client, batches([pub("a.b.c", b"x" * 128) for _ in numbers(count)]))
 
 
+def core_publish_header(replay: Replay, count: int) -> Work:
+    """With one header, of a length that ids have: is a trace asked for?"""
+    client = replay.client()
+    frame = pub("a.b.c", b"x" * 128, header="Nats-Msg-Id: 4Lm0b8LRfBqAgQzHbYx1Vt")
+    return feeding(replay, client, batches([frame for _ in numbers(count)]))
+
+
 def _fan(replay: Replay, count: int, receivers: int, queue: str) -> Work:
     for _ in range(receivers):
         replay.client().feed(f"SUB a.b.c {queue} 1\r\n".encode())
@@ -227,7 +234,8 @@ def lock_purge(replay: Replay, count: int) -> Work:
 PATHS: Final[dict[str, Callable[[Replay, int], Work]]] = {
     path.__name__: path
     for path in (
-        core_publish, fan_out_1, fan_out_4, queue_group_4, request_reply, js_publish_memory, js_publish_memory_sync,
-        js_publish_memory_subjects, fetch, fetch_with_acks, push, kv_put, kv_get, kv_cas, lock_delete, lock_purge,
+        core_publish, core_publish_header, fan_out_1, fan_out_4, queue_group_4, request_reply, js_publish_memory,
+        js_publish_memory_sync, js_publish_memory_subjects, fetch, fetch_with_acks, push, kv_put, kv_get, kv_cas,
+        lock_delete, lock_purge,
     )
 }  # fmt: skip

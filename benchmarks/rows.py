@@ -9,7 +9,8 @@ import msgspec
 from millpond.bench.process import ServerSpec, foreign, own
 from millpond.bench.scenarios import Load
 
-OURS, OURS_INTERVAL, THEIRS, THEIRS_ALWAYS = "ours", "ours interval", "theirs", "theirs always"
+OURS, OURS_INTERVAL, OURS_TLS = "ours", "ours interval", "ours tls"
+THEIRS, THEIRS_ALWAYS, THEIRS_TLS = "theirs", "theirs always", "theirs tls"
 
 
 def servers() -> dict[str, ServerSpec]:
@@ -17,17 +18,20 @@ def servers() -> dict[str, ServerSpec]:
     return {
         OURS: own("--sync", "always", name="millpond"),
         OURS_INTERVAL: own("--sync", "interval", name="millpond --sync interval"),
+        OURS_TLS: own(name="millpond with TLS", tls=True),
         THEIRS: foreign(),
         THEIRS_ALWAYS: foreign(config="jetstream { sync_interval: always }\n", name="nats-server sync_interval always"),
+        THEIRS_TLS: foreign(name="nats-server with TLS", tls=True),
     }
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One load. `quick`: also in the short form."""
+    """One load. quick: also in the short form. seconds: as long as this at most; 0: as long as all others."""
 
     title: str
     load: Load
     quick: bool = False
+    seconds: float = 0
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +40,11 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     rows: list[Row]
     pairs: tuple[tuple[str, str, str], ...] = (("", OURS, THEIRS),)
+
+    @property
+    def servers(self) -> list[str]:
+        """Names, each once."""
+        return list(dict.fromkeys(name for _, *pair in self.pairs for name in pair))
 
 
 CORE: Final = Table(
@@ -46,6 +55,8 @@ CORE: Final = Table(
         Row(title="publish 1 KiB", load=Load(kind="pub", size=1024)),
         Row(title="publish 4 KiB", load=Load(kind="pub", size=4096)),
         Row(title="publish 16 KiB", load=Load(kind="pub", size=16384), quick=True),
+        Row(title="publish 64 KiB", load=Load(kind="pub", size=65536)),
+        Row(title="publish 1 MiB", load=Load(kind="pub", size=2**20)),
         Row(title="one to one, 16 B", load=Load(kind="fan", size=16)),
         Row(title="one to one, 128 B", load=Load(kind="fan"), quick=True),
         Row(title="one to four, 128 B", load=Load(kind="fan", receivers=4), quick=True),
@@ -55,6 +66,17 @@ CORE: Final = Table(
         Row(title="64 connections, a request each", load=Load(kind="request", window=64, connections=64)),
         Row(title="512 connections, a request each", load=Load(kind="request", window=512, connections=512)),
     ],
+)
+TLS: Final = Table(
+    title="Core NATS over TLS 1.3",
+    rows=[
+        Row(title="publish 128 B", load=Load(kind="pub"), quick=True),
+        Row(title="publish 16 KiB", load=Load(kind="pub", size=16384)),
+        Row(title="one to one, 128 B", load=Load(kind="fan")),
+        Row(title="request and reply, 1 in flight", load=Load(kind="request")),
+        Row(title="request and reply, 64 in flight", load=Load(kind="request", window=64)),
+    ],
+    pairs=(("", OURS_TLS, THEIRS_TLS),),
 )
 
 
@@ -113,4 +135,20 @@ FILE: Final = Table(
         ("Neither waits for the disk: `--sync interval` against their default", OURS_INTERVAL, THEIRS),
     ),
 )
-TABLES: Final = [CORE, MEMORY, FILE]
+TABLES: Final = [CORE, TLS, MEMORY, FILE]
+
+
+def subjects(storage: str) -> Row:
+    load = Load(kind="js-publish", storage=storage, window=1000, distinct=1_000_000, messages=1_000_000)
+    return Row(title=f"subjects, {storage}", load=load, seconds=120)
+
+
+PROCESS: Final = Table(
+    title="The process",
+    rows=[
+        Row(title="idle connections", load=Load(kind="idle", connections=5000), quick=True),
+        subjects("memory"),
+        subjects("file"),
+    ],
+)
+"""What the table about the process takes from no other row: by how much RSS has grown."""

@@ -2,11 +2,13 @@
 
     python tests/clients/suites.py --directory ~/nats.py/nats -- python -m pytest tests --junitxml={report}
     python tests/clients/suites.py --directory ~/nats.c/test --each list.txt -- ~/build/bin/testsuite {test}
+    python tests/clients/suites.py --directory ~/nats.go --tester -- gotestsum --junitfile {report} -- ./jetstream/...
 
 The suite is whatever starts a `nats-server` by name: the command runs in `--directory` with each server first on
 PATH in turn, nats-server itself (of the development dependencies) and the executable of `millpond shim`. Its outcome
 is read from the JUnit report that it writes to {report}, or, with --each, from the exit code of one command per
-name in a file. Nothing is downloaded or built here: the checkout is there, with what it needs. Suites use fixed
+name in a file. With --tester, servers are started by the service of `tester.py`, whose address the command finds in
+TESTER_NATS_URL. Nothing is downloaded or built here: the checkout is there, with what it needs. Suites use fixed
 ports, so nothing else may run on 4222 and the like. docs/compatibility.md has what was measured.
 
 Exit codes: 0 what passes with nats-server passes with Millpond, 1 something does not, 2 the suite could not be run.
@@ -20,10 +22,12 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -72,9 +76,29 @@ def read_names(path: Path) -> list[str]:
     return [match[1] or match[2] for match in found if match]
 
 
-def run(command: list[str], directory: Path, path: str, timeout_s: int) -> tuple[int, str]:
-    """Exit code and output; what it left running in its process group is ended. A time-out is code -1."""
+@contextlib.contextmanager
+def tester(path: str) -> Iterator[dict[str, str]]:
+    """What the environment of a suite needs to find the service of `tester.py`, while that runs."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, str(Path(__file__).with_name("tester.py")), "--port", str(port)]
     environment = {**os.environ, "PATH": path}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            if process.stdout.readline() != "ready\n":
+                raise SystemExit(2)
+            yield {"TESTER_NATS_URL": f"nats://localhost:{port}"}
+        finally:
+            process.terminate()
+
+
+def run(
+    command: list[str], directory: Path, path: str, timeout_s: int, more: dict[str, str] | None = None
+) -> tuple[int, str]:
+    """Exit code and output; what it left running in its process group is ended. A time-out is code -1."""
+    environment = {**os.environ, "PATH": path, **(more or {})}
     with subprocess.Popen(
         command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         errors="replace", start_new_session=True,
@@ -101,7 +125,8 @@ def outcomes(options: argparse.Namespace, server: Path) -> Outcomes:
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
         command = [word.replace("{report}", str(report)) for word in options.command]
-        code, output = run(command, options.directory, path, options.timeout)
+        with tester(path) if options.tester else contextlib.nullcontext({}) as more:
+            code, output = run(command, options.directory, path, options.timeout, more)
         try:
             return read_report(report)
         except (OSError, ElementTree.ParseError) as error:
@@ -142,6 +167,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--directory", type=Path, default=Path(), help="where the suite runs")
     parser.add_argument("--each", type=Path, help="file with the names of tests, one command for each: {test}")
+    parser.add_argument("--tester", action="store_true", help="servers come from tester.py")
     parser.add_argument("--timeout", type=int, default=3600, metavar="S", help="of the whole suite, per server")
     parser.add_argument("command", nargs="+", help="the suite; {report} is the JUnit report that it writes")
     options = parser.parse_args(argv)

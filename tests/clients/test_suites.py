@@ -18,8 +18,9 @@ import subprocess, sys
 def test_it_is_a_nats_server():
     assert subprocess.run(["nats-server", "-v"], capture_output=True).stdout.startswith(b"nats-server: v2.")
 
-def test_it_takes_tls_flags():
-    done = subprocess.run(["nats-server", "--tls", "-t", "-c", "good.conf"], capture_output=True, text=True)
+def test_it_takes_cluster_flags():
+    command = ["nats-server", "--cluster_name", "c", "-t", "-c", "good.conf"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 def test_it_is_written_in_go():
@@ -28,6 +29,51 @@ def test_it_is_written_in_go():
 
 def test_that_nobody_passes():
     assert False
+"""
+
+SUITE_WITH_TESTER = """
+import asyncio, json, os, nats
+
+async def asked(client, verb, **body):
+    answer = await client.request("tester." + verb, json.dumps(body).encode(), timeout=30)
+    assert not answer.headers, answer.headers
+    return json.loads(answer.data)
+
+def served(act):
+    async def run():
+        client = await nats.connect(os.environ["TESTER_NATS_URL"])
+        try:
+            await act(client)
+        finally:
+            await client.close()
+    asyncio.run(run())
+
+def test_a_server_is_stopped_started_and_reloaded():
+    async def act(client):
+        made = await asked(client, "create.server", jetstream=True, snippets={"top": "max_payload: 1000"})
+        name = made["servers"][0]["name"]
+        url = f"nats://localhost:{made['servers'][0]['port']}"
+        own = await nats.connect(url)
+        assert own.max_payload == 1000
+        await own.jetstream().add_stream(name="S", subjects=["s"])
+        await own.close()
+        await asked(client, "stop.server", name=name)
+        await asked(client, "start.server", name=name)
+        await asked(client, "update.server", name=name, snippets={"top": "max_payload: 2000"})
+        await asked(client, "reload.server", name=name)
+        own = await nats.connect(url)
+        assert own.max_payload == 2000
+        assert (await own.jetstream().stream_info("S")).config.name == "S"
+        await own.close()
+        assert (await asked(client, "destroy", instance_id=made["id"]))["destroyed"]
+        assert await asked(client, "status") == {"instances": []}
+    served(act)
+
+def test_a_cluster():
+    async def act(client):
+        made = await asked(client, "create.cluster", servers=2, jetstream=False)
+        await asked(client, "destroy", instance_id=made["id"])
+    served(act)
 """
 
 
@@ -50,7 +96,7 @@ def test_differences_are_shown_with_what_they_need(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "| nats-server | 3 | 1 | 0 |" in done.stdout
     assert "| Millpond | 1 | 3 | 0 |" in done.stdout
-    assert "| TLS | 1 |" in done.stdout
+    assert "| clustering | 1 |" in done.stdout
     assert "test_it_is_written_in_go\n    AssertionError: some other executable" in done.stdout
     assert "nobody" not in done.stdout
 
@@ -60,6 +106,15 @@ def test_one_command_for_each_name(tmp_path: Path) -> None:
     done = run("--each", str(tmp_path / "names"), "--", "nats-server", "-{test}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "| Millpond | 2 | 0 | 0 |" in done.stdout
+
+
+def test_servers_from_the_tester(tmp_path: Path) -> None:
+    (tmp_path / "test_suite.py").write_text(SUITE_WITH_TESTER)
+    pytest_command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml={report}"]
+    done = run("--directory", str(tmp_path), "--tester", "--", *pytest_command)
+    assert "| nats-server | 2 | 0 | 0 |" in done.stdout, done.stdout + done.stderr
+    assert "| Millpond | 1 | 1 | 0 |" in done.stdout
+    assert "| clustering | 1 |" in done.stdout
 
 
 def test_a_suite_without_a_report_could_not_be_run() -> None:

@@ -8,12 +8,13 @@ There are no stored golden files: the reference server is asked in the same run.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from .target import REFERENCE, Target
 from .wire_client import Client, ConnectionGone, Frame
@@ -93,6 +94,15 @@ def show(frame: Frame, *, subject: bool = True) -> str:
     return f"{frame.op}{where}{headers} {show_payload(frame.payload)}"
 
 
+class Recorded(Protocol):
+    """What one scenario saw on one target, a line each, without what may differ between two runs."""
+
+    @property
+    def target(self) -> Any: ...
+
+    def result(self) -> list[str]: ...
+
+
 class Session:
     """One scenario's run on one target: a client and the record of what it saw.
 
@@ -108,6 +118,16 @@ class Session:
         self.hidden: dict[str, str] = {}
         self.counted = (0, 0)
         self.documents: list[bytes] = []
+
+    def beside(self, user: str) -> Session:
+        """The same record, through a connection of another user, whose password is "x"."""
+        other = copy.copy(self)
+        other.client, other.counted = self.target.connect(user=user, **{"pass": "x"}), (0, 0)
+        return other
+
+    def join(self, other: Session) -> None:
+        """What this one sees goes into the record of the other one."""
+        self.lines, self.raw, self.hidden, self.documents = other.lines, other.raw, other.hidden, other.documents
 
     def note(self, text: str) -> None:
         self.lines.append(text)
@@ -197,38 +217,46 @@ def clean(target: Target) -> None:
                 client.request(f"$JS.API.STREAM.DELETE.{name}")
 
 
-def _keep_directory(target: Target) -> None:
-    """nats-server removes the directory of its streams some time after the last one was deleted, and fails to create
-    a stream at that moment (10049). It does not remove one with something in it (a stream, to its /healthz)."""
+def keep_directories(target: Target, *accounts: str) -> None:
+    """nats-server removes the directory of an account's streams some time after the last one was deleted, and fails to
+    create a stream at that moment (10049). It does not remove one with something in it (a stream, to its /healthz)."""
     if target.kind == REFERENCE and target.jetstream:
-        (target.root / "store" / "jetstream" / "$G" / "streams" / ".kept").mkdir(parents=True, exist_ok=True)
+        for account in accounts:
+            (target.root / "store" / "jetstream" / account / "streams" / ".kept").mkdir(parents=True, exist_ok=True)
 
 
 def record(target: Target, scenario: Scenario, *, is_truth: bool = False, storage: str = "") -> Session:
+    """What a scenario sees on a server without streams."""
+    keep_directories(target, "$G")
+    clean(target)
+    session = Session(target, storage)
+    session.account()
+    session.lines.clear()
+    try:
+        carry_out(session, scenario, is_truth=is_truth)
+    finally:
+        session.client.close()
+    return session
+
+
+def carry_out(session: Session, scenario: Scenario, *, is_truth: bool) -> None:
     """Runs the scenario; a server that falls silent or hangs up becomes a line of the record.
 
     Not so for the server that is the truth: a scenario it does not carry to the end compares nothing, so the
     exception is raised.
     """
-    _keep_directory(target)
-    clean(target)
-    session = Session(target, storage)
-    session.account()
-    session.lines.clear()
     try:
         scenario(session)
     except (OSError, ConnectionGone, KeyError, TypeError) as error:
         if is_truth:
             raise
         session.note(f"STOPPED by {type(error).__name__}")
+        target = session.target
         if target.process is None or target.process.poll() is not None:
             raise RuntimeError(f"{target.kind} died:\n{target.log()[-2000:]}") from error
-    finally:
-        session.client.close()
-    return session
 
 
-def differences(reference: Session, other: Session) -> list[str]:
+def differences(reference: Recorded, other: Recorded) -> list[str]:
     """A unified diff, empty when both answered the same."""
     return list(difflib.unified_diff(
         reference.result(), other.result(), reference.target.kind, other.target.kind, lineterm="", n=1

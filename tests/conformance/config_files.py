@@ -6,10 +6,52 @@ environment; `part.conf` lies beside the file.
 
 from __future__ import annotations
 
+from millpond.accounts import claims, jwt
+from millpond.accounts.signing import KeyPair
+from millpond.base.ids import ACCOUNT_PREFIX, CURVE_PREFIX, OPERATOR_PREFIX, encode_key
+
+_OPERATOR, _ACCOUNT = KeyPair(OPERATOR_PREFIX, bytes(32)), KeyPair(ACCOUNT_PREFIX, bytes(32))
+XKEY = encode_key(CURVE_PREFIX, bytes(32))
+TOKENS = [
+    jwt.encode(kind(subject=key.public, nats=body), _OPERATOR, 1) for kind, key, body in (
+        (claims.OperatorClaims, _OPERATOR, claims.OperatorBody(system_account=_ACCOUNT.public)),
+        (claims.AccountClaims, _ACCOUNT, claims.AccountBody(limits=claims.Limits(exports=-1, imports=-1))),
+    )
+]  # fmt: skip
+"""An operator's and an account's; the same in every run."""
+OPERATED = f"operator: {TOKENS[0]}\n"
+CALLOUT = f"issuer: {_ACCOUNT.public}, auth_users: [a]"
+
 ENVIRONMENT = {"N": "4333", "S": "hello", "L": "[1, 2 ]", "E": "", "CYCLE": "$CYCLE"}
 PART = 'debug: true\nmax_pending: 32m\n'
 
 SAME = [
+    # operators and callouts
+    f"{OPERATED}resolver: MEMORY", f"{OPERATED}resolver: mem", f"operators: [{TOKENS[0]}]\nresolver: MEMORY",
+    f"{OPERATED}resolver: NOTHING", f"{OPERATED}resolver: 5", "operator: garbage", "operator: eyJ", "operator: 5",
+    f"operator: {TOKENS[1]}\nresolver: MEMORY", f"{OPERATED}resolver: URL(http://localhost:1/jwt)",
+    f"{OPERATED}resolver {{ type: full, dir: d }}", f"{OPERATED}resolver {{ type: full }}",
+    f"{OPERATED}resolver {{ type: cache, dir: d, ttl: '2m' }}",
+    f"{OPERATED}resolver {{ type: full, dir: d, ttl: '2m' }}",
+    f"{OPERATED}resolver {{ type: full, dir: d, timeout: '0s' }}",
+    f"{OPERATED}resolver {{ type: full, dir: d, timeout: '1ms' }}",
+    f"{OPERATED}resolver {{ type: cache, dir: d, interval: '2m' }}", f"{OPERATED}resolver {{ type: other, dir: d }}",
+    f"{OPERATED}resolver {{ type: cache, dir: d, allow_delete: true }}", f"{OPERATED}resolver {{ type: mem }}",
+    f"{OPERATED}resolver {{ type: full, dir: d, hard_delete: true }}",
+    f"{OPERATED}resolver {{ type: full, dir: d, hard_delete: true, allow_delete: true, limit: 5, interval: '1m' }}",
+    f"{OPERATED}resolver: MEMORY\nresolver_preload {{ {_ACCOUNT.public}: {TOKENS[1]} }}",
+    f"{OPERATED}resolver: MEMORY\nresolver_preload {{ {_ACCOUNT.public}: {TOKENS[0]} }}",
+    f"{OPERATED}resolver: MEMORY\nresolver_preload: 5", f"{OPERATED}resolver: MEMORY\nresolver_preload {{ A: 5 }}",
+    f"{OPERATED}resolver: MEMORY\nresolver_pinned_accounts: [{_ACCOUNT.public}]",
+    f"trusted_keys: [{_OPERATOR.public}]", f"trusted: {_OPERATOR.public}\nresolver: MEMORY",
+    f"authorization {{ auth_callout {{ {CALLOUT} }} }}",
+    f"authorization {{ auth_callout {{ {CALLOUT}, xkey: {XKEY} }} }}",
+    "authorization { auth_callout { auth_users: [a] } }", f"authorization {{ auth_callout {{ {CALLOUT}, xkey: x }} }}",
+    f"authorization {{ auth_callout {{ issuer: {_ACCOUNT.public} }} }}", "authorization { auth_callout: 5 }",
+    "authorization { auth_callout { issuer: x, auth_users: [a] } }",
+    f"authorization {{ auth_callout {{ {CALLOUT}, x: 5 }} }}",
+    f"accounts {{ A {{}}, B {{}} }}\nauthorization {{ auth_callout {{ {CALLOUT}, acc: A, allowed_accounts: [B] }} }}",
+    f"authorization {{ auth_callout {{ {CALLOUT}, account: A, allowed_accounts: [B] }} }}",
     # the language
     "", "\n# nothing\n", "port: 4222", "port 4222", "port = 4222", "PORT: 4222", "{port: 4222}", "{ port: 4222 }\n",
     '{"port": 4222, "debug": true}', "port: 4222; debug: true", "port: 4222, debug: true", "port: 4222 debug: true",
@@ -87,6 +129,65 @@ SAME = [
     "server_tags: a", "server_tags: 'A, b'", "server_tags: [a, A, '', ' b' ]", "server_tags: []", "server_tags: [1 ]",
     "server_tags: {a: b}", "server_tags: 1", "server_metadata: {a: '', B: C, a: d}", "server_metadata: {}",
     "server_metadata: {a: 1}", "server_metadata: {a: [b ]}", "server_metadata: [a ]", "server_metadata: a",
+    # TLS; the files lie beside this one: two pairs, an authority, and one without PEM in it
+    "tls {cert_file: cert.pem, key_file: key.pem}", "tls {cert_file: cert.pem}", "tls {key_file: key.pem}",
+    "tls {cert_file: nothing.pem, key_file: key.pem}", "tls {cert_file: cert.pem, key_file: nothing.pem}",
+    "tls {cert_file: cert.pem, key_file: key2.pem}", "tls {cert_file: garbage.pem, key_file: key.pem}",
+    "tls {cert_file: cert.pem, key_file: garbage.pem}", "tls {cert_file: key.pem, key_file: cert.pem}",
+    "tls: 5", "tls {cert_file: 5, key_file: key.pem}", "tls {cert_fil: cert.pem}",
+    *(f"tls {{cert_file: cert.pem, key_file: key.pem, {more}}}" for more in (
+        "ca_file: ca.pem", "ca_file: nothing.pem", "ca_file: garbage.pem", "ca_file: 5",
+        "verify: true, ca_file: ca.pem",
+        "verify: yes", "verify: 1", "verify_and_map: true", "verify_and_map: 1", "insecure: true", "insecure: 1",
+        "verify_cert_and_check_known_urls: true", "verify_cert_and_check_known_urls: false",
+        "timeout: 2", "timeout: 0.5", "timeout: '3s'", "timeout: soon", "timeout: true", "timeout: 0",
+        "cipher_suites: []", "cipher_suites: [TLS_AES_128_GCM_SHA256 ]", "cipher_suites: [NO_SUCH ]",
+        "cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 ]", "cipher_suites: [5 ]", "cipher_suites: 5",
+        "cipher_suites: [TLS_RSA_WITH_AES_128_GCM_SHA256 ]",
+        "cipher_suites: [TLS_RSA_WITH_AES_128_GCM_SHA256 ], allow_insecure_cipher_suites: true",
+        "allow_insecure_cipher_suites: 1", "curve_preferences: []", "curve_preferences: [CurveP256 ]",
+        "curve_preferences: [NoSuch ]", "curve_preferences: [CurveP384, X25519 ]", "curve_preferences: X25519",
+        "min_version: '1.2'", "min_version: '1.3'", "min_version: '1.1'", "min_version: '1.4'", "min_version: 1.2",
+        "handshake_first: true", "handshake_first: auto", "handshake_first: 'on'", "first: '300ms'", "immediate: false",
+        "handshake_first: soon", "handshake_first: 5", "handshake_first: auto_fallback", "handshake_first: 'Off'",
+        "connection_rate_limit: 5", "connection_rate_limit: many", "pinned_certs: []", "pinned_certs: 5",
+        "pinned_certs: [abc ]", "pinned_certs: ['" + "aB" * 32 + "' ]",
+        "certs: [{cert_file: cert2.pem, key_file: key2.pem}]",
+        "ocsp_peer: false", "nothing: 5",
+    )),
+    "tls {certs: [{cert_file: cert.pem, key_file: key.pem}, {cert_file: cert2.pem, key_file: key2.pem}]}",
+    "tls {certs: [{cert_file: cert.pem, key_file: key2.pem}]}", "tls {certs: [{cert_file: cert.pem}]}",
+    "tls {certs: [{cert_file: cert.pem, key_file: key.pem, ca_file: x}]}", "tls {certs: 5}", "tls {certs: [5 ]}",
+    "tls {certificates: [{cert_file: cert.pem, key_file: 5}]}", "tls {certs: [{cert_file: x.pem, key_file: key.pem}]}",
+    "allow_non_tls: true", "allow_non_tls: false", "allow_non_tls: 1", "https_port: no",
+    "tls {cert_file: cert.pem, key_file: key.pem}\nhttps: 'localhost:8443'",
+    # message traces
+    *(f"accounts {{A {{{key}: {value}}}}}" for key in ("msg_trace", "trace_dest") for value in (
+        "a.b", "'a.*'", "a..b", "''", "5", "[a ]", "true", "{dest: a.b}", "{DEST: a, Sampling: 5}",
+        "{dest: a, sampling: 0}", "{dest: a, sampling: 100}", "{dest: a, sampling: 101}", "{dest: a, sampling: '50%'}",
+        "{dest: a, sampling: 50%}", "{dest: a, sampling: '50'}", "{dest: a, sampling: 'x%'}",
+        "{dest: a, sampling: '%'}", "{dest: a, sampling: 5.5}",
+        "{dest: a, sampling: true}", "{dest: a, sampling: '+5'}", "{dest: a, sampling: '-5'}",
+        "{dest: 5}", "{dest: 'a b'}", "{dest: a, nobody: knows}", "{}", "{sampling: 5}",
+    )),
+    *(f"accounts {{A {{exports: [{{{kind}: a, allow_trace: {value}}}]}}}}"
+      for kind in ("stream", "service") for value in ("true", "false", "yes")),
+    *(f"accounts {{A {{exports: [{{{kind}: a}}]}}, B {{imports: [{{{kind}: {{account: A, subject: a}}, "
+      f"allow_trace: {value}}}]}}}}" for kind in ("stream", "service") for value in ("true", "false")),
+    # WebSocket
+    "websocket {}", "websocket: 5", "ws {port: 1, no_tls: true}", "websocket {listen: ':1', no_tls: true}",
+    "websocket {host: x, no_tls: true}", "websocket {port: x}", "websocket {port: 1, no_tls: yes}",
+    "websocket {port: 1, tls {cert_file: cert.pem, key_file: key.pem}}",
+    "websocket {port: 1, tls {cert_file: cert.pem}}",
+    *(f"websocket {{port: 1, no_tls: true, {more}}}" for more in (
+        "same_origin: true", "same_origin: 1", "allowed_origins: 'http://a.b'", "origins: ['https://a:1', 'http://b' ]",
+        "origin: [5 ]", "origin: 5", "compression: true", "compress: 1", "handshake_timeout: 2", "ping_interval: '10s'",
+        "handshake_timeout: '2s'", "handshake_timeout: soon", "handshake_timeout: true", "ping_interval: soon",
+        "user_cookie: a", "pass_cookie: b", "token_cookie: c", "jwt_cookie: 5", "user_cookie: 5", "nobody: knows",
+        "advertise: 'a:1'", "advertise: 5", "headers: {A: b}", "headers: {A: 5}", "headers: 5", "no_auth_user: 5",
+        "authorization {user: a, password: b, timeout: 1.5}", "authorization {token: t}", "authorization {nobody: a}",
+        "authentication {user: a}", "authorization: 5",
+    )),
     # keys that nobody knows
     "foo: 1", "foo: 1\nbar: 2", "foo: 1\nport: $foo", "ports: 4222", "included: x", "include: x",
 ]  # fmt: skip
@@ -95,11 +196,17 @@ DIFFERENT = {
     "config-strict": [
         "max_payload: 128MB", "server_name:", "server_name: ,", "{port: 4222\n", "port: 1\nhost: a}\ndebug: true",
         "port: 70000", "port: -2", "max_payload: -1", "jetstream {max_mem: -2}", "ping_interval: '-1s'",
+        "websocket {port: 1}", "websocket {port: 1, no_tls: true, jwt_cookie: j}",
+        "websocket {port: 1, no_tls: true, origin: 'ftp://a'}", "websocket {port: 1, no_tls: true, headers: {Host: x}}",
+        "websocket {port: 1, no_tls: true, no_auth_user: x}",
+        "websocket {port: 1, no_tls: true, authorization {user: a}}\nauthorization {users: [{user: b}]}",
+        "tls {}", "tls {verify: true}", "https: 8443", "http_port: 1\nhttps_port: 2",
+        "tls {cert_file: cert.pem, key_file: key.pem, timeout: -1}",
         "max_closed_clients: -1", "no_auth_user: x", "authorization {users: [{user: a}]}\nno_auth_user: b",
     ],
     "config-lenient": ["l: [1,2]\nport: $l\nport: 1", "jetstream {sync: interval}", "jetstream {sync: never}"],
     "config-unserved": [
-        "cluster {}", "gateway {name: x}", "leafnodes {}", "websocket {port: 1, no_tls: true}", "mqtt {port: 1}",
+        "cluster {}", "gateway {name: x}", "leafnodes {}", "mqtt {port: 1}",
         "no_sublist_cache: true", "proxy_protocol: true", "prof_port: 65432", "jetstream {key: abc}",
         "jetstream {max_concurrent_io: 8}", "write_timeout: retry",
     ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -60,6 +61,10 @@ class CoreTarget(Protocol):
 
     def is_closed(self, cid: int) -> bool: ...
 
+    def reload(self, settings: Settings) -> None:
+        """Go on with another configuration file; it is in force when this returns."""
+        ...
+
     def stop(self) -> None: ...
 
 
@@ -88,7 +93,7 @@ class ReferenceTarget(KnowsClosed):
 
     def __init__(self, settings: Settings) -> None:
         self._target = Target(REFERENCE, jetstream=False)
-        config = self._target.root / "core.conf"
+        config = self._config = self._target.root / "core.conf"
         rows = [NAMES[name][0] % json.dumps(value) for name, value in settings.items() if name != CONFIG]
         config.write_text("\n".join([with_store(settings, self._target.root), *rows]))
         if "token" in settings and "token_timeout_s" not in settings:
@@ -100,6 +105,19 @@ class ReferenceTarget(KnowsClosed):
     def _reason(self, cid: int) -> str | None:
         rows = json.loads(self._target.http(f"/connz?state=closed&cid={cid}")[1])["connections"]
         return str(rows[0]["reason"]) if rows else None
+
+    def reload(self, settings: Settings) -> None:
+        before = self._load_time()
+        self._config.write_text(with_store(settings, self._target.root))
+        assert self._target.process is not None
+        self._target.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + READY_SECONDS
+        while self._load_time() == before:
+            assert time.monotonic() < deadline, f"nats-server did not reload:\n{self._target.log()[-2000:]}"
+            time.sleep(0.002)
+
+    def _load_time(self) -> str:
+        return str(json.loads(self._target.http("/varz")[1])["config_load_time"])
 
     def stop(self) -> None:
         self._target.discard()
@@ -126,7 +144,6 @@ class MillpondTarget(KnowsClosed):
         return build({**read(config).settings, **given, **fields})
 
     def reload(self, settings: Settings) -> None:
-        """Go on with another configuration file, as after a HUP."""
         done: Future[None] = Future()
 
         def act() -> None:

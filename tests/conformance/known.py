@@ -11,5 +11,10 @@ KNOWN: dict[str, str] = {
     "info_from_client": "client-info",
     "deep_connect": "deep-connect",
     "purged_beside_pending": "purge-pending",
+    "wider_than_allowed": "wider-than-allowed",
     "republished_to_nowhere": "republish-nowhere",
+    "batch_larger_than_room": "batch-no-room",
+    "an_answer_that_is_only_traced": "message-trace",
+    "staged_in_a_batch": "message-trace",
+    "fast_after_a_refused_batch": "refused-batch",
 }

@@ -11,12 +11,20 @@ import json
 import re
 import socket
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from .compare import show_payload
 from .core_target import CoreTarget
 
 WAIT_SECONDS = 10.0
 HIDDEN_INFO = {"git_commit", "xkey"}
+
+
+class Message(NamedTuple):
+    subject: str
+    head: bytes
+    """Its header block."""
+    body: bytes
 
 
 class Raw:
@@ -59,6 +67,17 @@ class Raw:
             pass
         data, self.buffer = self.buffer[:size], self.buffer[size:]
         return data
+
+    def message(self) -> Message:
+        """The next one; other frames before it are passed over."""
+        line = b""
+        while not line.startswith((b"MSG ", b"HMSG ")):
+            line = self.line()
+            assert line, "the server hung up"
+        words = line.split()
+        head = int(words[-2]) if words[0] == b"HMSG" else 0
+        payload = self.exactly(int(words[-1]) + 2)[:-2]
+        return Message(words[1].decode(), payload[:head], payload[head:])
 
     def _more(self) -> bool:
         try:

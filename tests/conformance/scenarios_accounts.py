@@ -30,7 +30,8 @@ accounts {
       { stream: "mine.*.>", account_token_position: 2 }
       { stream: "pairs.*.*" }
       { service: "svc.one" }, { service: "svc.many", response: stream }, { service: "svc.chunks", response: chunked }
-      { service: "calc.*.*" }, { service: "owned.*.do", account_token_position: 2 }, { service: "shared" }
+      { service: "calc.*.*" }, { service: "every.>" }, { service: "owned.*.do", account_token_position: 2 }
+      { service: "shared" }
     ]
   }
   IMP {
@@ -44,6 +45,7 @@ accounts {
       { service: { account: EXP, subject: "svc.many" }, to: "many" }
       { service: { account: EXP, subject: "svc.chunks" }, to: "chunks" }
       { service: { account: EXP, subject: "calc.*.*" }, to: "sum.$2.$1" }
+      { service: { account: EXP, subject: "every.>" }, to: "all.>" }
       { service: { account: EXP, subject: "owned.IMP.do" }, to: "do" }
       { service: { account: EXP, subject: "shared" }, share: true }
     ]
@@ -72,14 +74,39 @@ accounts {
       mem_max_stream_bytes: 600000, disk_max_stream_bytes: 700000 } }
 }
 """}
+NO_STREAMS: Settings = {"config": """
+jetstream { store_dir: "STORE" }
+accounts {
+  OFF { users: [ { user: "off", pass: x } ], jetstream: disabled }
+  UNSAID { users: [ { user: "unsaid", pass: x } ] }
+}
+"""}
+SYSTEM_ONLY = "accounts { SYS { users: [ { user: admin, pass: x } ] } }\nsystem_account: SYS"
+SYSTEM_USERS: list[Settings] = [
+    {"config": SYSTEM_ONLY},
+    {"config": "accounts { $SYS { users: [ { user: admin, pass: x } ] } }"},
+    {"config": f"{SYSTEM_ONLY}\nauthorization {{ timeout: 3 }}"},
+    {"config": SYSTEM_ONLY.replace("accounts {", "accounts { B { users: [] },")},
+    {"config": "accounts { SYS { users: [ { user: admin, pass: x } ] } }"},
+    {"config": f"{SYSTEM_ONLY}\nno_auth_user: admin"},
+]
+
+
+IMPORTED_API: Settings = {"config": """
+jetstream { store_dir: "STORE" }
+accounts {
+  WITH { users: [ { user: "with", pass: x } ], jetstream: enabled, exports: [ { service: "$JS.API.INFO" } ] }
+  WITHOUT { users: [ { user: "without", pass: x } ]
+            imports: [ { service: { account: WITH, subject: "$JS.API.INFO" } } ] }
+}
+"""}
 
 
 def asked(s: CoreRecord, raw: Raw, subject: str, **body: object) -> None:
     """Records what a request is answered, without what belongs to one run."""
     payload = json.dumps(body).encode() if body else b""
     raw.send(b"SUB answer 9\r\n" + pub(subject.encode(), b"answer", payload) + b"UNSUB 9 1\r\n")
-    line = raw.line()
-    answer = json.loads(raw.exactly(int(line.split()[-1]) + 2))
+    answer = json.loads(raw.message().body)
     shown = {key: answer[key] for key in ("error", "limits", "streams", "seq", "stream", "consumers") if key in answer}
     s.note(f"{subject} {body} -> {shown} {answer.get('config', {}).get('max_ack_pending')}")
 
@@ -109,6 +136,22 @@ def limits_of_streams(s: CoreRecord) -> None:
         asked(s, raw, f"$JS.API.CONSUMER.CREATE.A.{consumer}", stream_name="A", config=full)
     asked(s, raw, "$JS.API.INFO")
     asked(s, user(s, "on"), "$JS.API.STREAM.NAMES")
+
+
+def no_streams_anywhere(s: CoreRecord) -> None:
+    """JetStream is on, and no account has it."""
+    for name in ("off", "unsaid"):
+        raw = user(s, name)
+        for subject in ("$JS.API.INFO", "$JS.API.STREAM.CREATE.A", "$JS.API.CONSUMER.CREATE.A.c.x"):
+            asked(s, raw, subject)
+
+
+def another_account_answers(s: CoreRecord) -> None:
+    """An account without streams imports a part of the API: that is answered over there, once."""
+    raw = user(s, "without")
+    asked(s, raw, "$JS.API.INFO")
+    for subject in (b"$JS.API.STREAM.NAMES", b"$JS.API.CONSUMER.INFO.A.c"):
+        s.say(raw, b"SUB in 5\r\n" + pub(subject, b"in"))
 
 
 def listen(s: CoreRecord, name: str, subs: bytes = b"SUB > 1\r\n") -> Raw:
@@ -207,6 +250,19 @@ def services(s: CoreRecord) -> None:
         exp.close()
 
 
+def requests_with_wildcards(s: CoreRecord) -> None:
+    """Whoever asks for a consumer names its filter in the subject; a message on such a subject goes to imports too."""
+    exp = listen(s, "exp", b"SUB > 1\r\n")
+    for request in (b"sum.>.1", b"sum.*.>", b"sum.*.*.*", b"all.>", b"all.a.*.>", b"all.*"):
+        s.say(user(s, "imp"), pub(request, b"inbox.a", b"question"))
+        s.note(f"{[hidden(frame) for frame in exp.until_pong_of(b'')]}")
+    imp = listen(s, "imp", b"SUB from.> 1\r\nSUB swapped.> 2\r\nSUB public.> 3\r\n")
+    exp.send(b"UNSUB 1\r\n")
+    for subject in (b"private.*", b"private.>", b"pairs.*.>", b"pairs.>.1", b"public.>", b"public.*.a"):
+        s.say(exp, pub(subject, b"", b"body"))
+    s.heard_so_far(imp)
+
+
 def streams_of_answers_end(s: CoreRecord) -> None:
     imp, exp = listen(s, "imp", b"SUB inbox.* 1\r\n"), listen(s, "exp", b"SUB svc.many 1\r\n")
     s.say(imp, pub(b"many", b"inbox.a"))
@@ -242,6 +298,19 @@ def mapped(s: CoreRecord) -> None:
     s.say(m, b"UNSUB 1\r\nSUB to.* 2\r\n" + pub(b"from.a", b"reply") + pub(b"plain", b"reply"))
 
 
+def only_system_users(s: CoreRecord) -> None:
+    """Others are guests of the global account, unless somebody thought of authorization."""
+    heard = s.open(connect())
+    s.say(heard, b"SUB a 1\r\n")
+    for first in (connect(), connect(user="admin", **{"pass": "x"}), connect(user="admin", **{"pass": "y"}),
+                  connect(user="x", **{"pass": "x"}), b""):  # fmt: skip
+        raw = s.open(first)
+        s.note(f"auth_required: {b'auth_required' in raw.info_line}")
+        frames = s.say(raw, b"SUB a 1\r\n" + pub(b"a", b"", first[-20:]), label=repr(first))
+        s.note(f"then {[b'auth_required' in frame for frame in frames if frame.startswith(b'INFO')]}")
+    s.heard_so_far(heard)
+
+
 SCENARIOS: list[tuple[Settings, Callable[[CoreRecord], None]]] = [
     (ACCOUNTS, isolation),
     (ACCOUNTS, account_of_a_client),
@@ -249,9 +318,13 @@ SCENARIOS: list[tuple[Settings, Callable[[CoreRecord], None]]] = [
     (ACCOUNTS, defaults_of_an_account),
     (EXCHANGE, streams),
     (EXCHANGE, services),
+    (EXCHANGE, requests_with_wildcards),
     (EXCHANGE, streams_of_answers_end),
     (EXCHANGE, told_of_who_asks),
     (EXCHANGE, from_a_third_account),
     (MAPPED, mapped),
     (STREAMS, limits_of_streams),
+    (NO_STREAMS, no_streams_anywhere),
+    (IMPORTED_API, another_account_answers),
+    *((settings, only_system_users) for settings in SYSTEM_USERS),
 ]

@@ -372,6 +372,9 @@ def zones_of_times(s: Session) -> None:
     s.consumer("Z", "p", pause_until="2001-01-01T00:00:00+02:00")
     s.api("CONSUMER.PAUSE.Z.p", {"pause_until": "2001-01-01T00:00:00+03:00"})
     s.api("CONSUMER.INFO.Z.p")
+    # Clients in Go write out the time that is none; it asks for no API level.
+    s.consumer("Z", "q", pause_until="0001-01-01T00:00:00Z")
+    s.consumer("Z", "r", pause_until="0001-01-01T02:00:00+02:00")
 
 
 def zones_after_a_restart(s: Session) -> None:

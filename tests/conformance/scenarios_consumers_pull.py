@@ -150,6 +150,26 @@ def held_requests(s: Session) -> None:
     waiting(s, "HR.deleted", until=1)
 
 
+def probes_that_are_held(s: Session) -> None:
+    """Of requests that do not wait but may, one that got something ends with the next heartbeat of any, though
+    max_ack_pending holds back the rest; one that got nothing goes on."""
+    filled(s, "PH", 5)
+    s.consumer("PH", "own", ack_policy="explicit", max_ack_pending=2)
+    s.pull("PH", "own", {"batch": 9, "no_wait": True, "expires": 9 * SECOND_NS, "idle_heartbeat": 100 * MS_NS}, 3)
+    waiting(s, "PH.own", until=0)
+    s.consumer("PH", "of", ack_policy="explicit", max_ack_pending=2)
+    s.pull("PH", "of", {"batch": 9, "no_wait": True, "expires": 9 * SECOND_NS}, 2)
+    waiting(s, "PH.of", until=1)
+    s.pull("PH", "of", {"batch": 9, "expires": 9 * SECOND_NS, "idle_heartbeat": 100 * MS_NS}, 2)
+    waiting(s, "PH.of", until=1)
+    s.consumer("PH", "none", ack_policy="explicit", max_ack_pending=2)
+    s.pull("PH", "none", {"batch": 2}, 2)
+    s.pull("PH", "none", {"batch": 2, "no_wait": True, "expires": 9 * SECOND_NS, "idle_heartbeat": 100 * MS_NS}, 2)
+    waiting(s, "PH.none", until=1)
+    ask(s, "PH", "none", {"batch": 2, "no_wait": True})
+    s.frames("the oneshot ends", [s.client.next_message(sid="1") for _ in range(3)])
+
+
 def nobody_there(s: Session) -> None:
     """No stream or no consumer of that name, not yet or not any more: nobody is subscribed, which 503 says."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import time
 from collections.abc import Callable
 
 from .core_target import Settings
@@ -207,6 +209,24 @@ def write_deadline(s: CoreRecord) -> None:
     s.say(source, b"", label="the source lives")
 
 
+def sips(s: CoreRecord) -> None:
+    """A reader that takes a little now and then: what waited when a write began has to be gone by its deadline."""
+    slow = deaf(s, QUIET + b"SUB a 1\r\n")
+    source = s.open(QUIET)
+    for _ in range(200):
+        source.send(pub(b"a", b"x" * 50_000))
+    settle(s, source)
+    slow.socket.settimeout(0.05)
+    for _ in range(100):
+        if s.target.is_closed(slow.cid):
+            break
+        with contextlib.suppress(TimeoutError):
+            slow.socket.recv(1000, socket.MSG_WAITALL)
+        time.sleep(0.03)
+    s.note(f"closed: {s.target.is_closed(slow.cid)}")
+    s.note(s.target.closed_reason(slow.cid) if s.target.is_closed(slow.cid) else "still open")
+
+
 def no_stall(s: CoreRecord) -> None:
     """Fast producers are not held up: what a nearly full receiver does not take is dropped for it."""
     slow = deaf(s, QUIET + b"SUB a 1\r\n")
@@ -235,5 +255,6 @@ SCENARIOS: list[tuple[Settings, Callable[[CoreRecord], None]]] = [
     ({"ping_interval_ms": 100, "ping_max": 2}, stale),
     ({"max_pending": 200_000, "max_payload": 60_000}, pending_bytes),
     ({"write_deadline_ms": 200}, write_deadline),
+    ({"write_deadline_ms": 200}, sips),
     ({"no_fast_producer_stall": True, "max_pending": 400_000, "max_payload": 60_000}, no_stall),
 ]

@@ -145,6 +145,45 @@ def fast_duplicates(s: Session) -> None:
     stored(s, "F")
 
 
+def fast_expected_ids(s: Session) -> None:
+    """The stream judges `Nats-Expected-Last-Msg-Id`: the batch goes on, and counts again when a message is stored."""
+    _stream(s)
+    s.publish("f.seen", b"", {"Nats-Msg-Id": "seen"})
+    bad, seen, rolls, id_a = (
+        {"Nats_Expected_Last_Msg_Id": "z"}, {"Nats_Msg_Id": "seen"}, {"Nats_Rollup": "sub"}, {"Nats_Msg_Id": "a"},
+    )
+    after_a = {"Nats_Expected_Last_Msg_Id": "a", "Nats_Msg_Id": "b"}
+    lives: list[list[tuple[int, int, dict[str, str]]]] = [
+        [(1, BEGIN, {}), (2, APPEND, bad), (3, APPEND, seen), (4, COMMIT_WITHOUT, {})],
+        [(1, BEGIN, {}), (2, APPEND, bad), (3, COMMIT, seen)],
+        [(1, BEGIN, {}), (2, APPEND, bad), (5, PING, {}), (6, COMMIT_WITHOUT, {})],
+        [(1, BEGIN, {}), (2, APPEND, bad), (5, APPEND, {}), (6, COMMIT_WITHOUT, {})],
+        [(1, BEGIN, bad), (2, APPEND, bad), (3, APPEND, {}), (4, COMMIT, {})],
+        [(1, BEGIN, {}), (2, APPEND, bad), (3, APPEND, rolls), (4, COMMIT_WITHOUT, {})],
+        [(1, BEGIN, {}), (2, COMMIT, bad), (3, APPEND, {}), (3, PING, {})],
+        [(1, BEGIN, id_a), (2, APPEND, after_a), (3, COMMIT, after_a)],
+        [(1, COMMIT, bad), (1, BEGIN, {})],
+    ]
+    for gap in ("ok", "fail"):
+        for flow in (1, 2):
+            for number, life in enumerate(lives):
+                for at, op, headers in life:
+                    _send(s, f"x{gap}{flow}-{number}.{flow}.{gap}.{at}.{op}", **headers)
+                _answers(s, f"{gap} {flow} {life}")
+    stored(s, "F")
+
+
+def fast_after_a_refused_batch(s: Session) -> None:
+    _stream(s, allow_atomic=True)
+    s.publish("f.x", b"")
+    batch = {"Nats-Batch-Id": "refused", "Nats-Batch-Sequence": "1"}
+    s.publish("f.x", b"", batch)
+    last = {"Nats-Batch-Sequence": "2", "Nats-Batch-Commit": "1", "Nats-Expected-Last-Msg-Id": "x"}
+    s.publish("f.x", b"", {**batch, **last})
+    _send(s, f"y.1.ok.1.{BEGIN}", Nats_Expected_Last_Sequence="1")
+    _answers(s, "the last sequence is 1")
+
+
 def fast_flow_is_shared(s: Session) -> None:
     _stream(s)
     for number in range(1, 5):

@@ -27,6 +27,10 @@ authorization {{ users = [
 ] }}
 """}
 ONE_HASHED: Settings = {"config": f'authorization {{ user: derek, password: "{HASH}" }}'}
+COSTLY: Settings = {"config": """
+authorization { user: derek, password: "$2b$11$6gqmxWaFrMajsHofvzCzS.v44DEE.cZIBQZeMp7cFVftG9TcVmibK", timeout: 0.05 }
+"""}
+"""bcrypt of `s3cr3t`, which takes longer to verify than the authorization's timeout."""
 TOKEN_HASHED: Settings = {"config": f'authorization {{ token: "{HASH}" }}'}
 NO_AUTH_USER: Settings = {"config": """
 authorization { users = [
@@ -103,6 +107,11 @@ def a_single_hashed_user(s: CoreRecord) -> None:
     tried(s, {"user": "derek", "pass": "s3cr3t"}, {"user": "derek", "pass": HASH}, {"user": "d", "pass": "s3cr3t"}, {})
 
 
+def longer_than_the_deadline(s: CoreRecord) -> None:
+    tried(s, {"user": "derek", "pass": "s3cr3t"}, {"user": "derek", "pass": "wrong"})
+    s.fatal(s.open(b"CONNECT {"), b"", label="silent")
+
+
 def a_hashed_token(s: CoreRecord) -> None:
     tried(s, {"auth_token": "s3cr3t"}, {"auth_token": HASH}, {"pass": "s3cr3t"}, {})
 
@@ -139,6 +148,7 @@ def nonces(s: CoreRecord) -> None:
 
 def guests(s: CoreRecord) -> None:
     known = {"user": "known", "pass": "x"}
+    s.note(f"asked to say who it is: {s.open().info.get('auth_required')}")
     for first in (connect(), connect(**known), b"", connect(**{"pass": "x"}), connect(user="known")):
         raw = s.open(first)
         s.say(raw, b"SUB guest.> 1\r\nSUB other 2\r\n" + pub(b"guest.a") + pub(b"other"), label=repr(first))
@@ -176,7 +186,17 @@ def subscribed(s: CoreRecord) -> None:
             b"x.secret", b"z.a workers", b"z.a", b"z.> workers", b"x.> _sys_",
         ]  # fmt: skip
         for number, words in enumerate(table):
+            if (name, words) == ("sub", b"a.>"):
+                continue                             # wider_than_allowed
             s.say(raw, b"SUB %s %d\r\n" % (words, number), label=f"{name} SUB {words!r}")
+
+
+def wider_than_allowed(s: CoreRecord) -> None:
+    """`a.>` is allowed by `a.*` there, and brings `a.b.c`."""
+    raw, source = user(s, "sub"), user(s, "admin")
+    s.say(raw, b"SUB a.> 1\r\n")
+    s.say(source, pub(b"a.b.c"))
+    s.heard_so_far(raw)
 
 
 def filtered(s: CoreRecord) -> None:
@@ -229,10 +249,12 @@ SCENARIOS: list[tuple[Settings, Callable[[CoreRecord], None]]] = [
     (USERS, nonces),
     (ONE_HASHED, a_single_hashed_user),
     (TOKEN_HASHED, a_hashed_token),
+    (COSTLY, longer_than_the_deadline),
     (NO_AUTH_USER, guests),
     (NO_AUTH_NKEY, guests_with_nkey),
     (RULES, published),
     (RULES, subscribed),
+    (RULES, wider_than_allowed),
     (RULES, filtered),
     (RULES, answers),
     (RULES, late_answers),

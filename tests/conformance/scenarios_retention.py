@@ -144,6 +144,18 @@ def interest(s: Session) -> None:
     _state(s, "I")
 
 
+def consumers_of_nothing(s: Session) -> None:
+    """Where a stream begins in which nothing ever was, when its last consumer goes."""
+    for number, retention in enumerate(("interest", "workqueue", "limits")):
+        name = f"N{number}"
+        s.stream(name, subjects=[name], retention=retention)
+        for consumer in ("A", "B") if retention != "workqueue" else ("A",):
+            s.consumer(name, consumer, ack_policy="explicit")
+        for consumer in ("A", "B") if retention != "workqueue" else ("A",):
+            s.api(f"CONSUMER.DELETE.{name}.{consumer}")
+            s.api(f"STREAM.INFO.{name}")
+
+
 def interest_by_policy(s: Session) -> None:
     s.stream("P", subjects=["p.*"], retention="interest")
     s.client.subscribe("push")

@@ -51,10 +51,12 @@ def shown(s: Session, name: str) -> None:
         s.note(f"  {part} {show_payload(json.dumps(rows).encode())}")
 
 
-def kept(s: Session, name: str, *, ordered: bool = True, times_of: str = "") -> None:
+def kept(
+    s: Session, name: str, *, ordered: bool = True, times_of: str = "", at: Session | None = None
+) -> None:
     """Every message of the stream. `ordered` False: several sources come in any order.
 
-    `times_of`: the origin, whose times a mirror has.
+    `times_of`: the origin, whose times a mirror has; `at`: where that is, if not here.
     """
     state = ask(s, f"STREAM.INFO.{name}")["state"]
     rows = []
@@ -68,7 +70,7 @@ def kept(s: Session, name: str, *, ordered: bool = True, times_of: str = "") -> 
         body = base64.b64decode(message.get("data", ""))
         row = f"{message['seq'] if ordered else '?'} {message['subject']} {block!r} {body[:60]!r}"
         if times_of:
-            origin = ask(s, f"STREAM.MSG.GET.{times_of}", {"seq": stream_seq}).get("message", {})
+            origin = ask(at or s, f"STREAM.MSG.GET.{times_of}", {"seq": stream_seq}).get("message", {})
             row += f" same time: {origin.get('time') in (None, message['time'])}"
         rows.append(row)
     s.note(f"{name} holds {rows if ordered else sorted(rows)}")
@@ -480,6 +482,9 @@ def source_with_consumer(s: Session) -> None:
     s.stream("M", mirror={"name": "L", "consumer": {"name": "E", "deliver_subject": "in.e"}})
     until(s, "M", lambda info: "error" in info["mirror"])
     shown(s, "M")
+    s.stream("T", sources=[{"name": "L", "consumer": {"name": "E", "deliver_subject": "in.e"}}])
+    until(s, "T", lambda info: "error" in info["sources"][0])
+    shown(s, "T")
 
 
 def counter_sources(s: Session) -> None:

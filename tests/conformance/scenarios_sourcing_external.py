@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from .compare import Session, show_payload
-from .scenarios_sourcing import fill, kept, shown, until_last
+from .scenarios_sourcing import fill, kept, shown, until, until_last
 from .scenarios_streams import update
 from .wire_client import Frame, header_block
 
@@ -126,3 +126,38 @@ def external_source(s: Session) -> None:
     shown(s, "S")
     s.api("STREAM.DELETE.S")
     _asked(s, asked)
+
+
+def unusable_answers(s: Session) -> None:
+    """What the other end says of the consumer cannot be understood, or says nothing of it."""
+    asked = s.client.subscribe("ext.API.>")
+    origin = {"name": "X", "external": {"api": "ext.API", "deliver": ""}}
+    for name, config in (("M", {"mirror": origin}), ("S", {"sources": [origin]})):
+        s.stream(name, **config)
+        frame, _ = _asked(s, asked)
+        s.client.publish(frame.reply, b"{}")
+        until(s, name, lambda info: "error" in (info.get("mirror") or info["sources"][0]))
+        shown(s, name)
+        s.api(f"STREAM.DELETE.{name}")
+        s.client.next_message(sid=asked)
+
+
+def delivered_by_a_client(s: Session) -> None:
+    """No client can bring what a consumer delivered: it may not publish with that reply, and nothing else counts."""
+    asked = s.client.subscribe("ext.API.>")
+    made = s.client.subscribe("$JS.EVENT.ADVISORY.CONSUMER.CREATED.X.*")
+    s.stream("X", subjects=["x"])
+    origin = {"name": "X", "external": {"api": "ext.API", "deliver": "in.from"}}
+    for name, config in (("M", {"mirror": origin}), ("S", {"sources": [origin]})):
+        s.stream(name, **config)
+        frame, deliver = _asked(s, asked)
+        _pass_on(s, frame)
+        until(s, name, lambda info: (info.get("mirror") or info["sources"][0])["active"] >= 0)
+        consumer = s.client.next_message(sid=made).subject.rpartition(".")[2]
+        s.hide(consumer, "<consumer>")
+        for reply in (f"$JS.ACK.X.{consumer}.1.1.1.1700000000000000000.0", f"JS.ACK.X.{consumer}.1.1.1.1.0", "re", ""):
+            s.client.publish(deliver, b"x", reply)
+            s.frames(f"brought with {reply}", s.client.flush())
+        shown(s, name)
+        s.api(f"STREAM.DELETE.{name}")
+        s.client.next_message(sid=asked)

@@ -125,6 +125,23 @@ def compressed(s: Session) -> None:
     s.api("STREAM.INFO.S2")
 
 
+def compressed_in_many_blocks(s: Session) -> None:
+    """So many messages that blocks of both servers are sealed, and sizes are those of messages all the same."""
+    s.stream("S2", subjects=["s2.*"], compression="s2", max_bytes=1 << 20)
+    for number in range(900):
+        s.publish(f"s2.{number % 5}", b'{"number": %d, "state": "open"}' % number * 15)
+    s.api("STREAM.INFO.S2", {"subjects_filter": ">"})
+    for seq in (1, 200, 450, 900):
+        s.api("STREAM.MSG.GET.S2", {"seq": seq})
+    s.api("STREAM.MSG.DELETE.S2", {"seq": 200})
+    s.api("STREAM.MSG.GET.S2", {"seq": 200})
+    s.api("STREAM.PURGE.S2", {"filter": "s2.1", "keep": 3})
+    update(s, "S2", subjects=["s2.*"], compression="none", max_bytes=1 << 20)
+    s.publish("s2.0", b"plain")
+    s.api("STREAM.MSG.GET.S2", {"last_by_subj": "s2.2"})
+    s.api("STREAM.INFO.S2", {"subjects_filter": ">"})
+
+
 def persisted_at_leisure(s: Session) -> None:
     if s.storage == "memory":
         return

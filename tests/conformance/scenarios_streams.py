@@ -107,6 +107,12 @@ def tightened_limits(s: Session) -> None:
         update(s, name, subjects=[f"{name}.*"])
         s.publish(f"{name}.0", b"x")
         whole_info(s, name)
+    for name, other in (("ALL", {"max_msgs": 5}), ("BYTES", {"max_bytes": 200})):
+        s.stream(name, subjects=[f"{name}.*"])
+        for number in range(12):                 # the oldest of the stream go first, then those of a subject
+            s.publish(f"{name}.{'abcbcbcbcccc'[number]}", b"x" * 20)
+        update(s, name, subjects=[f"{name}.*"], max_msgs_per_subject=1, **other)
+        whole_info(s, name)
 
 
 def sealing(s: Session) -> None:
@@ -167,6 +173,22 @@ def purge_forms(s: Session) -> None:
     s.publish("P.9", b"x")
     s.api("STREAM.PURGE.NONE")
     s.api("STREAM.PURGE.NONE", b"{")
+
+
+def purge_of_nothing(s: Session) -> None:
+    """Where a stream begins in which nothing ever was."""
+    bodies: list[dict[str, Any]] = [
+        {}, {"keep": 2}, {"filter": ">"}, {"filter": "p.>"}, {"filter": "none"}, {"seq": 1}, {"seq": 2}, {"keep": 0},
+        {"filter": ">", "keep": 1}, {"filter": ">", "seq": 1}, {"filter": "p", "keep": 1}, {"filter": "p", "seq": 1},
+    ]  # fmt: skip
+    for first_seq in (0, 1, 5):
+        for number, body in enumerate(bodies):
+            name = f"P{first_seq}_{number}"
+            s.stream(name, subjects=[f"{name}.>"], **({"first_seq": first_seq} if first_seq else {}))
+            s.api(f"STREAM.PURGE.{name}", body)
+            s.api(f"STREAM.INFO.{name}")
+            s.publish(f"{name}.a", b"x")
+            s.api(f"STREAM.INFO.{name}")
 
 
 def purge_by_sequence_beyond_the_end(s: Session) -> None:
@@ -353,7 +375,7 @@ def max_age(s: Session) -> None:
     s.publish("age", b"x")
     update(s, "AGE", subjects=["age"], max_age=0, duplicate_window=SECOND_NS // 10)
     s.api("STREAM.INFO.AGE")
-    update(s, "AGE", subjects=["age"], max_age=SECOND_NS // 5, duplicate_window=SECOND_NS // 10)
+    update(s, "AGE", subjects=["age"], max_age=SECOND_NS, duplicate_window=SECOND_NS // 10)
     wait_until_gone(s, "AGE", 4)
     s.api("STREAM.INFO.AGE")
 

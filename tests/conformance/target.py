@@ -54,6 +54,7 @@ class Target:
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
         self.http_port = 0
+        self.ws_port = 0
 
     def _command(self) -> list[str]:
         head = (
@@ -91,6 +92,7 @@ class Target:
             self.port = urlparse(ports["nats"][0]).port or 0
             # A server without monitoring fails the tests that ask for a page, not those of the protocol.
             self.http_port = urlparse(ports.get("monitoring", [""])[0]).port or 0
+            self.ws_port = urlparse(ports.get("websocket", [""])[0]).port or 0
             return True
         return False
 

@@ -19,7 +19,8 @@ from millpond.jetstream.api import request as shapes
 from millpond.jetstream.config_wire import STREAM_REQUEST
 from millpond.jetstream.go_json import Choice, ListOf, MapOf, Shape
 
-from .compare import Session, differences, record
+from .anew import recorded
+from .compare import Session, differences
 from .scenarios_api import ELSEWHERE
 
 EXAMPLES = int(os.environ.get("MILLPOND_API_EXAMPLES", "120"))
@@ -150,6 +151,5 @@ def talk(conversation: list[tuple[str, bytes]]) -> Any:
 def test_same_answers_to_random_requests(pair, conversation):
     reference, other = pair
     scenario = talk(conversation)
-    truth = record(reference, scenario, is_truth=True, storage="memory")
-    diff = differences(truth, record(other, scenario, storage="memory"))
+    diff = differences(*recorded(reference, other, scenario, "memory"))
     assert not diff, "\n".join(diff)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from millpond.cli import serve
+from tests.certificates import Authority
 
 from .config_files import DIFFERENT, ENVIRONMENT, PART, SAME
 from .target import REFERENCE, reference_executable, why_missing
@@ -21,10 +24,25 @@ PLACE = re.compile(r"^(?:nats-server|millpond): [^ :]+:\d+:\d+: ", re.M)
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "part.conf").write_text(PART)
+    for name, content in pem_files().items():
+        (tmp_path / name).write_bytes(content)
     monkeypatch.chdir(tmp_path)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("NOPE", raising=False)
+
+
+@cache
+def pem_files() -> dict[str, bytes]:
+    """Made once in a run."""
+    with TemporaryDirectory() as directory:
+        authority = Authority(Path(directory))
+        pairs = [authority.server("one"), authority.server("two")]
+        found = {"ca.pem": authority.ca_file.read_bytes(), "garbage.pem": b"nothing of that kind\n"}
+        for number, pair in zip(("", "2"), pairs, strict=True):
+            found[f"cert{number}.pem"] = pair.cert_file.read_bytes()
+            found[f"key{number}.pem"] = pair.key_file.read_bytes()
+        return found
 
 
 def reference(text: str) -> tuple[int, str]:

@@ -11,8 +11,12 @@ from . import (
     scenarios_core,
     scenarios_core_delivery,
     scenarios_core_settings,
+    scenarios_message_trace,
+    scenarios_message_trace_streams,
     scenarios_permissions,
+    scenarios_system_api,
 )
+from .anew import both
 from .compare import differences
 from .conftest import DEFAULT_TARGET
 from .core_target import CoreTarget, Settings, start
@@ -72,13 +76,16 @@ CASES: list[tuple[Settings, Scenario]] = [
     *scenarios_core_settings.SCENARIOS,
     *scenarios_permissions.SCENARIOS,
     *scenarios_accounts.SCENARIOS,
+    *scenarios_message_trace.SCENARIOS,
+    *scenarios_message_trace_streams.SCENARIOS,
+    *scenarios_system_api.SCENARIOS,
 ]
 
 
 @pytest.mark.parametrize(("settings", "scenario"), CASES, ids=[scenario.__name__ for _, scenario in CASES])
 def test_same_bytes(servers: Servers, settings: Settings, scenario: Scenario) -> None:
     reference, other = servers.pair(settings)
-    diff = differences(recorded(reference, scenario), recorded(other, scenario))
+    diff = differences(*both(lambda: recorded(reference, scenario), lambda: recorded(other, scenario)))
     known = KNOWN.get(scenario.__name__) if other.kind != REFERENCE else None
     if known is None:
         assert not diff, "\n".join(diff)

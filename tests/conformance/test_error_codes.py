@@ -18,19 +18,22 @@ from . import scenarios_consumers as consumers
 from . import scenarios_consumers_control as control
 from . import scenarios_consumers_priority as priority
 from . import scenarios_consumers_push as push
+from . import scenarios_failing_disk as failing
 from . import scenarios_fast_batches as fast
 from . import scenarios_features as features
 from . import scenarios_limits as limits
 from . import scenarios_mappings as mappings
+from . import scenarios_offline as offline
 from . import scenarios_retention as retention
 from . import scenarios_schedules as schedules
 from . import scenarios_sourcing as sourcing
+from . import scenarios_sourcing_external as external
 from . import scenarios_streams as streams
 from . import scenarios_ttl as ttl
 from .compare import Scenario, Session, record
 from .conftest import running_pair
 
-FLOOR = 153
+FLOOR = 169
 SCENARIOS: list[Scenario] = [
     api.bodies, api.combinations, api.counters, api.same_again, api.stream_names,
     streams.denials, streams.reservations_beyond_the_machine, streams.sealing, streams.stream_updates,
@@ -42,36 +45,40 @@ SCENARIOS: list[Scenario] = [
     features.counter_configurations, features.counter_arithmetic, features.counter_headers, features.atomic_commits,
     features.atomic_refusals, features.atomic_expectations, features.atomic_numbers, mappings.refused_transforms,
     ttl.ttl_texts, schedules.schedule_configurations, schedules.schedule_patterns, schedules.schedule_refusals,
-    fast.fast_patterns, fast.fast_pings, fast.fast_refusals, fast.fast_limits, fast.fast_numbers,
+    fast.fast_commits, fast.fast_patterns, fast.fast_pings, fast.fast_refusals, fast.fast_limits, fast.fast_numbers,
     sourcing.mirror_rules, sourcing.mirror_updates, sourcing.source_rules, sourcing.source_updates,
+    sourcing.source_with_consumer, external.unusable_answers,
     backups.snapshot_requests, backups.restore_requests, backups.broken_archives,
 ]
-ON_DISK: list[Scenario] = [api.names_of_no_file, streams.reservations_beyond_the_machine]
-LIMITED: list[Scenario] = [limits.full, limits.reserved, limits.asked_for]
-"""Those that need servers with limits of their own."""
+ON_DISK: list[Scenario] = [api.names_of_no_file, streams.reservations_beyond_the_machine, offline.offline]
+CONFIGURED: list[tuple[str, list[Scenario]]] = [
+    (limits.CONFIG, [limits.full, limits.reserved, limits.asked_for]), (limits.ACCOUNTS, [limits.accounts]),
+    (limits.BUFFERED, [limits.buffered]),
+]
+"""Those that need servers with a configuration."""
+ALONE: list[Scenario] = [failing.no_new_consumers, failing.no_pause]
+"""Those after which a server is of no use."""
 
 OUT_OF_REACH: dict[str, list[int]] = {
     "declared, and produced by nothing in nats-server 2.15": [
-        10004, 10011, 10019, 10032, 10033, 10036, 10051, 10061, 10066, 10067, 10068, 10072, 10073, 10085, 10092, 10093,
-        10117, 10163, 10180,
+        10004, 10011, 10019, 10032, 10033, 10036, 10061, 10066, 10067, 10068, 10072, 10073, 10085, 10092, 10093, 10117,
+        10163, 10180,
     ],
     "of servers in clusters": [
-        10005, 10006, 10007, 10008, 10009, 10040, 10041, 10044, 10048, 10063, 10075, 10118, 10119, 10123, 10124, 10129,
-        10158, 10202, 10224, 10226,
+        10005, 10006, 10007, 10008, 10009, 10035, 10040, 10041, 10044, 10048, 10063, 10075, 10118, 10119, 10123, 10124,
+        10129, 10158, 10202, 10224, 10226,
     ],
     "another check comes first on a server without peers": [
         10016, 10078, 10087, 10103, 10105, 10106, 10114, 10126, 10132, 10134, 10181, 10182,
     ],
-    "a disk that fails": [10050, 10104],
+    "a deletion that the disk refuses is answered with success": [10050],
     "two requests in the same moment": [10096],
-    "publishes faster than they are stored": [10167],
+    "stands for errors without a code, where every error has one": [10053],
+    "an account's own subscription is refused": [10042],
     "nobody answers where JetStream is off": [10076],
-    "stored by a newer server": [10194, 10195],
 }
 ELSEWHERE: dict[str, list[int]] = {
-    "accounts and their limits: scenarios_accounts": [10002, 10027, 10035, 10039, 10113, 10120, 10122],
-    "consumers of an origin whose setup fails, or that ask for another policy": [10029, 10045, 10214, 10217],
-    "no scenario was found": [10042, 10053, 10064, 10207],
+    "limits by tiers, which only JWT have": [10120],
 }
 CODE = re.compile(r'err_code\\*": ?(\d+)')
 pytestmark = pytest.mark.reference
@@ -105,10 +112,14 @@ def report(seen: set[int]) -> str:
 
 def test_codes_are_produced_and_compared(request, pair, tmp_path):
     seen = compared(pair, SCENARIOS, "memory") | compared(pair, ON_DISK, "file")
-    path = tmp_path / "limits.conf"
-    path.write_text(limits.CONFIG)
-    with running_pair(request, ("-c", str(path))) as limited:
-        seen |= compared(limited, LIMITED, "memory")
+    path = tmp_path / "server.conf"
+    for text, scenarios in CONFIGURED:
+        path.write_text(text)
+        with running_pair(request, ("-c", str(path))) as configured:
+            seen |= compared(configured, scenarios, "memory")
+    for scenario in ALONE:
+        with running_pair(request) as spoiled:
+            seen |= compared(spoiled, [scenario], "file")
     print(report(seen))
     unreachable = {code for codes in OUT_OF_REACH.values() for code in codes}
     waiting = {code for codes in ELSEWHERE.values() for code in codes}

@@ -8,7 +8,8 @@ from . import scenarios_fast_batches as fast
 
 SCENARIOS = [
     fast.fast_commits, fast.fast_patterns, fast.fast_gaps, fast.fast_pings, fast.fast_refusals, fast.fast_duplicates,
-    fast.fast_with_features, fast.fast_limits, fast.fast_and_updates, fast.fast_without_interest,
+    fast.fast_expected_ids, fast.fast_with_features, fast.fast_limits, fast.fast_and_updates,
+    fast.fast_without_interest, fast.fast_after_a_refused_batch,
 ]
 ONCE = [fast.fast_flow_is_shared, fast.fast_numbers]
 """Where the storage makes no difference."""

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from . import scenarios_limits as limits
+from .anew import recorded
+from .compare import differences
 from .conftest import running_pair
 from .target import Target
 
-SCENARIOS = [limits.full, limits.reserved, limits.asked_for]
+SCENARIOS = [limits.full, limits.full_batches, limits.batch_larger_than_room, limits.reserved, limits.asked_for]
 pytestmark = pytest.mark.reference
 
 
@@ -22,6 +24,24 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     path.write_text(limits.CONFIG)
     with running_pair(request, ("-c", str(path))) as both:
         yield both
+
+
+@pytest.mark.parametrize("storage", ["memory", "file"])
+def test_accounts_by_their_own(request, tmp_path, storage):
+    path = tmp_path / "accounts.conf"
+    path.write_text(limits.ACCOUNTS)
+    with running_pair(request, ("-c", str(path))) as (reference, other):
+        diff = differences(*recorded(reference, other, limits.accounts, storage))
+    assert not diff, "\n".join(diff)
+
+
+@pytest.mark.parametrize("storage", ["memory", "file"])
+def test_what_may_be_under_way(request, tmp_path, storage):
+    path = tmp_path / "buffered.conf"
+    path.write_text(limits.BUFFERED)
+    with running_pair(request, ("-c", str(path))) as (reference, other):
+        diff = differences(*recorded(reference, other, limits.buffered, storage))
+    assert not diff, "\n".join(diff)
 
 
 @pytest.mark.parametrize("storage", ["memory", "file"])

@@ -1,7 +1,7 @@
 """Monitoring pages: after the same load both servers show the same, key for key, in the same order.
 
 Every member counts, with its type and value, but for what `HIDDEN` names (identities, clocks, the process
-itself), where only the type does, and for what `OURS` and `THEIRS` name, which one server alone has.
+itself), where only the type does, and for what `OURS` names, which we alone have.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ HIDDEN = frozenset({
     "avg_fanout",
 })  # fmt: skip
 OURS = {"/varz": frozenset({"memory", "turn_us"}), "config": frozenset({"sync_always"})}
-THEIRS = frozenset({"system_account", "imports"})
 OF_THE_SERVER = frozenset({"/varz", "/accountz", "/accstatz"})
 """Pages whose `subscriptions` count the server's own ones too."""
 
 
-UNORDERED = {"subscriptions_list": str, "subscriptions_list_detail": str, "stream_detail": lambda row: row["name"]}
+UNORDERED = {
+    "subscriptions_list": str, "subscriptions_list_detail": str, "stream_detail": lambda row: row["name"],
+    "accounts": str, "imports": str, "exports": str,
+}  # fmt: skip
 """Lists that nats-server makes from a map, in any order: how to sort them."""
 
 
@@ -44,7 +46,7 @@ def shown(value: Any, target: Target, key: str = "", top: str = "") -> Any:
     if key in HIDDEN or (key == "subscriptions" and top in OF_THE_SERVER):
         return "<number>" if isinstance(value, (int, float)) else f"<{type(value).__name__}>"
     if isinstance(value, dict):
-        extra = THEIRS if target.kind == REFERENCE else OURS.get(key or top, frozenset())
+        extra = frozenset() if target.kind == REFERENCE else OURS.get(key or top, frozenset())
         return {name: shown(item, target, name, top) for name, item in value.items() if name not in extra}
     if isinstance(value, list):
         ordered = sorted(value, key=UNORDERED[key]) if key in UNORDERED else value
@@ -92,12 +94,12 @@ class Loaded:
         rude.send(b"NONSENSE\r\n")
         with pytest.raises(ConnectionGone):
             while True:
-                rude._read_frame()
+                rude.read_frame()
         rude.close()
         self._await_closed(2)
 
     def client(self, name: str, **options: Any) -> Client:
-        client = self.target.connect(name=name, **options)
+        client = self.target.connect(name=name, at_once=True, **options)
         self.clients.append(client)
         return client
 
@@ -146,7 +148,8 @@ PAGES = [
     "/healthz?stream=S&details=1", "/healthz?account=nobody", "/healthz?account=nobody&details=t",
     "/healthz?js-enabled-only=x",
     "/routez", "/routez?subs=1", "/routez?subs=x", "/gatewayz", "/gatewayz?accs=x", "/leafz", "/leafz?subs=x",
-    "/accountz?acc=$G", "/accountz?acc=nobody", "/accstatz?unused=x", "/raftz", "/ipqueuesz",
+    "/accountz", "/accountz?acc=$G", "/accountz?acc=$SYS", "/accountz?acc=nobody", "/accstatz?unused=x", "/raftz",
+    "/ipqueuesz",
     "/ipqueuesz?all=x", "/nowhere", "/varz/",
 ]  # fmt: skip
 
@@ -200,7 +203,7 @@ def test_subscriptions_come_and_go_alike(loaded: list[Loaded]) -> None:
     grown = []
     for server in loaded:
         before = json.loads(server.target.http("/varz")[1])["subscriptions"]
-        with server.target.connect() as client:
+        with server.target.connect(at_once=True) as client:
             for number in range(10):
                 client.subscribe(f"some.{number}")
             client.flush()

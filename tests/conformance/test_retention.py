@@ -8,8 +8,9 @@ from . import scenarios_retention as retention
 
 SCENARIOS = [
     retention.workqueue, retention.workqueue_exhausted, retention.workqueue_filters, retention.workqueue_alone,
-    retention.interest, retention.interest_by_policy, retention.interest_filters_change, retention.interest_rollups,
-    retention.retention_updates, retention.discard_new_is_patient, retention.sealed, retention.consumer_limits,
+    retention.interest, retention.consumers_of_nothing, retention.interest_by_policy,
+    retention.interest_filters_change, retention.interest_rollups, retention.retention_updates,
+    retention.discard_new_is_patient, retention.sealed, retention.consumer_limits,
     retention.resets, retention.reset_before_a_restart,
 ]
 pytestmark = pytest.mark.reference

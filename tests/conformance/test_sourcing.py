@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from . import scenarios_sourcing as sourcing
-from . import scenarios_sourcing_external as external
 
 STORAGES = ["memory", "file"]
 SCENARIOS = [
@@ -14,11 +13,6 @@ SCENARIOS = [
     sourcing.sources_of_one_stream, sourcing.source_updates, sourcing.source_duplicates, sourcing.source_into_full,
     sourcing.source_from_work_queue, sourcing.source_with_consumer, sourcing.counter_sources,
 ]
-ONCE = [
-    sourcing.mirror_rules, sourcing.source_rules, external.external_mirror, external.external_source,
-    sourcing.origin_made_anew, external.who_asks,
-]
-"""Where the storage makes no difference."""
 pytestmark = pytest.mark.reference
 
 
@@ -26,12 +20,3 @@ pytestmark = pytest.mark.reference
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_same_answers(compare, scenario, storage):
     compare(scenario, storage)
-
-
-@pytest.mark.parametrize("scenario", ONCE, ids=lambda scenario: scenario.__name__)
-def test_same_answers_once(compare, scenario):
-    compare(scenario, "memory")
-
-
-def test_both_ends_die(compare):
-    compare(sourcing.killed, "file")

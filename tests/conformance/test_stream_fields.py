@@ -8,7 +8,8 @@ from . import scenarios_stream_fields as fields
 
 SCENARIOS = [
     fields.created_with_each_field, fields.created_with_fields_together, fields.updated_in_each_field,
-    fields.republished_to_nowhere, fields.compressed, fields.persisted_at_leisure,
+    fields.republished_to_nowhere, fields.compressed, fields.compressed_in_many_blocks,
+    fields.persisted_at_leisure,
 ]
 pytestmark = pytest.mark.reference
 

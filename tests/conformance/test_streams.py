@@ -12,7 +12,8 @@ from . import scenarios_streams as streams
 STORAGES = ["memory", "file"]
 SCENARIOS = [
     streams.stream_life, streams.stream_every_field, streams.stream_updates, streams.tightened_limits, streams.sealing,
-    streams.denials, streams.first_sequence, streams.purge_forms, streams.purge_by_sequence_beyond_the_end,
+    streams.denials, streams.first_sequence, streams.purge_forms, streams.purge_of_nothing,
+    streams.purge_by_sequence_beyond_the_end,
     streams.limits, streams.lock_stream, streams.message_sizes, streams.byte_accounting, streams.duplicates,
     streams.expectations, streams.rollups, streams.acknowledgements, streams.max_age, streams.subject_forms,
     streams.deleted_and_subject_details, streams.reserved_bytes,

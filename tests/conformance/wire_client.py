@@ -34,102 +34,23 @@ class ConnectionGone(Exception):
     """The server closed the connection; the frames before that are in `frames`."""
 
 
-class Client:
-    """One connection; every option of CONNECT may be overridden."""
+class Connection:
+    """Lines and payloads of one socket.
 
-    def __init__(self, port: int, **connect_options: Any) -> None:
+    at_once: a write does not wait until the one before was acknowledged. Scenarios of streams lean on that pause, in
+    which nats-server's queues (of acknowledgements, of batches) become empty.
+    """
+
+    def __init__(self, port: int, *, at_once: bool = False) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, at_once)
         self.buffer = bytearray()
-        self.held: deque[Frame] = deque()
-        self.replies = 0
-        self.next_sid = 2
-        self.info = json.loads(self._read_frame().payload)
-        options = {
-            "verbose": False, "pedantic": False, "headers": True, "no_responders": True,
-            "lang": "conformance", "version": "1", "protocol": 1, **connect_options,
-        }
-        self.send(b"CONNECT " + json.dumps(options).encode() + b"\r\nSUB _INBOX.me.* 1\r\n")
-        # The second INFO, sent after CONNECT, may come before or after the first PONG: not part of any record.
-        self.flush()
 
     def close(self) -> None:
         self.socket.close()
 
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self.close()
-
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
-
-    def subscribe(self, subject: str, queue: str = "") -> str:
-        sid, self.next_sid = str(self.next_sid), self.next_sid + 1
-        self.send(f"SUB {subject} {queue} {sid}\r\n".encode())
-        return sid
-
-    def unsubscribe(self, sid: str, after: int | None = None) -> None:
-        self.send(f"UNSUB {sid} {'' if after is None else after}\r\n".encode())
-
-    def publish(
-        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | bytes | None = None
-    ) -> None:
-        if headers is None:
-            self.send(f"PUB {subject} {reply} {len(payload)}\r\n".encode() + payload + b"\r\n")
-            return
-        block = headers if isinstance(headers, bytes) else header_block(headers)
-        sizes = f"{len(block)} {len(block) + len(payload)}"
-        self.send(f"HPUB {subject} {reply} {sizes}\r\n".encode() + block + payload + b"\r\n")
-
-    def new_reply(self) -> str:
-        """A reply subject covered by the inbox; numbered, so that two runs agree."""
-        self.replies += 1
-        return f"_INBOX.me.{self.replies}"
-
-    def request(
-        self, subject: str, payload: bytes = b"", headers: dict[str, str] | bytes | None = None
-    ) -> Frame:
-        """The first answer; frames that arrive before it are kept for `next_message` and `flush`."""
-        reply = self.new_reply()
-        self.publish(subject, payload, reply, headers)
-        return self.next_message(reply)
-
-    def next_message(self, subject: str | None = None, sid: str | None = None) -> Frame:
-        """The next message (of that subject, of that subscription); others stay in order."""
-        for index, frame in enumerate(self.held):
-            if _wanted(frame, subject, sid):
-                del self.held[index]
-                return frame
-        while True:
-            frame = self._read_frame()
-            if frame.op == "PING":
-                self.send(b"PONG\r\n")
-            elif _wanted(frame, subject, sid):
-                return frame
-            elif frame.op != "INFO":
-                self.held.append(frame)
-
-    def flush(self) -> list[Frame]:
-        """All frames but INFO up to the PONG for a PING sent now, and those held before."""
-        self.send(b"PING\r\n")
-        frames = list(self.held)
-        self.held.clear()
-        while (frame := self._read_frame()).op != "PONG":
-            if frame.op == "PING":
-                self.send(b"PONG\r\n")
-            elif frame.op != "INFO":
-                frames.append(frame)
-        return frames
-
-    def until_closed(self) -> list[Frame]:
-        frames = list(self.held)
-        self.held.clear()
-        try:
-            while True:
-                frames.append(self._read_frame())
-        except ConnectionGone:
-            return frames
 
     def _line(self) -> bytes:
         while (end := self.buffer.find(b"\r\n")) < 0:
@@ -155,7 +76,101 @@ class Client:
         del self.buffer[: size + 2]
         return data
 
-    def _read_frame(self) -> Frame:
+
+class Client(Connection):
+    """One connection; every option of CONNECT may be overridden."""
+
+    inbox = "_INBOX.me"
+
+    def __init__(self, port: int, *, at_once: bool = False, **connect_options: Any) -> None:
+        super().__init__(port, at_once=at_once)
+        self.held: deque[Frame] = deque()
+        self.replies = 0
+        self.next_sid = 2
+        self.info = json.loads(self.read_frame().payload)
+        options = {
+            "verbose": False, "pedantic": False, "headers": True, "no_responders": True,
+            "lang": "conformance", "version": "1", "protocol": 1, **connect_options,
+        }
+        self.send(b"CONNECT " + json.dumps(options).encode() + f"\r\nSUB {self.inbox}.* 1\r\n".encode())
+        # The second INFO, sent after CONNECT, may come before or after the first PONG: not part of any record.
+        self.flush()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+    def subscribe(self, subject: str, queue: str = "") -> str:
+        sid, self.next_sid = str(self.next_sid), self.next_sid + 1
+        self.send(f"SUB {subject} {queue} {sid}\r\n".encode())
+        return sid
+
+    def unsubscribe(self, sid: str, after: int | None = None) -> None:
+        self.send(f"UNSUB {sid} {'' if after is None else after}\r\n".encode())
+
+    def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | bytes | None = None
+    ) -> None:
+        if headers is None:
+            self.send(f"PUB {subject} {reply} {len(payload)}\r\n".encode() + payload + b"\r\n")
+            return
+        block = headers if isinstance(headers, bytes) else header_block(headers)
+        sizes = f"{len(block)} {len(block) + len(payload)}"
+        self.send(f"HPUB {subject} {reply} {sizes}\r\n".encode() + block + payload + b"\r\n")
+
+    def new_reply(self) -> str:
+        """A reply subject covered by the inbox; numbered, so that two runs agree."""
+        self.replies += 1
+        return f"{self.inbox}.{self.replies}"
+
+    def request(
+        self, subject: str, payload: bytes = b"", headers: dict[str, str] | bytes | None = None
+    ) -> Frame:
+        """The first answer; frames that arrive before it are kept for `next_message` and `flush`."""
+        reply = self.new_reply()
+        self.publish(subject, payload, reply, headers)
+        return self.next_message(reply)
+
+    def next_message(self, subject: str | None = None, sid: str | None = None) -> Frame:
+        """The next message (of that subject, of that subscription); others stay in order."""
+        for index, frame in enumerate(self.held):
+            if _wanted(frame, subject, sid):
+                del self.held[index]
+                return frame
+        while True:
+            frame = self.read_frame()
+            if frame.op == "PING":
+                self.send(b"PONG\r\n")
+            elif _wanted(frame, subject, sid):
+                return frame
+            elif frame.op != "INFO":
+                self.held.append(frame)
+
+    def flush(self) -> list[Frame]:
+        """All frames but INFO up to the PONG for a PING sent now, and those held before."""
+        self.send(b"PING\r\n")
+        frames = list(self.held)
+        self.held.clear()
+        while (frame := self.read_frame()).op != "PONG":
+            if frame.op == "PING":
+                self.send(b"PONG\r\n")
+            elif frame.op != "INFO":
+                frames.append(frame)
+        return frames
+
+    def until_closed(self) -> list[Frame]:
+        frames = list(self.held)
+        self.held.clear()
+        try:
+            while True:
+                frames.append(self.read_frame())
+        except ConnectionGone:
+            return frames
+
+    def read_frame(self) -> Frame:
+        """The next frame, whatever it is."""
         line = self._line()
         word, _, rest = line.partition(b" ")
         op = word.decode().upper()

@@ -30,14 +30,15 @@ WAIT_S: Final = 60
 
 
 class Server:
-    """The executable on one store directory."""
+    """The executable on one store directory. `expected`: an error that says so is no complaint."""
 
-    def __init__(self, folder: Path, sync: str) -> None:
+    def __init__(self, folder: Path, sync: str, expected: str = "", more: tuple[str, ...] = ()) -> None:
+        self._expected = expected
         self._log = folder / "log"
         command = [sys.executable, "-m", "millpond", "serve", "-a", "127.0.0.1", "-p", "-1", "-js"]
-        self._command = [*command, "-sd", str(folder / "store"), "--sync", sync]
+        self._command = [*command, "-sd", str(folder / "store"), "--sync", sync, *more]
         self._process: subprocess.Popen[str] | None = None
-        self.port = 0
+        self.port = self.http_port = 0
 
     def spawn(self) -> None:
         self._process = subprocess.Popen(self._command, stderr=subprocess.PIPE, text=True)
@@ -52,11 +53,16 @@ class Server:
             seen.append(line)
             if "Listening for client connections on " in line:
                 self.port = int(line.rpartition(":")[2])
-            if "[ERR]" in line or "[FTL]" in line:
+            if "Starting http monitor on " in line:
+                self.http_port = int(line.rpartition(":")[2])
+            if self._is_bad(line) or "[FTL]" in line:
                 raise Violation(f"the server complains at its start:\n{''.join(seen)}")
             if "Server is ready" in line:
                 return
         raise Violation(f"the server did not start:\n{''.join(seen)}")
+
+    def _is_bad(self, line: str) -> bool:
+        return "[ERR]" in line and not (self._expected and self._expected in line)
 
     def kill(self) -> None:
         assert self._process is not None
@@ -75,7 +81,7 @@ class Server:
             self._process.kill()
         assert self._process.stderr is not None
         with self._process.stderr as stderr:
-            bad = [line for line in stderr if "[ERR]" in line or "Traceback" in line]
+            bad = [line for line in stderr if self._is_bad(line) or "Traceback" in line]
         self._process.wait(WAIT_S)
         self._process = None
         if bad:

@@ -24,15 +24,18 @@ LARGE_BYTES: Final = 70_000
 DELETE_REFUSALS: Final = (10043, 10057)
 """A message that is not there: which of the two depends on where it would be."""
 
-_COMMON: Final = {"storage": "file", "retention": "limits", "allow_direct": True, "num_replicas": 1}
+_COMMON: Final = {
+    "storage": "file", "retention": "limits", "allow_direct": True, "num_replicas": 1,
+    "duplicate_window": 3600 * 10**9,      # the model has no clock: no campaign's ids grow as old
+}  # fmt: skip
 STREAMS: Final[list[dict[str, Any]]] = [
-    {**_COMMON, "name": "LOG", "subjects": ["log.*"], "max_msgs": 3000},
+    {**_COMMON, "name": "LOG", "subjects": ["log.*"], "max_msgs": 3000, "compression": "s2"},
     {**_COMMON, "name": "LAST", "subjects": ["last.*"], "max_msgs_per_subject": 1},
     {
         **_COMMON, "name": "LOCKS", "subjects": ["locks.*"], "max_msgs_per_subject": 1, "discard": "new",
         "discard_new_per_subject": True,
     },
-    {**_COMMON, "name": "WORK", "subjects": ["work.*"]},
+    {**_COMMON, "name": "WORK", "subjects": ["work.*"], "compression": "s2"},
 ]  # fmt: skip
 CONSUMER: Final = {
     "stream_name": "WORK",
@@ -44,10 +47,11 @@ CONSUMER: Final = {
 
 
 def payload(rng: random.Random) -> bytes:
-    """Never twice the same; mostly small, sometimes as large as several pages, sometimes nothing but its mark."""
+    """Never twice the same; mostly small, sometimes as large as several pages, sometimes nothing but its mark. Half of
+    them can be compressed."""
     mark = b"%016x" % rng.getrandbits(64)
-    size = rng.choice((0, 0, 10, 60, 200, 700, LARGE_BYTES if rng.random() < 0.03 else 30))
-    return mark + rng.randbytes(size)
+    size = rng.choice((0, 0, 10, 60, 200, 700, 4000, 9000, LARGE_BYTES if rng.random() < 0.03 else 30))
+    return mark + (mark * (size // 16) if rng.random() < 0.5 else rng.randbytes(size))
 
 
 class Writer:
@@ -93,7 +97,7 @@ class Writer:
             if self._stopping and len(self.operations) == len(self.answered):
                 break
             self._room.clear()
-            await _first(self._room, wire.gone)
+            await first_of(self._room, wire.gone)
         wire.check()
         wire.close()
 
@@ -169,7 +173,7 @@ class Writer:
         return Publish(f"work.{self._rng.randrange(3)}", payload(self._rng))
 
 
-async def _first(*events: asyncio.Event) -> None:
+async def first_of(*events: asyncio.Event) -> None:
     """Returns when one of them is set."""
     tasks = [asyncio.ensure_future(event.wait()) for event in events]
     try:
@@ -231,6 +235,11 @@ class Worker:
         """Everything it ever acknowledged; what was not confirmed may count or not."""
         return set(self._acks)
 
+    @property
+    def sent(self) -> int:
+        """How many acknowledgements it sent."""
+        return len(self._acks)
+
     def sequence_of(self, number: int) -> int:
         """The message that the acknowledgement `number` was about."""
         return self._acks[number]
@@ -245,7 +254,7 @@ class Worker:
             wire.publish("$JS.API.CONSUMER.MSG.NEXT.WORK.C", json.dumps(request).encode(), wire.inbox("pull"))
             self._left = BATCH
             self.pulls += 1
-            await _first(self._idle, wire.gone)
+            await first_of(self._idle, wire.gone)
         wire.check()
         wire.close()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from .churn import Churn, Found, Step
 from .model import Delete, Model, Operation, Publish, Purge, Recovered, Violation, settle
 
 LAST = {"name": "S", "max_msgs_per_subject": 1}
@@ -55,3 +58,33 @@ def test_limits_and_conditions() -> None:
     assert [locks.apply(Publish("a", b"")) for _ in range(2)] == [("ack", 1), ("error", 10077)]
     assert locks.apply(Purge("a")) == ("purged", 1)
     assert locks.apply(Publish("a", b"")) == ("ack", 2)
+
+
+WHOLE = Found(2, 1, 1, True)
+
+
+@pytest.mark.parametrize("found, lost", [
+    (WHOLE, ""),
+    (WHOLE._replace(messages=0), "publish"),
+    (WHOLE._replace(consumers=0), "consume"),
+    (WHOLE._replace(updated=False), "update"),
+    (WHOLE._replace(life=1), "life 1"),
+    (None, "life 0"),
+])  # fmt: skip
+def test_what_was_answered_of_a_stream_that_comes_and_goes_must_be_there(found: Found | None, lost: str) -> None:
+    churn = Churn(random.Random(0))
+    verbs = ["create", "delete", "create", "publish", "consume", "update"]
+    churn.steps = [Step("CHURN0", verb, 1 if at < 2 else 2) for at, verb in enumerate(verbs)]
+    there = {"CHURN0": found} if found is not None else {}
+    if not lost:
+        churn.verify(there, range(len(verbs)))
+        return
+    with pytest.raises(Violation, match=lost):
+        churn.verify(there, range(len(verbs)))
+
+
+@pytest.mark.parametrize("lost", [{"messages": 0}, {"consumers": 0}, {"updated": False}])
+def test_what_was_not_answered_may_be_missing(lost: dict[str, int]) -> None:
+    churn = Churn(random.Random(0))
+    churn.steps = [Step("CHURN0", verb, 1) for verb in ("create", "publish", "consume", "update")]
+    churn.verify({"CHURN0": Found(1, 1, 1, True)._replace(**lost)}, [0])

@@ -21,9 +21,11 @@ from millpond.store.scan import scan_segment
 
 import millpond
 
+from . import churn
 from .campaign import Server
 from .check import create, read
-from .disk_trace import SEND, Disk, Event, Outbox
+from .churn import Churn
+from .disk_trace import RENAME, SEND, Disk, Event, Outbox
 from .disk_trace import read as read_trace
 from .load import DELETE_REFUSALS, STREAMS, Worker, Writer
 from .model import Violation, settle_torn
@@ -32,24 +34,34 @@ from .wire import Wire
 SEED = int(os.environ.get("MILLPOND_CRASH_SEED", "1"))
 CUTS = int(os.environ.get("MILLPOND_CUTS", "400"))
 ANSWERS = 4000
-NO_SUCH_STREAM = b"10059"
+NO_SUCH_STREAM = b'"err_code":10059,'
 REFUSED_DELETE = tuple(b'"err_code":%d,' % code for code in DELETE_REFUSALS)
 """Changes nothing, so it is answered at once: it says nothing about what was sent before."""
 SURVIVE = ("nothing", "something", "something", "everything")
 
 
-class Recording:
-    """One run of the server, and what its clients did."""
+SMALL_SUMMARIES = "from millpond.base import limits\nlimits.SUMMARY_SEGMENT_BYTES_LEAST = 1\n"
+"""What the server's interpreter runs first: segments get summaries that are too small for them otherwise."""
 
-    def __init__(self, folder: Path, seed: int, answers: int, deletes: bool = False) -> None:
+
+class Recording:
+    """One run of the server, and what its clients did. summaries: however small, full segments get theirs."""
+
+    def __init__(
+        self, folder: Path, seed: int, answers: int, *, deletes: bool = False, summaries: bool = False
+    ) -> None:
         self.root = folder / "run" / "store"
         self.root.mkdir(parents=True)
         self._rng = random.Random(seed)
         self.writers: list[Writer] = []
         self.worker = Worker(self._rng)
+        self.churn = Churn(self._rng)
         self._deletes = deletes
         trace = folder / "trace"
         environment = {"LD_PRELOAD": str(library(folder)), "TRACE_ROOT": str(self.root), "TRACE_FILE": str(trace)}
+        if summaries:
+            (folder / "sitecustomize.py").write_text(SMALL_SUMMARIES)
+            environment["PYTHONPATH"] = str(folder)
         with pytest.MonkeyPatch.context() as patch:
             for name, value in environment.items():
                 patch.setenv(name, value)
@@ -61,6 +73,11 @@ class Recording:
             server.kill()
             server.reap()
         self.events = list(read_trace(trace))
+        self.packed = sum(event.kind == RENAME and b"/log." in event.data for event in self.events)
+        """How often a compressed segment took the place of a plain one, or back."""
+        logs = self.root.glob("jetstream/*/streams/*/log.*")
+        self.summaries = sum(path.read_bytes()[-64:-60] == b"MPSU" for path in logs)
+        """How many files end with a summary."""
 
     async def _load(self, server: Server, answers: int) -> None:
         models = await create(server.port)
@@ -77,14 +94,22 @@ class Recording:
         for writer in self.writers:
             writer.on_answer = count
         writing = asyncio.gather(*(writer.run(server.port) for writer in self.writers))
-        await asyncio.gather(writing, self.worker.run(server.port, until=writing.done))
+        others = (self.worker.run(server.port, until=writing.done), self.churn.run(server.port, until=writing.done))
+        await asyncio.gather(writing, *others)
+        while not self._is_packed():               # a thread that takes what the others leave is at it
+            await asyncio.sleep(0.05)
+
+    def _is_packed(self) -> bool:
+        """Has a compressed segment taken the place of a plain one?"""
+        logs = self.root.glob("jetstream/*/streams/*/log.*")
+        return any(path.read_bytes()[4:6] == b"\x02\x00" for path in logs)
 
 
-def library(folder: Path) -> Path:
-    """disk_trace.c, compiled."""
+def library(folder: Path, name: str = "disk_trace.c") -> Path:
+    """A library to be preloaded, compiled."""
     compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
-    target = folder / "disk_trace.so"
-    source = Path(__file__).with_name("disk_trace.c")
+    source = Path(__file__).with_name(name)
+    target = (folder / name).with_suffix(".so")
     command = [*compiler.split(), "-shared", "-fPIC", "-O1", "-o", target, source, "-ldl", "-lpthread"]
     subprocess.run(command, check=True)
     return target
@@ -112,6 +137,10 @@ class Answered:
     def acknowledgements(self) -> set[int]:
         """Sequences of WORK whose acknowledgement was confirmed."""
         return {self._recording.worker.sequence_of(number) for number in self._numbers("worker", "a")}
+
+    def churned(self) -> list[int]:
+        """Which creations, deletions and what is between them were answered."""
+        return self._numbers(churn.CLIENT, churn.KIND)
 
     def _numbers(self, client: str, kind: str) -> list[int]:
         head = f"_INBOX.{client}.{kind}"
@@ -143,6 +172,11 @@ async def check(folder: Path, recording: Recording, answered: Answered) -> None:
             if b'"seq":%d' % (found.last_seq + 1) not in ack.payload:
                 raise Violation(f"{name}: goes on with {ack.payload!r} after {found.last_seq}")
         _check_consumer(server, answered.acknowledgements())
+        recording.churn.verify(await churn.find(server.port), answered.churned())
+        assert server._jetstream is not None
+        broken = server._jetstream.accounts["$G"].unrecovered
+        if broken:
+            raise Violation(f"{broken} could not be recovered")
         wire.close()
 
 
@@ -192,8 +226,11 @@ LINUX = pytest.mark.skipif(os.uname().sysname != "Linux", reason="traces the ser
 
 
 @LINUX
-def test_some_power_cuts(tmp_path: Path) -> None:
-    play(tmp_path, Recording(tmp_path, SEED, 1500), 24, SEED)
+@pytest.mark.parametrize("summaries", [False, True])
+def test_some_power_cuts(tmp_path: Path, summaries: bool) -> None:
+    recording = Recording(tmp_path, SEED, 1500, summaries=summaries)
+    assert recording.packed and bool(recording.summaries) == summaries
+    play(tmp_path, recording, 24, SEED)
 
 
 @LINUX
@@ -201,13 +238,13 @@ def test_some_power_cuts(tmp_path: Path) -> None:
 def test_many_power_cuts(tmp_path: Path) -> None:
     recording = Recording(tmp_path, SEED, ANSWERS)
     play(tmp_path, recording, CUTS, SEED)
-    print(f"{CUTS} power cuts in a trace of {len(recording.events)} events, seed {SEED}")
+    print(f"{CUTS} power cuts in a trace of {len(recording.events)} events, seed {SEED}, {recording.packed} packed")
 
 
 @LINUX
 @pytest.mark.slow
 def test_many_power_cuts_with_deletes(tmp_path: Path) -> None:
-    play(tmp_path, Recording(tmp_path, SEED, ANSWERS, deletes=True), CUTS, SEED)
+    play(tmp_path, Recording(tmp_path, SEED, ANSWERS, deletes=True, summaries=True), CUTS, SEED)
 
 
 def test_a_torn_erasure_brings_nothing_back(tmp_path: Path) -> None:

@@ -12,16 +12,19 @@ from collections.abc import Callable
 
 from millpond.store.backup.archive import ArchiveReader
 from millpond.store.backup.load import Loader
-from millpond.store.backup.s2_block import decode_block, encode_block
 from millpond.store.backup.s2_stream import S2Reader, S2Writer
 from millpond.store.consumer_state import ConsumerState
 from millpond.store.memory_store import MemoryStore
+from millpond.store.s2_block import decode_block, encode_block
 from millpond.subjects.sublist import Interest, Sublist
+from millpond.testing.ws_rig import Rig
 from millpond.wire.headers import find_value
 from millpond.wire.parser import FrameReader
+from tests.ws_client import CLOSE, CONTINUATION, PING, TEXT, frame, request
 
 from millpond.base import limits
 from millpond.base.errors import BackupError
+from millpond.config.websocket import WebsocketOptions
 from millpond.jetstream.backup_documents import StateDocument
 from millpond.jetstream.message_ttl import parse_ttl
 from millpond.jetstream.pause import Pause
@@ -29,10 +32,12 @@ from millpond.jetstream.restore_reading import Reading
 from millpond.jetstream.restored import restore_state, restored_config
 from millpond.jetstream.stream_config import StreamConfig
 from millpond.subjects import pytokens
+from millpond.transport.ws_upgrade import Reader, Refused
 from millpond.wire.handshake import ConnectOptions, check_info, decode_connect
 from millpond.wire.quote import quote
 
 LINE_MAX, PAYLOAD_MAX = 64, 256
+HELD_MAX = limits.WS_COMPRESSED_PAYLOADS_MAX * PAYLOAD_MAX + limits.WS_ANSWERS_HELD_BYTES + 4096
 
 
 def frames(chunks: list[bytes]) -> list[object]:
@@ -51,6 +56,36 @@ def parser(data: bytes) -> None:
     assert frames([data[i : i + 1] for i in range(len(data))]) == whole
     cut = len(data) // 2
     assert frames([data[:cut], data[cut:]]) == whole
+
+
+def websocket(data: bytes) -> None:
+    """Frames may be cut anywhere, and read into little room; what is kept is bounded."""
+    for compress in (False, True):
+        found = []
+        for pieces, room in (([data], 4096), ([data[i : i + 1] for i in range(len(data))], 4096), ([data], 3)):
+            rig = Rig(compress=compress, payload_max=PAYLOAD_MAX)
+            rig.feed(pieces, room)
+            assert rig.held_bytes <= HELD_MAX
+            # How much is inflated before the first wrong bit depends on the room there is.
+            is_corrupt = rig.failure is not None and rig.failure.startswith("flate")
+            found.append((b"" if is_corrupt else rig.plain, rig.failure, rig.over))
+        assert found[1:] == found[:1] * 2, found
+
+
+def upgrade(data: bytes) -> None:
+    """An answer or a refusal with one, wherever it is cut."""
+    options = WebsocketOptions(compression=True, same_origin=True, user_cookie="u", pass_cookie="p")
+    for size in (len(data) or 1, 7):
+        reader = Reader(options)
+        try:
+            for at in range(0, len(data), size):
+                accepted = reader.feed(data[at : at + size])
+                if accepted is not None:
+                    assert accepted.answer.startswith(b"HTTP/1.1 101 ") and accepted.answer.endswith(b"\r\n\r\n")
+                    assert accepted.answer.count(b"\r\n\r\n") == 1
+                    break
+        except Refused as refused:
+            assert refused.answer.startswith(b"HTTP/1.1 4") and b"\n" not in str(refused).encode()
 
 
 def headers(data: bytes) -> None:
@@ -181,6 +216,15 @@ CHECKS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
         b'CONNECT {"verbose":false}\r\n', b"PING\r\nPONG\r\n+OK\r\nINFO {}\r\n", b"-ERR 'x'\r\n",
         b"PUB a 256\r\n" + b"x" * 256 + b"\r\n",
         b"SUB \t a\t1 \n", b"pub a 1\nx\r\n",
+    ]),
+    "websocket": (websocket, [
+        frame(b"PING\r\n"), frame(b"x" * 200, TEXT), frame(b"a", PING), frame(b"\x03\xe8why", CLOSE),
+        frame(b"ab", bits=0), frame(b"cd", CONTINUATION), frame(b"\xcab\x01", bits=12), frame(b"", wide=8),
+        frame(b"KLJ\x04\x00", bits=4), frame(b"\x00", CONTINUATION),
+    ]),
+    "upgrade": (upgrade, [
+        request(), request(Origin="http://127.0.0.1", Cookie="u=a; p=b"), request("/leafnode"),
+        request(Sec_WebSocket_Extensions="permessage-deflate; a, b"), request(method="POST"),
     ]),
     "headers": (headers, [
         b"NATS/1.0\r\nK: v\r\n\r\n", b"NATS/1.0 503 no\r\nK:1\r\nKK: 2\r\nK: 3\r\n\r\n",

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from millpond.store.api import Filters, RecordingOwner
+from millpond.store.lasts import last_of_each
 
 NS_PER_MS = 1_000_000
 NEVER = -1
@@ -208,6 +209,28 @@ class Model:
             if seq not in self.live:
                 assert self.store.load_message(seq) is None
 
+    def lasts(self, seqs: list[int]) -> list[int]:
+        return list({self.live[seq].subject: seq for seq in seqs}.values())
+
+    def check_lasts(self, subjects: list[bytes], as_of: int, expected: list[int]) -> None:
+        """Step by step, three messages at a time."""
+        found, counted, first, at, part = [], 0, 0, 1, 1
+        while at:
+            seq, at = self.store.search_last_message(at, as_of, subjects, 3)
+            if seq:
+                found.append(seq)
+                at = seq + 1
+        while part:
+            n, first_here, part = self.store.lasts_in_part(part, as_of, subjects, 3)
+            counted, first = counted + n, first or first_here
+        assert (found, counted, first) == (expected, len(expected), min(expected, default=0))
+        for seq in expected:
+            subject = self.live[seq].subject
+            earlier = [other for other in self.live if other < seq and self.live[other].subject == subject]
+            assert self.store.was_last(seq, subject, as_of)
+            assert self.store.message_before(seq, subject) == max(earlier, default=0)
+            assert not any(self.store.was_last(other, subject, as_of) for other in earlier)
+
     def check_queries(self) -> None:
         for subjects in FILTERS:
             mine = self.oldest_first(subjects)
@@ -218,7 +241,11 @@ class Model:
                 assert self.store.count_messages(at, subjects) == len(up)
                 assert self.store.last_message(subjects, at) == (down[-1] if down else 0)
                 last = {self.live[seq].subject: seq for seq in down}
-                assert self.store.last_of_each(subjects, at) == sorted(last.values())
+                assert last_of_each(self.store, subjects, at) == sorted(last.values())
+                if len(last) > 1:
+                    assert last_of_each(self.store, subjects, at, len(last) - 1) is None
+                self.check_lasts(subjects, at or self.last_seq, sorted(last.values()))
+            assert self.store.lasts_now(subjects) == (len(last_now := self.lasts(mine)), min(last_now, default=0))
         for subject in SUBJECTS:
             mine = self.oldest_first([subject])
             assert self.store.last_of(subject) == (mine[-1] if mine else 0)

@@ -89,7 +89,12 @@ class Model:
             if request.batch > 0:
                 self.waiting.append(request)
         if not self.held():
-            self.end("404 No Messages", lambda request: request.no_wait and (request.delivered or not request.expires))
+            self.end("404 No Messages", self.is_answered)
+
+    @staticmethod
+    def is_answered(request: Request) -> bool:
+        """Does it end with the stream?"""
+        return request.no_wait and (request.delivered > 0 or not request.expires)
 
     def next_message(self) -> int:
         """The message that is delivered now; 0 = none can be."""
@@ -127,7 +132,13 @@ class Model:
                 self.exhaust(seq)
             else:
                 self.queue.append(seq)
-        self.end("408 Request Timeout", lambda request: request.expires and request.expires <= self.now)
+        over = [request for request in self.waiting if request.expires and request.expires <= self.now]
+        if over:                                       # then those that do not wait end, too, though they may be held
+            self.said += [
+                Ended(request.number, "408 Request Timeout" if request in over else "404 No Messages")
+                for request in self.waiting if request in over or self.is_answered(request)
+            ]  # fmt: skip
+            self.waiting = [each for each in self.waiting if each not in over and not self.is_answered(each)]
 
     def restart(self) -> float:
         """Nobody waits any more. What was queued is due at once, or when it was due before: returns how long until
@@ -336,11 +347,14 @@ def test_a_purge_leaves_exhausted_what_is_still_there(tmp_path):
     rig.close()
 
 
-def test_the_end_of_one_request_does_not_end_another_that_is_held(tmp_path):
+def test_the_end_of_one_request_ends_another_that_is_held(tmp_path):
+    """As on nats-server, where any deadline of any request does."""
     rig = life(tmp_path, max_deliver=1, max_ack_pending=1)
     rig.pull(batch=2, no_wait=True)
-    rig.pull(batch=1, expires=int(WAIT_S * 1e9))
+    rig.pull(batch=1, expires=int(WAIT_S * 1e9) // 2)
     rig.taken()
-    rig.advance(WAIT_S)      # the first message is exhausted in the same moment, which makes room for the second
-    assert rig.taken() == [Ended(2, "408 Request Timeout"), Got(1, 2, 1, 2, 0)]
+    rig.advance(WAIT_S / 4)
+    assert rig.taken() == []
+    rig.advance(WAIT_S / 4)
+    assert rig.taken() == [Ended(1, "404 No Messages"), Ended(2, "408 Request Timeout")]
     rig.close()

@@ -26,8 +26,9 @@ interruptions = st.dictionaries(st.integers(0, 25), st.sampled_from(["commit", "
 class FileModel(Model):
     """The model with a disk under it."""
 
-    def begin(self, root: Path, committer: Committer, cache: ReadCache) -> None:
-        self.root, self.committer, self.cache = root, committer, cache
+    def begin(self, root: Path, committer: Committer, cache: ReadCache, compress: bool) -> None:
+        self.root, self.committer, self.cache, self.compress = root, committer, cache, compress
+        self.store.compress(compress)
         self.commit()
 
     def commit(self) -> None:
@@ -41,6 +42,7 @@ class FileModel(Model):
         before.close()
         assert self.store.damage == []
         self.store.configure(*self.limits)
+        self.store.compress(self.compress)
 
     def interrupt(self, how: str) -> None:
         if how == "turns":                         # compaction takes its steps between drains
@@ -49,9 +51,12 @@ class FileModel(Model):
                 if self.committer.in_flight():
                     select.select([self.committer.event_fd], [], [])
                 self.committer.collect()
+                self.cache.packer.drain()
                 self.store.check()
         if how != "crash":
             self.commit()
+        if how == "commit":
+            self.cache.packer.drain()
         if how in ("commit", "turns"):
             return
         directory = self.store.log.directory
@@ -77,13 +82,15 @@ class FileModel(Model):
             self.enforce(SUBJECTS)
 
 
-def run_beside_the_model(steps: list[tuple], interruptions: dict[int, str], sync: str) -> None:
+def run_beside_the_model(
+    steps: list[tuple], interruptions: dict[int, str], sync: str, compress: bool = False
+) -> None:
     with tempfile.TemporaryDirectory() as root:
         committer, cache = Committer(sync), ReadCache()
         first = Path(root) / "slot"
         first.mkdir()
         model = FileModel(FileStore(str(first), committer, cache, None, SEGMENT_BYTES))
-        model.begin(Path(root), committer, cache)
+        model.begin(Path(root), committer, cache, compress)
         for number, step in enumerate(steps):
             model.apply(step)
             model.check_state()
@@ -100,7 +107,9 @@ def run_beside_the_model(steps: list[tuple], interruptions: dict[int, str], sync
         committer.close()
 
 
-@given(operations, interruptions, st.sampled_from(["always", "never"]))
+@given(operations, interruptions, st.sampled_from(["always", "never"]), st.booleans())
 @settings(deadline=None, max_examples=60)
-def test_agrees_with_the_model(steps: list[tuple], interruptions: dict[int, str], sync: str) -> None:
-    run_beside_the_model(steps, interruptions, sync)
+def test_agrees_with_the_model(
+    steps: list[tuple], interruptions: dict[int, str], sync: str, compress: bool
+) -> None:
+    run_beside_the_model(steps, interruptions, sync, compress)

@@ -21,6 +21,7 @@ cdef class Filters:
 
 cdef class CompiledPermissions:
     cdef Filters _publish_allow, _publish_deny, _subscribe_allow, _subscribe_deny
+    cdef Filters _subscribe_open             # of those that allow, the ones that end in `>`
     cdef Verdict* _verdicts                  # NULL until something was published
     cdef readonly bint checks_publish        # there are rules for it
     cdef readonly bint grants_replies        # a received reply subject may be published to

@@ -106,6 +106,10 @@ cdef class Filters:
         return bool(trie.overlaps(self._root, PyBytes_AS_STRING(subject), <uint32_t>PyBytes_GET_SIZE(subject)))
 
 
+cdef bint _is_open(str subject) except -1:
+    return subject == ">" or subject.endswith(".>")
+
+
 cdef Filters _filters(rows):
     return Filters(rows) if rows else None
 
@@ -120,6 +124,7 @@ cdef class CompiledPermissions:
             self._publish_deny = _filters(publish.deny)
         if subscribe is not None:
             self._subscribe_allow = _filters(subscribe.allow)
+            self._subscribe_open = Filters([row for row in subscribe.allow or () if _is_open(row.partition(" ")[0])])
             self._subscribe_deny = _filters(subscribe.deny)
         self.checks_publish = self._publish_allow is not None or self._publish_deny is not None
         if responses is not None:
@@ -161,7 +166,9 @@ cdef class CompiledPermissions:
     cpdef bint may_subscribe(self, bytes subject, bytes queue) except -1:
         """A filter with queues allows, or denies, just these queues; beside a plain one they are what counts."""
         if self._subscribe_allow is not None:
-            found = self._subscribe_allow.queues(subject)
+            # All that `a.>` could bring is allowed by `a.>`, not by `a.*`: that the last token fits is not enough.
+            allow = self._subscribe_open if _is_open(subject.decode("utf-8", "replace")) else self._subscribe_allow
+            found = allow.queues(subject)
             if queue and any(found):
                 if not _any_falls_under(queue, found):
                     return False

@@ -9,7 +9,17 @@ see each other. It holds one `Budget` for each name, and the total that all of t
        └── ...
 
 Promises: `used` is the sum of the charges less the sum of the releases, of this budget; `total.used`
-is the sum over all budgets; neither is ever negative. A budget counts, it does not allocate: to shed
+is the sum over all budgets; neither is ever negative.
+
+A budget may have parts of its own, which share it fairly: below half of what the whole may hold each part takes
+what it needs; above, a part that holds an equal share of the other half, or more, takes no more. So nobody can
+take what the others are sure of, and the whole keeps within its bound:
+
+    output 16 MiB     8 MiB for whoever comes first | 8 MiB in equal shares
+       ├── an account        its own share is shared by its connections in the same way
+       └── ...
+
+A part that is `kept` counts even while it holds nothing: accounts that have clients. A budget counts, it does not allocate: to shed
 a cache, to stop reading sockets or to refuse a publish is the decision of whoever asked `would_exceed`
 (`fits` from Python). Owned by the loop thread, like all state of a server; the workers do not charge.
 """
@@ -25,7 +35,6 @@ cdef class Budget:
     def __init__(self, str name, int64_t bytes_max=0, Budget total=None):
         assert name, "a budget has a name"
         assert bytes_max >= 0, f"{name}: a bound is not negative"
-        assert total is None or total.total is None, "the total is not a part of something else"
         self.name = name
         self.bytes_max = bytes_max
         self.total = total
@@ -37,6 +46,9 @@ cdef class Budget:
         if self.used > self.used_peak:
             self.used_peak = self.used
         if self.total is not None:
+            if not self._counted and n > 0:
+                self._counted = True
+                self.total.holders += 1
             self.total.charge(n)
         return 0
 
@@ -54,6 +66,9 @@ cdef class Budget:
         self.used -= n
         if self.total is not None:
             self.total.release(n)
+            if self._counted and self.used == 0 and not self.kept:
+                self._counted = False
+                self.total.holders -= 1
         return 0
 
     cpdef int settle(self, int64_t n) except -1:
@@ -76,6 +91,56 @@ cdef class Budget:
             if above < here:
                 here = above
         return here if here > 0 else 0
+
+    cpdef int keep(self, bint on) except -1:
+        """Count among those who share the total, whether or not anything is charged; or only while there is."""
+        assert self.total is not None, f"{self.name}: a part of nothing"
+        self.kept = on
+        if on != self._counted and (on or self.used == 0):
+            self._counted = on
+            self.total.holders += 1 if on else -1
+        return 0
+
+    cpdef int move(self, Budget total) except -1:
+        """Be a part of `total` from now on."""
+        cdef int64_t used = self.used
+        cdef bint kept = self.kept
+        assert self.total is not None, f"{self.name}: a part of nothing"
+        self.release(used)
+        self.keep(False)
+        self.total = total
+        self.charge(used)
+        if kept:
+            self.keep(True)
+        return 0
+
+    cdef int64_t share_max(self) noexcept:
+        """Bytes that this part may hold now. One that is alone, and would be known not to be, has the whole."""
+        cdef int64_t half, whole
+        if self.bytes_max > 0:
+            return self.bytes_max
+        if self.total is None:
+            return INT64_MAX
+        whole = self.total.share_max()
+        if self.kept and self.total.holders == 1:
+            return whole
+        half = whole // 2
+        if self.total.used < half or self.total.holders < 2:
+            return half
+        return half // self.total.holders
+
+    cdef bint is_over_share(self) noexcept:
+        return self.used > 0 and self.used >= self.share_max()
+
+    @property
+    def share(self):
+        """Bytes that this part may hold now, while others want some of the same."""
+        return self.share_max()
+
+    @property
+    def over_share(self):
+        """Does it hold as much as that, or more?"""
+        return self.is_over_share()
 
     def fits(self, int64_t n):
         """Whether `n` more bytes fit, here and in the server's total."""

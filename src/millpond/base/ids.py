@@ -15,8 +15,13 @@ USER_PREFIX: Final = 20 << 3
 """The nkey prefix byte of users: 'U'."""
 ACCOUNT_PREFIX: Final = 0
 """The nkey prefix byte of accounts: 'A'."""
+OPERATOR_PREFIX: Final = 14 << 3
+"""The nkey prefix byte of operators: 'O'."""
 CURVE_PREFIX: Final = 23 << 3
 """The nkey prefix byte of x25519 keys: 'X'."""
+SEED_PREFIX: Final = 18 << 3
+"""The nkey prefix byte of seeds: 'S'; the kind of key is in the bits behind it."""
+SEED_DIGITS: Final = 58
 
 
 def _random_name(length: int) -> str:
@@ -53,35 +58,57 @@ def _crc16(data: bytes) -> int:
     return crc & 0xFFFF
 
 
-def _encode_key(prefix: int, key: bytes) -> str:
+def encode_key(prefix: int, key: bytes) -> str:
     """prefix, 32 bytes and their checksum are 280 bits: 56 digits in base 32 (RFC 4648) without padding."""
-    raw = bytes([prefix]) + key
+    return _checked(bytes([prefix]) + key)
+
+
+def encode_seed(prefix: int, seed: bytes) -> str:
+    """The secret half of a key of this kind: 58 digits, the last one with two bits of padding."""
+    return _checked(bytes([SEED_PREFIX | prefix >> 5, (prefix & 31) << 3]) + seed)
+
+
+def _checked(raw: bytes) -> str:
     raw += _crc16(raw).to_bytes(2, "little")
-    number = int.from_bytes(raw, "big")
-    return "".join(BASE32[number >> shift & 31] for shift in reversed(range(0, 8 * len(raw), 5)))
+    padding = -8 * len(raw) % 5
+    number = int.from_bytes(raw, "big") << padding
+    return "".join(BASE32[number >> shift & 31] for shift in reversed(range(0, 8 * len(raw) + padding, 5)))
 
 
-def decode_key(prefix: int, text: str) -> bytes | None:
-    """The 32 bytes of a public nkey of this kind; None when it is not one."""
-    if len(text) != KEY_DIGITS or not all(digit in BASE32 for digit in text):
+def _unchecked(text: str, digits: int) -> bytes | None:
+    """What stands before a checksum that is right."""
+    if len(text) != digits or not all(digit in BASE32 for digit in text):
         return None
     number = 0
     for digit in text:
         number = number << 5 | BASE32.index(digit)
-    raw = number.to_bytes(35, "big")
-    if raw[0] != prefix or _crc16(raw[:-2]).to_bytes(2, "little") != raw[-2:]:
+    size = 5 * digits // 8
+    raw = (number >> 5 * digits - 8 * size).to_bytes(size, "big")
+    return raw[:-2] if _crc16(raw[:-2]).to_bytes(2, "little") == raw[-2:] else None
+
+
+def decode_key(prefix: int, text: str) -> bytes | None:
+    """The 32 bytes of a public nkey of this kind; None when it is not one."""
+    raw = _unchecked(text, KEY_DIGITS)
+    return raw[1:] if raw is not None and raw[0] == prefix else None
+
+
+def decode_seed(text: str) -> tuple[int, bytes] | None:
+    """(the kind's prefix byte, the 32 bytes) of a seed; None when it is not one."""
+    raw = _unchecked(text, SEED_DIGITS)
+    if raw is None or raw[0] & 0xF8 != SEED_PREFIX:
         return None
-    return raw[1:-2]
+    return (raw[0] & 7) << 5 | raw[1] >> 3, raw[2:]
 
 
 def server_id() -> str:
     """A fresh server id in the form of a public nkey: 56 characters, the first one 'N'."""
-    return _encode_key(SERVER_PREFIX, os.urandom(32))
+    return encode_key(SERVER_PREFIX, os.urandom(32))
 
 
 def curve_key(secret: bytes) -> str:
     """The public x25519 key of 32 secret bytes: 56 characters, the first one 'X'."""
-    return _encode_key(CURVE_PREFIX, _x25519_base(secret))
+    return encode_key(CURVE_PREFIX, _x25519_base(secret))
 
 
 def _x25519_base(secret: bytes) -> bytes:

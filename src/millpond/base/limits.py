@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
+SERVER_VERSION: Final = "2.15.1"
+"""Clients gate features on this: the nats-server release whose behaviour we have."""
+
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
@@ -31,17 +34,58 @@ CLOSED_CLIENTS_KEPT: Final = 10_000
 PREAUTH_BYTES_MAX: Final = 8 * KIB
 """What one connection may make us hold before it is authenticated (reliability.md 5)."""
 
+# --- TLS (reference 02.4; the two times as nats-server, the rest our own) ---
+TLS_TIMEOUT_NS: Final = 2_000_000_000
+TLS_FIRST_FALLBACK_NS: Final = 50_000_000
+"""`handshake_first: auto`: how long a client may say nothing before INFO goes out in the clear."""
+TLS_AUTH_EXTRA_NS: Final = 1_000_000_000
+"""By how much the time to authenticate is longer than that for a handshake, unless it is configured."""
+TLS_HANDSHAKE_BYTES_MAX: Final = 128 * KIB
+"""What a client may send before its handshake is done: certificates come in a chain."""
+TLS_READ_BYTES: Final = 64 * KIB
+"""Of encrypted bytes, at a time."""
+LAYER_WRITE_BYTES: Final = 64 * KIB
+"""Plain bytes that are encrypted, or put into a frame, at a time: nothing more is, before these have left."""
+TLS_CONNECTION_BYTES: Final = 17_000
+"""What OpenSSL holds for one idle connection, measured with 1,000 of them."""
+TLS_SESSIONS_REMEMBERED_MAX: Final = 256
+"""Sessions of TLS 1.2 without tickets that OpenSSL may keep for a client to come back with."""
+
+# --- WebSocket (RFC 6455; sizes as nats-server, the rest our own) ---
+WS_UPGRADE_NS: Final = 5_000_000_000
+"""For the request, TLS included, where no `handshake_timeout` is configured."""
+WS_BROWSER_FRAME_BYTES: Final = 4096
+WS_COMPRESS_BYTES_MIN: Final = 65
+WS_CONTROL_BYTES_MAX: Final = 125
+WS_COMPRESSED_PAYLOADS_MAX: Final = 8
+"""A compressed message may be so many times `max_payload` long before it is inflated, and one time afterwards."""
+WS_COMPRESSED_BYTES_MAX: Final = 64 * MIB
+WS_ANSWERS_HELD_BYTES: Final = 4 * KIB
+"""Answers to pings that a client does not take; more pings are not answered."""
+
 # --- users and permissions (reference 02) ---
 VERIFYING_BYTES_MAX: Final = 64 * KIB
 """What one connection may have sent behind its CONNECT while its password is being verified."""
+PASSWORDS_WAITING_MAX: Final = 1024
+"""Clients whose passwords wait to be compared with a bcrypt hash."""
 BCRYPT_BYTES_MAX: Final = 72
 """bcrypt looks at no more of a password."""
 NONCE_BYTES: Final = 11
+JWT_BYTES_MAX: Final = MIB
+"""Of one token (nats-io/jwt, MaxTokenSize)."""
+ACCOUNT_FETCH_TIMEOUT_NS: Final = 1_900_000_000
+"""For the claims of an account (nats-server, DEFAULT_ACCOUNT_FETCH_TIMEOUT)."""
+ACCOUNT_FETCHES_MAX: Final = 32
+"""Accounts whose claims are fetched at a time."""
+ACCOUNTS_WAITING_MAX: Final = 1024
+"""Accounts whose claims wait to be fetched."""
+TEMPLATE_SUBJECTS_MAX: Final = 4096
+"""What a scoped signing key's templates may become for one user (nats-server, maxPermTemplateSubjectExpansions)."""
 RESPONSES_PER_REQUEST_DEFAULT: Final = 1
 RESPONSE_EXPIRES_DEFAULT_NS: Final = 120_000_000_000
 SERVICE_RESPONSE_THRESHOLD_NS: Final = 120_000_000_000
-SERVICE_RESPONSES_MAX: Final = 65_536
-"""Requests to one exporting account whose answers are still out; the oldest is given up."""
+SERVICE_RESPONSES_BYTES_MAX: Final = 64 * MIB
+"""What answers of imported services hold that are still out; less where memory is short (monitor/memory_watch)."""
 SERVICE_RESPONSES_SWEEP_NS: Final = 1_000_000_000
 IMPORTS_IN_A_ROW_MAX: Final = 16
 """Accounts that one message may pass through."""
@@ -54,15 +98,42 @@ TURN_INTAKE_NS_MAX: Final = 2_000_000
 """Then the turn goes on to its other phases; who was not heard comes first in the next one."""
 SUBSCRIPTIONS_REMOVED_PER_TURN: Final = 1000
 FRAMES_PER_CLOCK_LOOK: Final = 16
+UNFINISHED_FRAME_LOOK_NS: Final = 100_000_000
+"""How often it is looked who takes too long for a frame, in an account that has no room for more of them."""
 STALL_CREDIT_BYTES: Final = 64 * KIB
 """What a producer may send after a stall before it can be stalled again: nobody who reads slowly stops it."""
 READ_BUFFER_BYTES: Final = 256 * KIB
-TURN_READ_BYTES_PER_CONNECTION: Final = 256 * KIB
+SPARE_BUFFER_BYTES: Final = 192 * KIB
+"""One for each server with TLS or WebSocket: what was read and is not yet the client protocol."""
 SEARCH_STEP_ROWS: Final = 16_384
 """Messages that one step looks at, of a search or a count over a stream: about a millisecond."""
-PURGE_STEP_MESSAGES: Final = 8192
-"""Removals of one step: two milliseconds. A shorter purge is done, and written, as a whole."""
+PURGE_STEP_MESSAGES: Final = 4096
+"""Removals of one step: two milliseconds. A shorter purge is done, and written, as a whole. Consumers make it shorter:
+each of them hears of every message."""
+CONSUMERS_PER_REMOVAL: Final = 25
+"""That many consumers hear of a removal in the time that it takes."""
+CONSUMERS_STOPPED_PER_STEP: Final = 64
+"""Of a stream that is deleted: a millisecond."""
+EVICTIONS_PER_APPEND_MAX: Final = 1024
+"""One append makes room so far at once; what is still over the limits goes in steps."""
+ADMISSIONS_PER_STEP: Final = 2048
+"""Publishes that had to wait, and are judged in one turn."""
+ANSWERS_PER_STEP: Final = 8192
+"""Acknowledgements that one commit releases in one turn."""
+REVIEW_LOOKS_PER_STEP: Final = 16_384
+"""Messages times consumers that are asked whether a message is still needed."""
+REDELIVERIES_PER_STEP: Final = 4096
 SUBJECTS_PER_STEP: Final = 2048
+NAMES_PER_STEP: Final = 2048
+DESCRIBED_PER_STEP: Final = 32
+"""Streams or consumers of a list that are described in one turn."""
+DELETED_PER_STEP: Final = 16_384
+DELETIONS_PER_STEP: Final = 32
+"""Of streams and their consumers, when an account is purged: two milliseconds."""
+FILES_PER_DELETION: Final = 8
+"""So many deletions is one of a stream with files, which go together with those of the others of its step."""
+FILE_BYTES_REMOVED_PER_STEP: Final = 16 * MIB
+"""Of a deleted stream: two of its largest files."""
 PUMP_MESSAGES_PER_CONSUMER: Final = 256
 PUMP_BYTES_PER_CONSUMER: Final = 512 * KIB
 
@@ -80,6 +151,14 @@ CLOSED_CLIENTS_BYTES_MAX: Final = 3 * MIB
 CLOSED_CLIENT_SUBSCRIPTIONS_MAX: Final = 64
 """Subscriptions that are remembered of one closed connection."""
 
+# --- the system account (our own) ---
+SYSTEM_REQUESTS_MAX: Final = 256
+"""Requests of one account that wait for an answer under `$SYS.REQ`; those beyond get none."""
+SYSTEM_REQUESTS_BYTES_MAX: Final = 256 * KIB
+CLAIMS_REQUESTS_MAX: Final = 4096
+"""Requests about claims that wait: whoever manages accounts may send all of them at once."""
+CLAIMS_REQUESTS_BYTES_MAX: Final = 16 * MIB
+
 # --- JetStream (reference 03 to 05) ---
 API_LEVEL: Final = 5
 HEADER_BLOCK_BYTES_MAX: Final = 64 * KIB
@@ -96,12 +175,24 @@ MAX_WAITING_DEFAULT: Final = 512
 INACTIVE_THRESHOLD_DEFAULT_NS: Final = 5_000_000_000
 PINNED_TIMEOUT_DEFAULT_NS: Final = 120_000_000_000
 CONSUMERS_DEFAULT_MAX: Final = 1000
+API_REQUESTS_WAITING_MAX: Final = 10_000
+"""Long requests of one account that wait for their turn; with one more all of them are dropped."""
+API_REQUESTS_WAITING_BYTES_MAX: Final = 8 * MIB
+"""Of their bodies and headers; likewise."""
+DIRECT_GETS_WAITING_BYTES_MAX: Final = 8 * MIB
+"""Of one stream: what is held of those that take several turns; with more of them, the newest get no answer."""
+DIRECT_GET_JOB_BYTES: Final = 1024
+"""What one of them holds besides the bytes of its request."""
+DIRECT_GET_SCRATCH_BYTES_KEPT: Final = 64 * KIB
+"""Of the place where one answer is laid out; what a larger one took is given back."""
 API_NAMES_PAGE: Final = 1024
 API_LIST_PAGE: Final = 256
 API_SUBJECTS_PAGE: Final = 100_000
 MULTI_LAST_SUBJECTS_MAX: Final = 1024
 INFLIGHT_MESSAGES_PER_STREAM_MAX: Final = 100_000
 INFLIGHT_BYTES_PER_STREAM_MAX: Final = 128 * MIB
+BYTES_UNBOUNDED: Final = 2**63 - 1
+"""Where the configuration says that there is no bound but the server's memory."""
 FLOW_CONTROL_WINDOW_BYTES_MAX: Final = 32 * MIB
 SOURCE_HELD_BYTES_MAX: Final = 64 * MIB
 """What a source may send on while we wait for a read: twice what flow control lets it."""
@@ -140,6 +231,8 @@ SCHEDULE_YEARS_AHEAD: Final = 5
 """A cron pattern that matches nothing for so long is none."""
 SCHEDULE_FIRE_DELAY_NS: Final = 250_000_000
 """Schedules fire no sooner than that after they are stored, and are looked at no more often."""
+SCHEDULE_RETRY_NS: Final = 2_000_000_000
+"""A firing that the stream has no room for is tried again then; a repeating one no later than its next time."""
 SCHEDULES_FIRED_AT_ONCE_MAX: Final = 1024
 """Those due together fire in the order of their sequences; so many are put in order at a time."""
 COUNTER_DIGITS_MAX: Final = 4300
@@ -154,10 +247,16 @@ CONFIG_INCLUDES_MAX: Final = 1000
 # --- store (design.md 2 and 6; store/FORMAT.md) ---
 SEGMENT_BYTES_SMALL: Final = 128 * KIB
 SEGMENT_BYTES_LARGE: Final = 8 * MIB
+SYNC_THREADS_MAX: Final = 4
+"""Threads that sync: a disk takes several syncs together in little more than the time of one."""
 READ_CACHE_BYTES: Final = 4 * MIB
 READ_WINDOW_BYTES: Final = 64 * KIB
 COLD_READS_MAX: Final = 64
-"""Reads that the bulk worker has at a time, of READ_WINDOW_BYTES (or of one larger record)."""
+"""Reads that the read worker has at a time, of READ_WINDOW_BYTES (or of one larger record)."""
+READ_AHEAD_WINDOWS: Final = 3
+"""What is read of a file beyond the window that somebody has come to, who reads it from the disk window by window."""
+READ_THREADS_MAX: Final = 4
+"""Of the read worker; each is made when it is first missed."""
 SEGMENT_SPARES_MAX: Final = 2
 """Files of one stream that wait to be used again; their blocks are written, so a sync of them is quick."""
 SEGMENTS_OPEN_MAX: Final = 4
@@ -167,6 +266,26 @@ COMPACT_LOG_SEGMENTS_MIN: Final = 4
 COMPACT_STEP_BYTES: Final = 256 * KIB
 """What compaction looks at per commit, or four times what the commit wrote."""
 RECLAIM_SEGMENTS_PER_COMMIT: Final = 8
+RESERVE_BYTES: Final = 4 * MIB
+"""Set aside per store directory, for removals and consumers' journals on a full disk."""
+RESERVE_STEP_BYTES: Final = 64 * KIB
+"""What is given up of it at a time, at least."""
+ROOM_AGAIN_BYTES: Final = MIB
+"""So much must be free beside it before new messages are taken again: a full disk is no flicker."""
+SEGMENT_BYTES_LEAST: Final = 16 * KIB
+"""Of a segment for removals on a full disk."""
+SPACE_PROBE_S: Final = 0.25
+"""A full disk is asked again so often."""
+LARGE_REFUSED_QUIET_S: Final = 60.0
+"""How often the log says that something large found no room on a disk that has some."""
+CATALOG_ROOM_BYTES: Final = 256 * KIB
+"""Less free space than that, and no stream is created or changed: its files are a few pages each."""
+REPACK_ROOM_BYTES: Final = 64 * MIB
+"""What a disk must have left before a segment is compressed, for that needs room before it makes some."""
+REPACK_PAUSE_S: Final = 60.0
+"""How long compression rests after the disk refused."""
+SUMMARY_SEGMENT_BYTES_LEAST: Final = MIB
+"""No smaller segment gets a summary: recovery reads it as fast, and it may be gone soon."""
 SYNC_INTERVAL_DEFAULT_NS: Final = 120_000_000_000
 
 # --- backups (reference 03.9; chunks, windows and waits as nats-server, the rest our own) ---
@@ -200,5 +319,10 @@ ARCHIVE_ENTRY_BYTES_MAX: Final = 64 * MIB
 assert CONTROL_LINE_BYTES_MAX <= PREAUTH_BYTES_MAX <= READ_BUFFER_BYTES
 assert PAYLOAD_BYTES_MAX <= PENDING_BYTES_MAX
 assert PREAUTH_BYTES_MAX <= VERIFYING_BYTES_MAX <= READ_BUFFER_BYTES
+assert TLS_READ_BYTES <= SPARE_BUFFER_BYTES
+assert TLS_READ_BYTES + CONTROL_LINE_BYTES_MAX <= READ_BUFFER_BYTES
 assert READ_WINDOW_BYTES <= SEGMENT_BYTES_SMALL <= SEGMENT_BYTES_LARGE
+assert SEGMENT_BYTES_LEAST <= SEGMENT_BYTES_SMALL <= ROOM_AGAIN_BYTES <= RESERVE_BYTES
+assert CATALOG_ROOM_BYTES <= ROOM_AGAIN_BYTES
 assert HEADER_BLOCK_BYTES_MAX < RECORD_BYTES_MAX
+assert SEGMENT_BYTES_LARGE + RECORD_BYTES_MAX < REPACK_ROOM_BYTES

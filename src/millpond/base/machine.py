@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -30,3 +31,13 @@ def disk_free_bytes(directory: str) -> int:
         place = place.parent
     found = os.statvfs(place)
     return found.f_bavail * found.f_frsize
+
+
+def disk_held_bytes(directory: str) -> int:
+    """Bytes that the files below `directory` have on the disk; what leaves meanwhile does not count."""
+    held = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                held += os.lstat(os.path.join(folder, name)).st_blocks * 512
+    return held

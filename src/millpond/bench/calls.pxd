@@ -23,8 +23,12 @@ cdef class Calls(Driver):
     cdef bint _opened
     # Writes the slot's next request with put(). To be overridden, like answered().
     cdef int ask(self, Slot* slot) except -1
+    # The slot that a message answers.
+    cdef Slot* waiting(self, const Delivered* msg) except NULL
     # 1: the operation is complete; 0: it goes on with another ask().
     cdef int answered(self, Slot* slot, const Delivered* msg) except -1
     cdef int put(self, Slot* slot, const char* subject, uint32_t subject_len, const char* hdr, uint32_t hdr_len,
                  const char* body, uint32_t body_len) except -1
     cdef int _begin(self, uint32_t index, int64_t now_ns) except -1
+
+cdef bint is_pub_ack(const Delivered* msg) noexcept

@@ -78,7 +78,7 @@ cdef class Calls(Driver):
                     self._begin(i, now_ns)
         return 0
 
-    cdef int message(self, Connection conn, const Delivered* msg, int64_t now_ns) except -1:
+    cdef Slot* waiting(self, const Delivered* msg) except NULL:
         cdef uint64_t token
         cdef Slot* slot
         if msg.subject_len <= INBOX_BYTES:
@@ -87,19 +87,23 @@ cdef class Calls(Driver):
         slot = &self._slots[token % self._window]
         if slot.token != token:
             raise LoadError("a request was answered twice")
+        return slot
+
+    cdef int message(self, Connection conn, const Delivered* msg, int64_t now_ns) except -1:
+        cdef Slot* slot = self.waiting(msg)
         if not self.answered(slot, msg):
             return self.ask(slot)
         self.operations += 1
         self.latency.add(now_ns - slot.asked_ns)
         if not self.stopping:
-            self._begin(<uint32_t>(token % self._window), now_ns)
+            self._begin(<uint32_t>(slot - self._slots), now_ns)
         return 0
 
     cdef bint done(self) except *:
         return self._opened and self.stopping and self.operations >= self._begun
 
 
-cdef inline bint _is_pub_ack(const Delivered* msg) noexcept:
+cdef bint is_pub_ack(const Delivered* msg) noexcept:
     return msg.body_len > 11 and memcmp(msg.body, b'{"stream":"', 11) == 0
 
 
@@ -133,7 +137,7 @@ cdef class StreamPublish(Calls):
         return self.put(slot, self.name, n, b"", 0, self.body, <uint32_t>len(self.body))
 
     cdef int answered(self, Slot* slot, const Delivered* msg) except -1:
-        if not _is_pub_ack(msg):
+        if not is_pub_ack(msg):
             self.failed(msg.body, msg.body_len)
         return 1
 
@@ -207,7 +211,7 @@ cdef class CompareAndSet(Calls):
         return self.put(slot, self.name, n, self.hdr, h + 4, self.body, <uint32_t>len(self.body))
 
     cdef int answered(self, Slot* slot, const Delivered* msg) except -1:
-        if _is_pub_ack(msg):
+        if is_pub_ack(msg):
             slot.seq = _seq_in(msg)
         else:
             self.failed(msg.body, msg.body_len)
@@ -247,7 +251,7 @@ cdef class LockCycle(Calls):
 
     cdef int answered(self, Slot* slot, const Delivered* msg) except -1:
         if slot.step == 0:
-            if not _is_pub_ack(msg):
+            if not is_pub_ack(msg):
                 self.failed(msg.body, msg.body_len)
                 return 1
             slot.seq, slot.step = _seq_in(msg), 1

@@ -8,6 +8,7 @@ import socket
 from typing import Any, Final
 
 from millpond.bench.process import ServerError
+from millpond.bench.secure import context
 
 TIMEOUT_S: Final = 20.0
 
@@ -15,12 +16,15 @@ TIMEOUT_S: Final = 20.0
 class Control:
     """Raises ServerError for a refusal, OSError when the server does not answer."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, tls: bool = False) -> None:
         self._sock = socket.create_connection((host, port), TIMEOUT_S)
+        with self._sock.makefile("rb", buffering=0) as in_the_clear:
+            in_the_clear.readline()
+        if tls:
+            self._sock = context().wrap_socket(self._sock)
         self._lines = self._sock.makefile("rb")
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
         self._asked = 0
-        self._lines.readline()
         options = '{"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"protocol":1,"name":"control"}'
         self._sock.sendall(f"CONNECT {options}\r\nSUB {self._inbox}.* 1\r\n".encode())
 

@@ -30,7 +30,11 @@ cdef class Connection:
     cdef int touch(self) except -1           # something was put into `out`
     cdef int ping(self) except -1
     cdef int flush(self) except -1
+    # How many of these bytes have left; 0 = none now. What was not taken is offered again, with more behind it.
+    cdef Py_ssize_t put(self, const char* data, size_t n) except -1
+    # One read; every message that is whole goes to the driver.
     cdef int read(self, Driver driver, int64_t now_ns) except -1
+    cdef Py_ssize_t receive(self, char* place, size_t room) except -1    # 0 = nothing now
     cdef int _make_room(self) except -1
     cdef int _dispatch(self, Driver driver, int64_t now_ns) except -1
 

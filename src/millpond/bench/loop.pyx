@@ -102,7 +102,7 @@ cdef class Handshake(Driver):
 
 
 cdef class Connection:
-    """One client; made by `Loop.connect`."""
+    """One client; made by `Loop.connect`. With a layer between it and the socket: override `put` and `read`."""
 
     def __dealloc__(self):
         free(self.data)
@@ -129,15 +129,9 @@ cdef class Connection:
         return self.touch()
 
     cdef int flush(self) except -1:
-        cdef ssize_t sent = 0
-        while self.out.size():
-            sent = c_send(self.fd, self.out.data + self.out.head, self.out.size(), MSG_NOSIGNAL)
-            if sent < 0:
-                if errno == EINTR:
-                    continue
-                if errno == EAGAIN:
-                    break
-                raise LoadError(f"the server closed connection {self.number} while it was written to (errno {errno})")
+        cdef Py_ssize_t sent = 1
+        while sent and self.out.size():
+            sent = self.put(self.out.data + self.out.head, self.out.size())
             self.out.consume(<size_t>sent)
         cdef bint blocked = self.out.size() > 0
         if blocked != self.wants_write:
@@ -146,16 +140,26 @@ cdef class Connection:
                           POLLER_READ | (POLLER_WRITE if blocked else 0), self.number)
         return 0
 
+    cdef Py_ssize_t put(self, const char* data, size_t n) except -1:
+        cdef ssize_t sent = c_send(self.fd, data, n, MSG_NOSIGNAL)
+        if sent >= 0:
+            return sent
+        if errno != EAGAIN and errno != EINTR:
+            raise LoadError(f"the server closed connection {self.number} while it was written to (errno {errno})")
+        return 0
+
     cdef int read(self, Driver driver, int64_t now_ns) except -1:
-        cdef ssize_t got
         self._make_room()
-        got = c_recv(self.fd, self.data + self.end, self.capacity - self.end, 0)
-        if got < 0 and (errno == EAGAIN or errno == EINTR):
-            return 0
-        if got <= 0:
-            raise LoadError(f"the server closed connection {self.number}")
-        self.end += <size_t>got
+        self.end += <size_t>self.receive(self.data + self.end, self.capacity - self.end)
         return self._dispatch(driver, now_ns)
+
+    cdef Py_ssize_t receive(self, char* place, size_t room) except -1:
+        cdef ssize_t got = c_recv(self.fd, place, room, 0)
+        if got > 0:
+            return got
+        if got == 0 or (errno != EAGAIN and errno != EINTR):
+            raise LoadError(f"the server closed connection {self.number}")
+        return 0
 
     cdef int _make_room(self) except -1:
         """Room behind what is there; the buffer doubles when the last read filled it."""
@@ -206,11 +210,15 @@ cdef class Loop:
             raise OSError("cannot make a descriptor set")
         self.connections, self._dirty = [], []
 
-    def connect(self, str host, int port, str name="bench", str auth=""):
-        """A connected client; `auth`: further fields of CONNECT. Raises OSError, LoadError."""
-        cdef Connection conn = Connection.__new__(Connection)
+    def connect(self, str host, int port, str name="bench", str auth="", secure=None):
+        """A connected client. Raises OSError, LoadError.
+
+        auth: further fields of CONNECT. secure(sock): makes the Connection, with a layer, of a blocking socket.
+        """
+        cdef Connection conn
         sock = socket.create_connection((host, port), CONNECT_TIMEOUT_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        conn = Connection() if secure is None else secure(sock)
         sock.setblocking(False)
         conn.loop, conn.sock, conn.fd, conn.out = self, sock, sock.fileno(), ByteBuffer()
         conn.number = len(self.connections)
@@ -223,12 +231,12 @@ cdef class Loop:
         self.settle(conn)
         return conn
 
-    def settle(self, Connection conn):
+    def settle(self, Connection conn, double seconds=CONNECT_TIMEOUT_S):
         """Until the server has taken everything that was sent on `conn`."""
         cdef Handshake round_trip = Handshake()
         conn.ping()
         round_trip.conn, round_trip.wanted = conn, conn.pings
-        self.run(round_trip, CONNECT_TIMEOUT_S, 0)
+        self.run(round_trip, seconds, 0)
 
     def run(self, Driver driver, double seconds, double drain_s=30.0, begin=None):
         """Drive until it is done; after `seconds` nothing new begins, after `drain_s` more it is a LoadError.

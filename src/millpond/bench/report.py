@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from millpond.bench.scenarios import Load, Result
+from millpond.bench.scenarios import CORE, Load, Result
 
 HEAD = ("", "rate", "p50", "p99", "p99.9", "CPU per op", "RSS")
 
@@ -17,14 +17,18 @@ def describe(load: Load) -> str:
     parts = [load.kind, f"{load.size} B"]
     if load.kind == "fan":
         parts.append(f"1 to {load.receivers}{' in a queue group' if load.queue else ''}")
+    elif load.kind == "deliver":
+        parts.append(f"{load.receivers} consumers{', each of one subject' if load.apart else ''}")
     elif load.kind in ("fetch", "consume"):
         parts.append("acked one by one" if load.acks else "without acks")
-    elif load.kind != "pub":
+    elif load.kind not in ("pub", "idle"):
         parts.append(f"{max(load.window, load.connections)} in flight")
     if load.connections > 1:
         parts.append(f"{load.connections} connections")
-    if load.kind not in ("pub", "fan", "request"):
+    if load.kind not in CORE:
         parts.append(load.storage)
+    if load.streams > 1:
+        parts.append(f"{load.streams:,} streams")
     if load.kind == "locks":
         parts.append(f"release by {load.release}")
     if load.distinct:

@@ -16,15 +16,21 @@ import msgspec
 from millpond.bench.calls import CompareAndSet, CoreRequest, DirectGet, LockCycle, StreamPublish
 from millpond.bench.consume import Consume, Fetch
 from millpond.bench.control import Control
+from millpond.bench.deliver import PublishDeliver
 from millpond.bench.flood import Flood
+from millpond.bench.histogram import Histogram
 from millpond.bench.loop import Loop
 from millpond.bench.process import Process, ServerError
+from millpond.bench.secure import secured
 
 EVERYTHING: Final = 1 << 62
 STORED_MAX: Final = 1_000_000
+STORED_BYTES_MAX: Final = 512 * 2**20
 STREAM: Final = "BENCH"
 BUCKET: Final = "KV_BENCH"
 SUBJECT: Final = "bench"
+CORE: Final = ("pub", "fan", "request", "idle")
+"""Kinds without streams."""
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,20 +43,27 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     """Operations in flight, over all connections."""
     connections: int = 1
     receivers: int = 1
+    """Subscribers, or consumers."""
     queue: bool = False
     storage: str = "memory"
     acks: bool = False
     batch: int = 256
     distinct: int = 0
-    """Subjects (or keys); 0: one."""
+    """Subjects (or keys, subscriptions); 0: one."""
+    filled: bool = False
+    """Each subject of the stream holds a message before the measurement."""
+    streams: int = 1
+    apart: bool = False
+    """Each consumer filters a subject of its own; else each gets every message."""
     release: str = "delete"
     seconds: float = 2.0
     messages: int = 0
-    """Most operations; 0: for core NATS no bound, for JetStream STORED_MAX."""
+    """Most operations; 0: for core NATS no bound, for JetStream STORED_MAX, or what STORED_BYTES_MAX hold."""
 
     @property
     def most(self) -> int:
-        return self.messages or (EVERYTHING if self.kind in ("pub", "fan", "request") else STORED_MAX)
+        stored = min(STORED_MAX, STORED_BYTES_MAX // max(self.size, 1))
+        return self.messages or (EVERYTHING if self.kind in CORE else stored)
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,11 +99,12 @@ class Bench:
     @property
     def control(self) -> Control:
         if self._control is None:
-            self._control = Control(self.server.host, self.server.port)
+            self._control = Control(self.server.host, self.server.port, self.server.tls)
         return self._control
 
     def connect(self, count: int = 1) -> list[Any]:
-        return [self.loop.connect(self.server.host, self.server.port) for _ in range(count)]
+        server, secure = self.server, secured if self.server.tls else None
+        return [self.loop.connect(server.host, server.port, secure=secure) for _ in range(count)]
 
     def stream(self, name: str, subjects: list[str], **config: Any) -> None:
         settings = {"name": name, "subjects": subjects, "storage": self.load.storage, "num_replicas": 1, **config}
@@ -99,9 +113,9 @@ class Bench:
     def drop(self, name: str) -> None:
         self.control.request(f"STREAM.DELETE.{name}", {})
 
-    def fill(self, conn: Any, subject: str, messages: int) -> None:
+    def fill(self, conn: Any, subject: str, messages: int, distinct: int = 0) -> None:
         """Store so many messages, before the measurement."""
-        driver = StreamPublish([conn], 1000, messages, subject.encode(), self.load.size)
+        driver = StreamPublish([conn], 1000, messages, subject.encode(), self.load.size, distinct)
         self.loop.run(driver, 120.0)
         if driver.failures:
             raise ServerError(f"a publish was refused: {driver.first_failure}")
@@ -116,27 +130,35 @@ class Bench:
         if settled is not None:
             settled()
         seconds = (time.monotonic_ns() - self.loop.started_ns) / 1e9
-        own_cpu = time.process_time_ns() - own_cpu
-        cpu_after, rss_after = server.idle_cpu_ns(), server.rss_bytes()
-        known = cpu is not None and cpu_after is not None and driver.operations
-        return Result(
-            operations=driver.operations,
-            seconds=seconds,
-            failures=driver.failures,
-            first_failure=driver.first_failure or "",
-            p50_us=driver.latency.percentile(50) / 1e3,
-            p99_us=driver.latency.percentile(99) / 1e3,
-            p999_us=driver.latency.percentile(99.9) / 1e3,
-            cpu_ns=(cpu_after - cpu) / driver.operations if known else None,  # type: ignore[operator]
-            rss_bytes=rss_after,
-            rss_growth_bytes=rss_after - rss if rss is not None and rss_after is not None else None,
-            load_cpu_share=own_cpu / 1e9 / seconds,
-        )
+        own_s = (time.process_time_ns() - own_cpu) / 1e9
+        result = _result(server, driver.operations, seconds, own_s=own_s, cpu=cpu, rss=rss, latency=driver.latency)
+        return msgspec.structs.replace(result, failures=driver.failures, first_failure=driver.first_failure or "")
 
     def close(self) -> None:
         self.loop.close()
         if self._control is not None:
             self._control.close()
+
+
+def _result(
+    server: Process, operations: int, seconds: float, *, own_s: float, cpu: int | None, rss: int | None,
+    latency: Histogram,
+) -> Result:  # fmt: skip
+    """What has happened since the server had used `cpu` and held `rss`."""
+    cpu_after, rss_after = server.idle_cpu_ns(), server.rss_bytes()
+    return Result(
+        operations=operations,
+        seconds=seconds,
+        failures=0,
+        first_failure="",
+        p50_us=latency.percentile(50) / 1e3,
+        p99_us=latency.percentile(99) / 1e3,
+        p999_us=latency.percentile(99.9) / 1e3,
+        cpu_ns=(cpu_after - cpu) / operations if cpu is not None and cpu_after is not None and operations else None,
+        rss_bytes=rss_after,
+        rss_growth_bytes=rss_after - rss if rss is not None and rss_after is not None else None,
+        load_cpu_share=own_s / seconds if seconds else 0.0,
+    )
 
 
 def run(server: Process, load: Load) -> Result:
@@ -172,15 +194,18 @@ def publish(bench: Bench) -> Result:
 
 
 def fan_out(bench: Bench) -> Result:
-    """One publisher; every receiver gets each message, or one of a queue group does."""
+    """One publisher; every receiver gets each message, or one of a queue group does. On `distinct` subjects in turn,
+    with a subscription for each."""
     load = bench.load
     (publisher,) = bench.connect()
+    subjects = [f"{SUBJECT}.{n}" for n in range(load.distinct)] or [SUBJECT]
     for conn in bench.connect(load.receivers):
-        conn.subscribe(SUBJECT.encode(), b"group" if load.queue else b"")
-        bench.loop.settle(conn)
+        for subject in subjects:
+            conn.subscribe(subject.encode(), b"group" if load.queue else b"")
+        bench.loop.settle(conn, 120.0)
     each = 1 if load.queue else load.receivers
-    window = max(64, min(20_000, 8_000_000 // max(load.size, 64)))
-    return _twice(bench, lambda most: Flood(publisher, SUBJECT.encode(), load.size, each, window, most))
+    window = max(4, min(20_000, 8_000_000 // max(load.size, 64)))
+    return _twice(bench, lambda most: Flood(publisher, SUBJECT.encode(), load.size, each, window, most, load.distinct))
 
 
 def request(bench: Bench) -> Result:
@@ -194,11 +219,21 @@ def request(bench: Bench) -> Result:
     return _twice(bench, lambda most: CoreRequest(conns, window, most, SUBJECT.encode(), load.size, responder))
 
 
+def idle(bench: Bench) -> Result:
+    """`connections` that do nothing: what it takes to make one, and to keep it."""
+    load, server = bench.load, bench.server
+    rss, cpu, began, own_cpu = server.rss_bytes(), server.idle_cpu_ns(), time.monotonic(), time.process_time()
+    bench.connect(load.connections)
+    seconds, own_cpu = time.monotonic() - began, time.process_time() - own_cpu
+    return _result(server, load.connections, seconds, own_s=own_cpu, cpu=cpu, rss=rss, latency=Histogram())
+
+
 # --- JetStream ---
 
 
 def js_publish(bench: Bench) -> Result:
-    """Acknowledged publishes, `window` of them in flight over `connections`."""
+    """Acknowledged publishes, `window` of them in flight over `connections`; into `streams` in turn, or on `distinct`
+    subjects of one."""
     load = bench.load
     conns = bench.connect(load.connections)
     window = max(load.window, load.connections)
@@ -206,9 +241,48 @@ def js_publish(bench: Bench) -> Result:
     with _warm(bench):
         bench.measure(StreamPublish(conns, window, bench.load.messages, b"warm.up", load.size))
     bench.drop("WARM")
+    if load.streams > 1:
+        return _into_streams(bench, conns, window)
     bench.stream(STREAM, [f"{SUBJECT}.>"])
     subject = f"{SUBJECT}.x".encode()
+    if load.filled:
+        bench.fill(conns[0], subject.decode(), load.distinct, load.distinct)
     return bench.measure(StreamPublish(conns, window, load.most, subject, load.size, load.distinct))
+
+
+def _into_streams(bench: Bench, conns: list[Any], window: int) -> Result:
+    """Each of them has its files before the measurement."""
+    load = bench.load
+    for n in range(load.streams):
+        bench.stream(f"{STREAM}-{n}", [f"{SUBJECT}.{n}"])
+
+    def make(most: int) -> StreamPublish:
+        return StreamPublish(conns, window, most, SUBJECT.encode(), load.size, load.streams)
+
+    bench.loop.run(make(2 * load.streams), 120.0)
+    return bench.measure(make(load.most))
+
+
+def deliver(bench: Bench) -> Result:
+    """Acknowledged publishes into a stream with `receivers` push consumers, on the way to all of them, or (`apart`)
+    each to one. An operation is a delivery; it lasts from the publish to its last one."""
+    load = bench.load
+    conn, receiver = bench.connect(2)
+    for n in range(load.receivers):
+        receiver.subscribe(f"deliver.{n}".encode())          # a wildcard does not make a push consumer active
+    bench.loop.settle(receiver)
+    bench.stream(STREAM, [f"{SUBJECT}.>"])
+    for n in range(load.receivers):
+        config = {"name": f"C{n}", "deliver_subject": f"deliver.{n}", "ack_policy": "none", "mem_storage": True}
+        if load.apart:
+            config["filter_subject"] = f"{SUBJECT}.{n}"
+        bench.control.request(f"CONSUMER.CREATE.{STREAM}.C{n}", {"stream_name": STREAM, "config": config})
+    each, subjects = (1, load.receivers) if load.apart else (load.receivers, 1)
+
+    def make(most: int) -> PublishDeliver:
+        return PublishDeliver([conn], load.window, most, SUBJECT.encode(), load.size, subjects, receiver, each)
+
+    return _twice(bench, make)
 
 
 def fetch(bench: Bench) -> Result:
@@ -321,7 +395,9 @@ KINDS: Final[dict[str, Callable[[Bench], Result]]] = {
     "pub": publish,
     "fan": fan_out,
     "request": request,
+    "idle": idle,
     "js-publish": js_publish,
+    "deliver": deliver,
     "fetch": fetch,
     "consume": consume,
     "kv-put": kv_put,

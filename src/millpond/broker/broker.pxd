@@ -27,17 +27,26 @@ cdef class Broker:
     cdef readonly Account system             # or None
     cdef object exchange                     # what accounts import of each other
     cdef readonly Router router              # of $G
+    cdef public object events                # monitor.system_events.SystemEvents; None: nobody is told of clients
+    cdef public object tell_trace            # called with each MessageTrace that has ended; None: there is nobody who tells
+    cdef readonly bint tracing               # each line of the protocol goes to the log
     cdef public object verifier              # PasswordVerifier; None: nobody can verify a hash
     cdef Leavers leavers
     cdef readonly dict sessions              # {cid: Session}
     cdef readonly object closed              # ClosedRing of ConnectionInfo, newest last
     cdef readonly dict info                  # what every INFO says
     cdef readonly str server_id
-    cdef readonly str xkey                   # nobody encrypts to us yet: its secret half is not kept
+    cdef readonly object keys                # signing.KeyPair; None: nothing is to be signed
+    cdef readonly bytes xkey_secret
+    cdef readonly str xkey                   # who answers in secret encrypts for this one
+    cdef readonly object book                # accounts.book.AccountBook; None: accounts are those of the configuration
+    cdef public object callout               # who is asked whom to let in; None: nobody
     cdef readonly str server_name
     cdef readonly int64_t started_ns
-    cdef readonly Budget connections         # what sessions, unfinished frames and closed connections hold
-    cdef readonly Budget output              # what waits in outboxes; full: clients are not read from
+    cdef readonly Budget connections         # what sessions and closed connections hold
+    cdef readonly Budget output              # what waits in outboxes, shared by the accounts
+    cdef readonly Budget input               # unfinished frames, shared by the accounts
+    cdef readonly Budget answers             # what imported services are still to answer, shared by those who ask
     cdef Counters counters
     cdef uint64_t last_cid
     # limits in force, for the hot path
@@ -46,6 +55,5 @@ cdef class Broker:
     cdef size_t pending_max
     cdef bint headers
     cdef bint auth_required
-    cdef bint needs_nonce
     cdef bint stall_producers
     cdef uint64_t next_cid(self) noexcept

@@ -7,7 +7,7 @@ Nothing is subscribed for a stream that nobody in the importing account listens 
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from millpond.broker.account cimport Account
 from millpond.broker.responses cimport Pending, Responses, is_ack
 from millpond.broker.router cimport Router
@@ -15,8 +15,7 @@ from millpond.broker.sink cimport Sink, Subscription
 from millpond.wire.message cimport Msg
 
 from millpond.base import limits
-from millpond.broker.request_info import HEADER, request_info
-from millpond.wire.headers import with_last, without
+from millpond.broker.request_info import request_info, with_info
 from millpond.config import exchange
 from millpond.subjects import pytokens
 
@@ -28,27 +27,70 @@ cdef class Shadow(Sink):
     """A subscription of one account, in the account that it imports from."""
     cdef Subscription original
     cdef object transform
+    cdef Account importer, exporter          # `original` is the importer's
+    cdef bint traced                         # the importer lets message traces tell what follows
 
     cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1:
         cdef Msg here = msg[0]
         cdef bytes subject
         if self.original.closed:
             return 0
-        if self.transform is not None:
-            # A consumer's message shows the subject it was stored under, which is no subject of the import.
-            subject = self.transform.match(PyBytes_FromStringAndSize(msg.subject, msg.subject_len))
-            if subject is not None:
-                here.subject, here.subject_len = PyBytes_AS_STRING(subject), <uint32_t>PyBytes_GET_SIZE(subject)
-        return self.original.sink.deliver(self.original, &here, source)
+        subject = self._rename(&here)                # keeps what the message views
+        return self._bill(&here, source, None)
+
+    cdef int deliver_traced(self, Subscription sub, const Msg* msg, Sink source, object trace) except -1:
+        cdef Msg here = msg[0]
+        cdef bytes subject
+        if self.original.closed:
+            return 0
+        subject = self._rename(&here)
+        trace.exported(self.importer.name, PyBytes_FromStringAndSize(here.subject, here.subject_len))
+        if not self.traced:
+            return 1 if trace.only else self._bill(&here, source, None)
+        trace.listens_for = sub.subject
+        try:
+            return self._bill(&here, source, trace)
+        finally:
+            trace.listens_for = None
+
+    cdef int _bill(self, const Msg* here, Sink source, object trace) except -1:
+        """Hands it to the original subscription. What a client is sent counts for the exporter, as on nats-server; it
+        was counted for the importer on the way."""
+        cdef uint64_t messages = self.importer.traffic.out_msgs, octets = self.importer.traffic.out_bytes
+        cdef int taken
+        if trace is None:
+            taken = self.original.sink.deliver(self.original, here, source)
+        else:
+            taken = self.original.sink.deliver_traced(self.original, here, source, trace)
+        if not self.original.sid:                    # not a client's
+            return taken
+        messages, octets = self.importer.traffic.out_msgs - messages, self.importer.traffic.out_bytes - octets
+        self.importer.traffic.out_msgs -= messages
+        self.importer.traffic.out_bytes -= octets
+        self.exporter.traffic.out_msgs += messages
+        self.exporter.traffic.out_bytes += octets
+        return taken
+
+    cdef bytes _rename(self, Msg* msg):
+        """The subject it has here; the caller keeps it as long as the message."""
+        cdef bytes subject
+        if self.transform is None:
+            return None
+        # A consumer's message shows the subject it was stored under, which is no subject of the import.
+        subject = self.transform.rewrite(PyBytes_FromStringAndSize(msg.subject, msg.subject_len))
+        if subject is not None:
+            msg.subject, msg.subject_len = PyBytes_AS_STRING(subject), <uint32_t>PyBytes_GET_SIZE(subject)
+        return subject
 
 
 cdef class StreamImports:
     """One account's imported streams; its router tells of subscriptions that come and go."""
-    cdef list _rows                          # [(Import, exporter's Router, Transform or None)]
+    cdef list _rows                          # [(Import, the exporting Account, Transform or None)]
     cdef dict _shadows                       # {Subscription: [(Router, its shadow)]}
+    cdef Account _account
 
-    def __init__(self, rows):
-        self._rows, self._shadows = rows, {}
+    def __init__(self, Account account, rows):
+        self._account, self._rows, self._shadows = account, rows, {}
 
     def added(self, Subscription sub):
         """Have it hear what is imported.
@@ -56,19 +98,22 @@ cdef class StreamImports:
         What the server itself listens on is not for exporters: they would reach this account's JetStream, and the
         services that it imports.
         """
-        cdef Router router
+        cdef Account exporter
         cdef Shadow sink
-        if not sub.sid and (sub.subject.startswith(b"$JS.") or isinstance(sub.sink, (ServiceImport, Pending))):
+        if not sub.sid and (sub.subject.startswith((b"$JS.", b"$SYS.")) or isinstance(sub.sink, (ServiceImport, Pending))):
             return
         subject = sub.subject.decode("utf-8", "surrogateescape")
-        for wanted, router, transform in self._rows:
+        for wanted, exporter, transform in self._rows:
             if not pytokens.overlap(sub.subject, exchange.local_filter(wanted).encode()):
+                continue
+            if wanted.named and not subject.startswith(wanted.local[:wanted.local.index(".") + 1]):
                 continue
             sink = Shadow()
             sink.original, sink.transform = sub, transform
+            sink.importer, sink.exporter, sink.traced = self._account, exporter, wanted.allow_trace
             there = exchange.exporter_filter(wanted, subject).encode("utf-8", "surrogateescape")
-            shadow = router.subscribe(there, sink, sub.queue)
-            self._shadows.setdefault(sub, []).append((router, shadow))
+            shadow = exporter.router.subscribe(there, sink, sub.queue)
+            self._shadows.setdefault(sub, []).append((exporter.router, shadow))
 
     def dropped(self, sub):
         """It is gone, and its shadows with it."""
@@ -87,10 +132,17 @@ cdef class ServiceImport(Sink):
     cdef Responses requester, responder
     cdef object transform
     cdef bint once, share
+    cdef bint traced                         # the exporter lets message traces tell what follows
     cdef int64_t threshold_ns
     cdef str server_name
 
     cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1:
+        return self._pass_on(msg, source, None)
+
+    cdef int deliver_traced(self, Subscription sub, const Msg* msg, Sink source, object trace) except -1:
+        return self._pass_on(msg, source, trace)
+
+    cdef int _pass_on(self, const Msg* msg, Sink source, object trace) except -1:
         global passed
         cdef Msg there = msg[0]
         cdef bytes subject, header, reply = None
@@ -99,27 +151,35 @@ cdef class ServiceImport(Sink):
             return 0
         subject = PyBytes_FromStringAndSize(msg.subject, msg.subject_len)
         if self.transform is not None:
-            subject = self.transform.match(subject)
+            subject = self.transform.rewrite(subject)
         if subject is None:
             return 0
         if self.exporter.mappings is not None:
             mapped = self.exporter.mappings.apply(PyBytes_AS_STRING(subject), PyBytes_GET_SIZE(subject))
             if mapped is not None:
                 subject = mapped         # nowhere is empty, and nobody listens there
-        header = without(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), HEADER)
-        header = with_last(header, HEADER, self._info(msg, source))
+        header = with_info(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), self._info(msg, source))
+        if trace is not None:
+            trace.imported(self.exporter.name, PyBytes_FromStringAndSize(msg.subject, msg.subject_len), subject)
+            if trace.only and not self.traced:
+                return 0
+            header = self.responder.hide_destination(header, self.traced)
+            trace = trace if self.traced else None
         there.subject, there.subject_len = PyBytes_AS_STRING(subject), <uint32_t>PyBytes_GET_SIZE(subject)
         there.hdr, there.hdr_len = PyBytes_AS_STRING(header), <uint32_t>PyBytes_GET_SIZE(header)
         if msg.reply_len and not is_ack(msg):
             reply = self.responder.expect(
-                self.requester, PyBytes_FromStringAndSize(msg.reply, msg.reply_len), self.once, self.threshold_ns)
+                self.requester, source, PyBytes_FromStringAndSize(msg.reply, msg.reply_len), self.once, self.threshold_ns)
             there.reply, there.reply_len = PyBytes_AS_STRING(reply), <uint32_t>PyBytes_GET_SIZE(reply)
         passed += 1
         try:
-            taken = self.exporter.router.route(there.subject, there.subject_len, &there, source)
+            if trace is None:
+                taken = self.exporter.router.route(there.subject, there.subject_len, &there, source)
+            else:
+                taken = self.exporter.router.route_traced(there.subject, there.subject_len, &there, source, trace)
         finally:
             passed -= 1
-        if taken == 0 and reply is not None:
+        if reply is not None and (taken == 0 or (trace is not None and trace.only)):
             self.responder.forget(reply)
         return taken
 
@@ -133,10 +193,13 @@ cdef class ServiceImport(Sink):
 class Exchange:
     """All imports of a server, from one configuration; a reload closes it and makes another one."""
 
-    def __init__(self, accounts, timers, clock, server_name):
+    def __init__(self, accounts, timers, clock, server_name, answers):
         self._accounts, self._timers, self._clock, self._server_name = accounts, timers, clock, server_name
+        self._answers = answers
         self._services = []
         self._streams = []
+        self.members = set()
+        """Accounts that ask others, or answer them."""
         options = {name: account.options for name, account in accounts.items()}
         for account in accounts.values():
             for wanted in account.options.imports:
@@ -146,10 +209,10 @@ class Exchange:
             self._add_streams(account)
 
     def _add_streams(self, account):
-        rows = [(wanted, self._accounts[wanted.account].router, exchange.outward(wanted))
+        rows = [(wanted, self._accounts[wanted.account], exchange.outward(wanted))
                 for wanted in account.options.imports if not wanted.service]
         if rows:
-            imports = StreamImports(rows)
+            imports = StreamImports(account, rows)
             known = account.router.sublist.interests()
             account.router.imports = imports
             for sub in known:
@@ -162,14 +225,15 @@ class Exchange:
         sink.importer, sink.exporter = account, exporter
         sink.requester, sink.responder = self._responses(account), self._responses(exporter)
         sink.transform = exchange.inward(wanted)
-        sink.once, sink.share = export.response == "singleton", wanted.share
+        sink.once, sink.share, sink.traced = export.response == "singleton", wanted.share, export.allow_trace
         sink.threshold_ns, sink.server_name = export.threshold_ns, self._server_name
         subscription = account.router.subscribe(exchange.local_filter(wanted).encode(), sink)
         self._services.append((account.router, subscription))
 
     def _responses(self, Account account):
+        self.members.add(account)
         if account.responses is None:
-            account.responses = Responses(account.router, self._timers, self._clock)
+            account.responses = Responses(account.name, account.router, self._timers, self._clock, self._answers)
         return account.responses
 
     def close(self):

@@ -1,6 +1,7 @@
 # One connection's output, and the channel that a transport gives it.
 from libc.stdint cimport int64_t
 from millpond.broker.timers cimport Timer
+from millpond.broker.tracer cimport Tracer
 from millpond.broker.turn cimport Flushable, Turn
 from millpond.structures.buffers cimport ByteBuffer
 
@@ -18,11 +19,21 @@ cdef class Outbox(Flushable):
     cdef object on_dead              # callable(reason: str); the connection can take no more
     cdef Timer deadline
     cdef int64_t write_deadline_ns
+    cdef Tracer tracer               # None: nobody traces this connection
     cdef bint blocked                # the kernel's buffer is full; waiting for writable
+    cdef size_t due                  # bytes that have to leave before the deadline
+    cdef readonly bint held          # nothing leaves
+    cdef size_t kept                 # bytes that waited already when it was held
     cdef inline size_t pending(self) noexcept:
         return self.buffer.size()
     cdef int queue(self) except -1                    # something was put into the buffer
     cdef int flush(self) except -1
     cdef int _send(self) except -1
+    cdef int _hand_over(self) except -1
+    cdef int _begin_batch(self) except -1
+    # Nothing leaves until it is let go, or until what came meanwhile is dropped.
+    cdef int hold(self) except -1
+    cdef int let_go(self) except -1
+    cdef int drop_held(self) except -1
     cdef int flush_failed(self) except -1
     cdef int release(self) except -1

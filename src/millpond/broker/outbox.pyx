@@ -1,7 +1,8 @@
 """Output waits in one buffer and leaves with one send per turn; an idle connection holds no buffer.
 
-When the kernel takes no more, the outbox waits for `writable` and a deadline runs: a peer that takes
-nothing for `write_deadline` is a slow consumer.
+When the kernel takes no more, the outbox waits for `writable` and a deadline runs, as on nats-server for each of
+its writes: what waits in this moment has to be gone within `write_deadline`, else the peer is a slow consumer; what
+has come meanwhile is the next batch. A peer that takes a byte now and then holds nothing for longer than that.
 """
 
 from libc.stdint cimport int64_t
@@ -63,10 +64,18 @@ cdef class Outbox(Flushable):
         return 0
 
     cdef int _send(self) except -1:
+        if self.tracer is None:
+            return self._hand_over()
+        self.tracer.outgoing(self.buffer)
+        self._hand_over()
+        self.tracer.shown_bytes = self.buffer.size()
+        return 0
+
+    cdef int _hand_over(self) except -1:
         """Hands the kernel what it takes. The buffer stays for what the turn still brings."""
         cdef Py_ssize_t sent
         cdef bint full = False
-        if self.channel is None:
+        if self.channel is None or self.held:
             return 0
         while self.buffer.size():
             sent = 0 if full else self.channel.send(self.buffer.data + self.buffer.head, self.buffer.size())
@@ -77,16 +86,41 @@ cdef class Outbox(Flushable):
                 if not self.blocked:
                     self.blocked = True
                     self.channel.want_write(True)
-                    self.turn.timers.arm(self.deadline, self.turn.clock.mono_ns + self.write_deadline_ns)
+                    self._begin_batch()
                 return 0
             full = <size_t>sent < self.buffer.size()
             self.buffer.consume(<size_t>sent)
-            if self.blocked:
-                self.turn.timers.arm(self.deadline, self.turn.clock.mono_ns + self.write_deadline_ns)
+            if self.blocked and <size_t>sent < self.due:
+                self.due -= <size_t>sent
+            elif self.blocked:
+                self._begin_batch()
         if self.blocked:
             self.blocked = False
             self.channel.want_write(False)
             self.turn.timers.cancel(self.deadline)
+        return 0
+
+    cdef int _begin_batch(self) except -1:
+        self.due = self.buffer.size()
+        return self.turn.timers.arm(self.deadline, self.turn.clock.mono_ns + self.write_deadline_ns)
+
+    cdef int hold(self) except -1:
+        if not self.held and self.channel is not None:
+            self.held, self.kept = True, self.buffer.size()
+            if self.blocked:
+                self.blocked = False
+                self.channel.want_write(False)
+                self.turn.timers.cancel(self.deadline)
+        return 0
+
+    cdef int let_go(self) except -1:
+        self.held = False
+        return self.flush()
+
+    cdef int drop_held(self) except -1:
+        if self.held:
+            self.held = False
+            self.buffer.cut(self.kept)
         return 0
 
     cdef int flush_failed(self) except -1:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import time
+import re
 from typing import Any, Final
 
 import msgspec
 
+from millpond.broker.connection_info import client_info
 from millpond.wire.headers import find_value
 
 HEADER: Final = b"Nats-Request-Info"
+LINE_END: Final = re.compile(rb"\r\n|\n|\r")
+VERSION: Final = b"NATS/1.0"
 ORDER: Final = (
     "start", "host", "id", "acc", "svc", "user", "name", "lang", "ver", "rtt", "server", "kind", "client_type", "reply",
 )  # fmt: skip
@@ -30,12 +33,24 @@ def request_info(source: Any, account: str, server_name: str, share: bool, befor
     info = source.info(False)
     if not share:
         return encode({"acc": info.account, "rtt": info.rtt_ns})
-    members = {
-        "start": _time_text(info.start_ns), "host": info.ip, "id": info.cid, "acc": info.account,
-        "user": info.authorized_user, "name": info.name, "lang": info.lang, "ver": info.version, "rtt": info.rtt_ns,
-        "server": server_name, "kind": "Client", "client_type": "nats",
-    }  # fmt: skip
-    return encode(members)
+    return encode(client_info(info, server=server_name, name_tag=info.user_tag))
+
+
+def with_info(block: bytes, info: bytes) -> bytes:
+    """The header block with the true info at its end, and with nothing that a reader might take for it.
+
+    Readers differ in what ends a line (CRLF, LF, CR), in case and in blanks around a key; all stop at an empty line.
+    """
+    plain = block.endswith(b"\r\n\r\n") and block.find(b"\r\n\r\n") == len(block) - 4
+    if plain and HEADER.lower() not in block.lower():
+        head = block[:-2]
+    else:
+        lines = LINE_END.split(block)
+        version = lines.pop(0) if block.startswith(VERSION) else VERSION
+        lines = lines[: lines.index(b"")] if b"" in lines else lines
+        kept = [line for line in lines if line.partition(b":")[0].strip().lower() != HEADER.lower()]
+        head = b"\r\n".join([version, *kept, b""])
+    return head + HEADER + b": " + info + b"\r\n\r\n"
 
 
 def encode(members: dict[str, Any]) -> bytes:
@@ -44,9 +59,3 @@ def encode(members: dict[str, Any]) -> bytes:
     for char, escape in ((b"<", b"\\u003c"), (b">", b"\\u003e"), (b"&", b"\\u0026")):
         body = body.replace(char, escape)
     return body
-
-
-def _time_text(unix_ns: int) -> str:
-    seconds, fraction = divmod(unix_ns, 1_000_000_000)
-    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{text}.{fraction:09d}".rstrip("0").rstrip(".") + "Z"

@@ -14,6 +14,10 @@ cdef class Router:
     # member is tried when the chosen one does not take it). `subject` may differ from msg.subject: a
     # consumer's message travels on the deliver subject and shows the stored one. Returns how many took it.
     cdef int route(self, const char* subject, uint32_t subject_len, const Msg* msg, Sink source) except -1
+    # The same for a message whose way is told.
+    cdef int route_traced(self, const char* subject, uint32_t subject_len, const Msg* msg, Sink source,
+                          object trace) except -1
+    cdef int _route_group_traced(self, list members, const Msg* msg, Sink source, object trace) except -1
     # The control plane's publish: reply, headers (whole block) and body as bytes.
     cpdef int publish(self, bytes subject, bytes body, bytes reply=*, bytes headers=*) except -1
     cdef int add(self, Subscription sub) except -1

@@ -61,6 +61,28 @@ cdef class Router:
                 return 1
         return 0
 
+    cdef int route_traced(self, const char* subject, uint32_t subject_len, const Msg* msg, Sink source,
+                          object trace) except -1:
+        cdef Match match = self.sublist.match(subject, subject_len)
+        cdef Subscription sub
+        cdef int taken = 0
+        for sub in match.plain:
+            if not sub.closed:
+                taken += sub.sink.deliver_traced(sub, msg, source, trace)
+        for members in match.groups:
+            taken += self._route_group_traced(<list>members, msg, source, trace)
+        return taken
+
+    cdef int _route_group_traced(self, list members, const Msg* msg, Sink source, object trace) except -1:
+        cdef Py_ssize_t size = PyList_GET_SIZE(members), tried, start
+        cdef Subscription sub
+        start = <Py_ssize_t>(self._next_random() % <uint64_t>size)
+        for tried in range(size):
+            sub = <Subscription>members[(start + tried) % size]
+            if not sub.closed and sub.sink.deliver_traced(sub, msg, source, trace):
+                return 1
+        return 0
+
     cdef uint64_t _next_random(self) noexcept:
         self._random ^= self._random << 13
         self._random ^= self._random >> 7

@@ -6,41 +6,37 @@ A frame takes effect at once and to completion. Nothing here knows sockets: outp
 whose channel belongs to a transport.
 """
 
-import logging
-from itertools import islice
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItem
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcmp
 from millpond.broker.broker cimport Broker
-from millpond.broker.member cimport Member
+from millpond.broker.observed cimport Observed
+from millpond.broker.outbox cimport Outbox
 from millpond.broker.reserved cimport is_reserved_reply, is_reserved_subject
 from millpond.broker.sink cimport Sink, Subscription
+from millpond.broker.turn cimport Flushable
 from millpond.subjects cimport tokens
 from millpond.subjects.sublist cimport Match
 from millpond.wire cimport parser
 from millpond.wire.encoder cimport encode_msg
+from millpond.wire.headers cimport asks_for_trace
 
 from millpond.base import limits
-from millpond.broker.connection_info import ConnectionInfo
+from millpond.broker.connection_info import closed
 from millpond.wire.handshake import check_info, decode_connect, encode_info
 from millpond.wire.quote import quote
 
-log = logging.getLogger("millpond")
-
 cdef enum:
-    STALL_NS = 5_000_000
-    SESSION_BYTES = 1700         # what one idle connection costs, measured with 4,000 of them
+    SESSION_BYTES = 2050         # what one idle connection costs, measured with 4,000 of them
 
-NO_MORE_OUTPUT = frozenset(("Read Error", "Write Error", "Slow Consumer (Pending Bytes)", "Slow Consumer (Write Deadline)"))
-"""Reasons that say the peer takes nothing."""
+NO_MORE_OUTPUT = frozenset(("Read Error", "Write Error", "Slow Consumer (Pending Bytes)", "Slow Consumer (Write Deadline)",
+                             "TLS Handshake Failure"))
+"""Reasons that say the peer takes nothing, or that it could not read it."""
 
 cdef int64_t INTAKE_NS = limits.TURN_INTAKE_NS_MAX
 cdef int FRAMES_PER_LOOK = limits.FRAMES_PER_CLOCK_LOOK
-cdef int64_t STALL_CREDIT = limits.STALL_CREDIT_BYTES
 cdef int64_t FIRST_PING_NS = limits.FIRST_PING_NS
 cdef int64_t RTT_INTERVAL_NS = limits.RTT_INTERVAL_NS
 
@@ -53,65 +49,93 @@ cdef class PingTimer(Timer):
 
 
 cdef class AuthTimer(Timer):
+    """First until it must be known who this is, then until that is true no longer."""
     cdef Session session
 
     cdef int fire(self, int64_t now_ns) except -1:
+        attempt = self.session.attempt
+        if attempt is not None and attempt.begun:
+            return 0                                 # what is being verified in this moment decides
+        if self.session.state == READY:
+            return self.session.close("Authentication Expired", "User Authentication Expired")
         return self.session.close("Authentication Timeout", "Authentication Timeout")
 
 
-cdef class StallTimer(Timer):
-    cdef Session session
-
-    cdef int fire(self, int64_t now_ns) except -1:
-        self.session.stalled = False
-        self.session.stall_credit = STALL_CREDIT
-        if self.session.state != CLOSED:
-            self.session.channel.pause_reading(False)
-        return 0
-
-
-cdef class Session(Member):
+cdef class Session(Observed):
     """One client."""
 
     def __init__(self, Broker broker, Channel channel, str ip, int port):
         cdef PingTimer ping = PingTimer()
         cdef AuthTimer auth = AuthTimer()
-        cdef StallTimer stall = StallTimer()
-        ping.session = auth.session = stall.session = self
-        self.ping_timer, self.auth_timer, self.stall_timer = ping, auth, stall
-        Member.__init__(self, broker, ip, port)
-        self.channel = channel
-        self.outbox = Outbox(channel, broker.turn, broker.options.write_deadline_ns, self._dead)
-        self.outbox.buffer.budget = broker.output
+        ping.session = auth.session = self
+        self.ping_timer, self.auth_timer = ping, auth
+        Observed.__init__(self, broker, channel, ip, port)
         self.verbose = self.pedantic = self.echo = True
         self.subs = {}
         self.started_ns = self.active_ns = broker.clock.wall_ns
 
-    def _dead(self, str reason):
-        if reason.startswith("Slow Consumer"):
-            self.broker.counters.slow_consumers += 1
-            self.account.traffic.slow_consumers += 1
-            bound = (f"MaxPending of {self.broker.pending_max} Exceeded" if reason == "Slow Consumer (Pending Bytes)"
-                     else f"WriteDeadline of {self.broker.options.write_deadline_ns / 1e9:g}s exceeded")
-            log.info("%s:%d - cid:%d - Slow Consumer Detected: %s", self.ip, self.port, self.cid, bound)
-        self.close(reason)
-
     cdef int open(self) except -1:
+        if self.enter():
+            self.begin()
+        return 0
+
+    cdef bint enter(self) except -1:
         cdef Broker broker = self.broker
         broker.counters.total_connections += 1
         broker.connections.charge(SESSION_BYTES)
-        self._send(encode_info(broker.info_for(self.cid, self.ip, self.nonce)))
+        if not self.greets_late:
+            self.greet()
         if broker.options.max_connections < 0 or 0 < broker.options.max_connections <= len(broker.sessions):
-            return self.close("Maximum Connections Exceeded", "maximum connections exceeded")
+            self.close("Maximum Connections Exceeded", "maximum connections exceeded")
+            return False
         broker.sessions[self.cid] = self
-        if broker.auth_required:
-            broker.turn.timers.arm(self.auth_timer, broker.clock.mono_ns + <int64_t>broker.options.auth_timeout_ns)
-        broker.turn.timers.arm(self.ping_timer, broker.clock.mono_ns + <int64_t>broker.options.ping_interval_ns)
+        self.trace(broker.tracing)
+        return True
+
+    cdef int greet(self) except -1:
+        self._send(encode_info(self.broker.info_for(self.cid, self.ip, self.nonce, changes=self.hello)))
+        return 0
+
+    cdef int begin(self) except -1:
+        cdef Broker broker = self.broker
+        if self.is_anonymous():
+            self._expect_connect()
+        broker.turn.timers.arm(self.ping_timer, broker.clock.mono_ns + self._ping_interval())
         return 0
 
     # --- in ---
 
     cdef size_t feed(self, const char* data, size_t n, size_t* need) except? 0:
+        return self._feed(data, n, need) if self.outbox.tracer is None else self._feed_traced(data, n, need)
+
+    cdef size_t _feed_traced(self, const char* data, size_t n, size_t* need) except? 0:
+        """One frame at a time: it is shown, takes effect, and what was sent because of it is shown."""
+        cdef Broker broker = self.broker
+        cdef Flushable other
+        cdef parser.Frame frame
+        cdef parser.Verb held
+        cdef size_t used = 0, took, part
+        cdef bint verb_held
+        need[0] = 0
+        while used < n and self.state != CLOSED and not self.stalled:
+            held = self.held
+            verb_held = held.op != parser.NEED_MORE
+            took = parser.parse(data + used, n - used, broker.control_line_max,
+                                broker.payload_max if self.payload_max < 0 else min(self.payload_max, broker.payload_max),
+                                self.headers, &held, &frame)
+            part = n - used if frame.op == parser.NEED_MORE or frame.op >= parser.BAD_OP else took
+            if not self.waits_for_readers():
+                self.outbox.tracer.incoming(&frame, data + used, part, verb_held)
+            took = self._feed(data + used, part, need)
+            used += took
+            for other in broker.turn._flushes:
+                if isinstance(other, Outbox) and (<Outbox>other).tracer is not None:
+                    (<Outbox>other).tracer.outgoing((<Outbox>other).buffer)
+            if took < part or self.yielded or frame.op == parser.NEED_MORE:
+                break
+        return used
+
+    cdef size_t _feed(self, const char* data, size_t n, size_t* need) except? 0:
         cdef size_t used = 0, took
         cdef parser.Frame frame
         cdef Broker broker = self.broker
@@ -119,10 +143,10 @@ cdef class Session(Member):
         need[0] = 0
         self.yielded = False
         while used < n and self.state != CLOSED and not self.stalled:
-            if broker.output.is_full():
-                self._stall()
+            if self.waits_for_readers():
+                self.stall()
                 break
-            if (self.state == FRESH and broker.auth_required and self.held.op == parser.NEED_MORE
+            if (self.state == FRESH and (broker.auth_required or self.asks) and self.held.op == parser.NEED_MORE
                     and data[used] != b"C" and data[used] != b"c"):
                 if not self._come_in():
                     break
@@ -136,6 +160,8 @@ cdef class Session(Member):
                 need[0] = frame.need
                 break
             if frame.op >= parser.BAD_OP:
+                if frame.op == parser.BAD_PAYLOAD:
+                    self.trace_too_large(&frame.msg, frame.need)
                 self._violation(frame.op)
                 break
             self._frame(&frame)
@@ -151,7 +177,7 @@ cdef class Session(Member):
     cdef int _frame(self, parser.Frame* frame) except -1:
         if self.state == FRESH and frame.op != parser.CONNECT:
             # feed() asked before it read the frame; a reload may have come in the middle of one.
-            if self.broker.auth_required and not self._come_in():
+            if self.is_anonymous() and not self._come_in():
                 return 0
             self.state = READY
         if frame.op == parser.PUB:
@@ -182,16 +208,17 @@ cdef class Session(Member):
         return self.close("Protocol Violation")
 
     def tell_lame_duck(self):
-        """INFO that this server is about to leave, for clients that take an INFO at any time."""
+        """INFO that this server is about to leave; False: this client takes no INFO, or not yet."""
         if self.info_sent_twice:
-            self._send(encode_info(self.broker.info_for(self.cid, self.ip, self.nonce, lame_duck=True)))
+            self._send(encode_info(
+                self.broker.info_for(self.cid, self.ip, self.nonce, lame_duck=True, changes=self.hello)))
+        return bool(self.info_sent_twice)
 
     cpdef bint is_closed(self) noexcept:
         return self.state == CLOSED
 
-    cdef int _pause(self, bint on) except -1:
-        self.stalled = on
-        return self.channel.pause_reading(on)
+    cdef bint is_anonymous(self) noexcept:
+        return self.state == FRESH and (self.broker.auth_required or self.asks)
 
     def _restrict(self):
         """The rights have changed: drop the subscriptions that are not allowed any more, and say so."""
@@ -204,11 +231,24 @@ cdef class Session(Member):
                 self.filters = True
 
     def _stays(self, identity, connect):
-        if self._join(identity) and self.permissions is not None:
-            self._restrict()
+        if self._join(identity):
+            self.broker.turn.timers.cancel(self.auth_timer)
+            self._arm_end()
+            if self.permissions is not None:
+                self._restrict()
+
+    def use(self, identity):
+        """Go on as this one, whose rights or limits have changed."""
+        self._stays(identity, self.connect)
+
+    def is_full(self):
+        """Has it as many subscriptions as it may have?"""
+        return 0 <= self.subscriptions_max <= <int64_t>len(self.subs)
 
     def authorize_again(self):
         """After a reload: close the session unless it is still let in; take away what it may not have any more."""
+        if self.is_anonymous() and self.auth_timer.deadline_ns == 0:
+            self._expect_connect()                   # it came in when nobody had to say who he is
         if not self.verifying and self.state == READY:
             self._decide_again(self.connect, self._stays)
 
@@ -217,15 +257,20 @@ cdef class Session(Member):
             connect = decode_connect(PyBytes_FromStringAndSize(frame.arg, frame.arg_len), self.connect)
         except ValueError:
             return self.close("Protocol Violation")
+        self.connect = connect
         if self.connected:
             self._drop_all()
-        self._decide(self.broker.authenticator.check(connect, self.nonce), connect, self._admit)
+        else:
+            self.rtt_ns = max(1, self.broker.clock.wall_ns - self.started_ns)
+        self._judge(self.broker.authenticator.check(connect, self.nonce, self.origin, self), connect, self._admit)
         return 0
 
     def _admit(self, identity, connect):
         self.broker.turn.timers.cancel(self.auth_timer)
         if not self._join(identity):
             return
+        if self.broker.events is not None:
+            self.broker.events.connected(self)
         if connect.protocol not in (0, 1):
             self.close("Bad Client Protocol Version", "invalid client protocol")
             return
@@ -233,10 +278,12 @@ cdef class Session(Member):
             self.close("No Responders Requires Headers", "no responders requires headers support")
             return
         self.state = READY
-        self.connected = True
-        self.connect = connect
+        self._arm_end()
+        if not self.connected:
+            self.connected = True
+            if self.outbox.tracer is not None:
+                self.outbox.tracer.lines.label = self.log_label()
         self.active_ns = self.broker.clock.wall_ns
-        self.rtt_ns = max(1, self.active_ns - self.started_ns)
         self._arm_first_ping()
         self.verbose, self.pedantic, self.echo = connect.verbose, connect.pedantic, connect.echo
         self.headers = connect.headers and self.broker.headers
@@ -248,6 +295,8 @@ cdef class Session(Member):
         cdef parser.Msg* msg = &frame.msg
         cdef Broker broker = self.broker
         cdef uint32_t size = msg.hdr_len + msg.body_len
+        cdef const char* sent = msg.subject          # whatever it is mapped to
+        cdef uint32_t sent_len = msg.subject_len
         cdef bytes mapped                            # holds the subject while it is routed
         self.heard = True
         self.active_ns = broker.clock.wall_ns
@@ -260,20 +309,40 @@ cdef class Session(Member):
         if self.pedantic and not tokens.is_publishable(msg.subject, msg.subject_len):
             self._error("Invalid Publish Subject")
         if self.account.mappings is not None:
-            mapped = self.account.mappings.apply(msg.subject, msg.subject_len)
+            mapped = self.account.mappings.apply(sent, sent_len)
             if mapped is not None:
                 msg.subject, msg.subject_len = PyBytes_AS_STRING(mapped), <uint32_t>PyBytes_GET_SIZE(mapped)
         if self.permissions is not None and self.is_denied(msg):
-            return self._error("Permissions Violation for Publish to " + quote(msg.subject[:msg.subject_len]))
+            return self.refuse_publish(msg, sent, sent_len, "to " + quote(msg.subject[:msg.subject_len]))
         if (msg.subject[0] == b"$" or msg.subject[0] == b"_") and is_reserved_subject(msg.subject, msg.subject_len):
-            return self._error("Permissions Violation for Publish to " + quote(msg.subject[:msg.subject_len]))
+            return self.refuse_publish(msg, sent, sent_len, "to " + quote(msg.subject[:msg.subject_len]))
         if msg.reply_len and is_reserved_reply(msg.reply, msg.reply_len):
-            return self._error("Permissions Violation for Publish with Reply of " + quote(msg.reply[:msg.reply_len]))
+            return self.refuse_publish(msg, sent, sent_len, "with Reply of " + quote(msg.reply[:msg.reply_len]))
+        if msg.hdr_len and asks_for_trace(msg.hdr, msg.hdr_len, self.account.traces_parents):
+            return self._publish_asking(msg, sent, sent_len)
         if self.verbose:
             self._write(b"+OK\r\n", 5)
         if self.account.router.route(msg.subject, msg.subject_len, msg, self) == 0:
             if msg.reply_len and self.no_responders:
                 self._no_responders(msg)
+        return 0
+
+    cdef int _publish_asking(self, parser.Msg* msg, const char* sent, uint32_t sent_len) except -1:
+        """The same for a message that may ask for its trace."""
+        begun = self.begin_trace(msg, sent, sent_len)
+        cdef int taken
+        if begun.is_dropped:
+            return 0
+        if self.verbose:
+            self._write(b"+OK\r\n", 5)
+        if begun.trace is not None:
+            taken = self.account.router.route_traced(msg.subject, msg.subject_len, msg, self, begun.trace)
+        else:
+            taken = self.account.router.route(msg.subject, msg.subject_len, msg, self)
+        if taken == 0 and msg.reply_len and self.no_responders:
+            self._no_responders(msg)
+        if begun.trace is not None:
+            begun.trace.finish()
         return 0
 
     cdef int _no_responders(self, const parser.Msg* msg) except -1:
@@ -341,6 +410,8 @@ cdef class Session(Member):
 
     cdef int _drop(self, Subscription sub) except -1:
         sub.closed = True
+        if self.outbox.tracer is not None:
+            self.outbox.tracer.dropped(sub.sid)
         self.subs.pop(sub.sid, None)
         self.account.router.drop(sub)
         self.broker.turn.wake()
@@ -351,6 +422,8 @@ cdef class Session(Member):
         if self.subs:
             for sub in self.subs.values():
                 sub.closed = True
+                if self.outbox.tracer is not None:
+                    self.outbox.tracer.dropped(sub.sid)
             self.broker.leavers.add(self.account.router, self.subs)
             self.subs = {}
         return 0
@@ -368,7 +441,7 @@ cdef class Session(Member):
         self._write(b"PONG\r\n", 6)
         if not self.info_sent_twice and self.connect is not None and self.connect.protocol >= 1:
             self.info_sent_twice = True
-            self._send(encode_info(self.broker.info_for(self.cid, self.ip, self.nonce, self.account)))
+            self._send(encode_info(self.broker.info_for(self.cid, self.ip, self.nonce, self.account, changes=self.hello)))
         return 0
 
     cdef int _pong(self) except -1:
@@ -393,7 +466,7 @@ cdef class Session(Member):
         if self.outbox.pending() * 4 > broker.pending_max * 3 and isinstance(source, Session):
             if not broker.stall_producers:
                 return 0
-            (<Session>source)._slow_down()
+            (<Session>source).slow_down()
         sub.delivered += 1
         self.active_ns = broker.clock.wall_ns
         self.out_msgs += 1
@@ -407,25 +480,29 @@ cdef class Session(Member):
         encode_msg(self.outbox.buffer, msg, PyBytes_AS_STRING(sub.sid), <uint32_t>PyBytes_GET_SIZE(sub.sid),
                    self.headers)
         self._queued()
+        if not broker.output.is_calm() and source is not None and self.is_behind():
+            self.fall_behind(source)
         if self.state == CLOSED:
             return 0
         if sub.messages_max and sub.delivered >= sub.messages_max:
             self._drop(sub)
         return 1
 
-    cdef int _slow_down(self) except -1:
-        """A receiver of ours is nearly full."""
-        return self._stall() if self.stall_credit <= 0 else 0
-
-    cdef int _stall(self) except -1:
-        """Stop reading from this one for a few milliseconds."""
-        if not self.stalled and self.state != CLOSED:
-            self.stalled = True
-            self.stalls += 1
-            self.broker.counters.stalled_clients += 1
-            self.channel.pause_reading(True)
-            self.broker.turn.timers.arm(self.stall_timer, self.broker.clock.mono_ns + STALL_NS)
-        return 0
+    cdef str obstacle(self, Subscription sub, const Msg* msg, Sink source, bint only):
+        """What deliver() would find."""
+        if source is self and not self.echo:
+            return "Not delivered because of no echo"
+        if self.filters and not self.permissions.may_receive(msg.subject, msg.subject_len, sub.queue):
+            return "Not delivered because subscription denies this subject"
+        if only:
+            return ""
+        if sub.messages_max and sub.delivered >= sub.messages_max:
+            self._drop(sub)
+            return "Not delivered because auto-unsubscribe exceeded"
+        if (self.outbox.pending() * 4 > self.broker.pending_max * 3 and isinstance(source, Session)
+                and not self.broker.stall_producers):
+            return "Not delivered because fast producer not stalled and consumer is slow"
+        return "Not delivered because client is closed" if self.state == CLOSED else ""
 
     cdef int _write(self, const char* data, size_t n) except -1:
         if self.state != CLOSED:
@@ -437,7 +514,7 @@ cdef class Session(Member):
         """Something was put into the outbox: nobody may let more than `pending_max` wait there."""
         self.outbox.queue()
         if self.outbox.pending() > self.broker.pending_max:
-            self._dead("Slow Consumer (Pending Bytes)")
+            self.dead("Slow Consumer (Pending Bytes)")
         return 0
 
     def _send(self, bytes data):
@@ -449,25 +526,39 @@ cdef class Session(Member):
 
     # --- life ---
 
+    cdef int64_t _ping_interval(self) except -1:
+        return self.ping_interval_ns or <int64_t>self.broker.options.ping_interval_ns
+
+    cdef int _expect_connect(self) except -1:
+        """One deadline for all that comes before a client is known."""
+        cdef int64_t wait_ns = self.auth_timeout_ns or <int64_t>self.broker.options.auth_timeout_ns
+        return self.broker.turn.timers.arm(self.auth_timer, self.broker.clock.mono_ns + wait_ns)
+
+    cdef int _arm_end(self) except -1:
+        """Of its credentials, where they have one."""
+        cdef int64_t lifetime_ns = self.lifetime_ns()
+        if lifetime_ns:
+            self.broker.turn.timers.arm(self.auth_timer, self.broker.clock.mono_ns + lifetime_ns)
+        return 0
+
     cdef int _arm_first_ping(self) except -1:
         """Soon after CONNECT, spread by a fifth: clients that all come at once are not pinged at once."""
         cdef Broker broker = self.broker
-        cdef int64_t wait_ns = min(FIRST_PING_NS, <int64_t>broker.options.ping_interval_ns)
+        cdef int64_t wait_ns = min(FIRST_PING_NS, self._ping_interval())
         wait_ns += <int64_t>(broker.router._next_random() % <uint64_t>max(wait_ns // 5, 1))
         return broker.turn.timers.arm(self.ping_timer, broker.clock.mono_ns + wait_ns)
 
     cdef int _ping_due(self, int64_t now_ns) except -1:
-        options = self.broker.options
         cdef bint rtt_is_old = not self.rtt_taken_ns or now_ns - self.rtt_taken_ns > RTT_INTERVAL_NS
         if not self.heard or rtt_is_old:
-            if self.pings_out >= options.ping_max:
+            if self.pings_out >= self.broker.options.ping_max:
                 self.broker.counters.stale_connections += 1
                 return self.close("Stale Connection", "Stale Connection")
             self.pings_out += 1
             self.pinged_ns = self.rtt_taken_ns = now_ns
             self._write(b"PING\r\n", 6)
         self.heard = False
-        self.broker.turn.timers.arm(self.ping_timer, now_ns + <int64_t>options.ping_interval_ns)
+        self.broker.turn.timers.arm(self.ping_timer, now_ns + self._ping_interval())
         return 0
 
     cpdef int close(self, str reason, str error="") except -1:
@@ -475,55 +566,32 @@ cdef class Session(Member):
         cdef Broker broker = self.broker
         if self.state == CLOSED:
             return 0
+        self.outbox.drop_held()
         if error:
             self._error(error)
             if self.state == CLOSED:                 # there was no room for it
                 return 0
+        self.reason = reason
         info = self.info(True, limits.CLOSED_CLIENT_SUBSCRIPTIONS_MAX)
         self.state = CLOSED
         if reason not in NO_MORE_OUTPUT:
             self.outbox.flush()
-        for timer in (self.ping_timer, self.auth_timer, self.stall_timer):
+        for timer in (self.ping_timer, self.auth_timer):
             broker.turn.timers.cancel(timer)
+        self.end_pace()
+        self.give_up()
         self.leave_account()
         broker.sessions.pop(self.cid, None)
         broker.connections.release(SESSION_BYTES)
-        broker.closed.append(_closed(info, reason, broker.clock.wall_ns))
+        info = closed(info, reason, broker.clock.wall_ns)
+        broker.closed.append(info)
+        if self.outbox.tracer is not None:
+            self.outbox.tracer.outgoing(self.outbox.buffer)
         self.outbox.release()
         self.channel.close()
         (<PingTimer>self.ping_timer).session = None
         (<AuthTimer>self.auth_timer).session = None
-        (<StallTimer>self.stall_timer).session = None
         broker.turn.wake()
+        if broker.events is not None:
+            broker.events.disconnected(info)
         return 0
-
-    @property
-    def output_allocated(self):
-        """Bytes that the outbox holds from the allocator."""
-        return self.outbox.buffer.capacity
-
-    def info(self, bint subscriptions, most=None):
-        """A ConnectionInfo of this moment, with its subscriptions (the first `most` of them)."""
-        connect = self.connect
-        rows = ()
-        if subscriptions:
-            rows = tuple(
-                (sub.subject.decode("utf-8", "replace"), sub.queue.decode("utf-8", "replace"),
-                 sub.sid.decode("utf-8", "replace"), sub.delivered, sub.messages_max)
-                for sub in islice(self.subs.values(), most)
-            )
-        return ConnectionInfo(
-            cid=self.cid, ip=self.ip, port=self.port, start_ns=self.started_ns,
-            last_activity_ns=self.active_ns, rtt_ns=self.rtt_ns, pending_bytes=self.outbox.pending(),
-            in_msgs=self.in_msgs, out_msgs=self.out_msgs, in_bytes=self.in_bytes, out_bytes=self.out_bytes,
-            stalls=self.stalls, num_subscriptions=len(self.subs),
-            name=connect.name if connect else "", lang=connect.lang if connect else "",
-            version=connect.version if connect else "", account=self.account.name,
-            authorized_user=self.identity.name if self.identity is not None else "", subscriptions=rows,
-        )
-
-
-def _closed(info, str reason, int64_t now_ns):
-    import msgspec
-
-    return msgspec.structs.replace(info, reason=reason, stop_ns=now_ns, pending_bytes=0)

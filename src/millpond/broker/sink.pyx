@@ -11,6 +11,19 @@ cdef class Sink:
     cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1:
         raise NotImplementedError(type(self).__name__)
 
+    cdef int deliver_traced(self, Subscription sub, const Msg* msg, Sink source, object trace) except -1:
+        return self.deliver(sub, msg, source)
+
+    cdef bint is_behind(self) noexcept:
+        return False
+
+    cdef bint must_wait(self) except -1:
+        if self.waits_for is not None:
+            if self.waits_for.is_behind():
+                return True
+            self.waits_for = None
+        return False
+
 
 cdef class Subscription:
     """One sink's interest in one subject (with wildcards), perhaps as a member of a queue group."""
@@ -42,3 +55,16 @@ cdef class CallableSink(Sink):
             source,
         )
         return 1
+
+
+cdef class ServiceSink(CallableSink):
+    """What the system account serves to another one. account: the system account's name."""
+
+    def __init__(self, handler, str account, target):
+        CallableSink.__init__(self, handler)
+        self._account, self._target = account, target
+
+    cdef int deliver_traced(self, Subscription sub, const Msg* msg, Sink source, object trace) except -1:
+        cdef bytes subject = PyBytes_FromStringAndSize(msg.subject, msg.subject_len)
+        trace.imported(self._account, subject, self._target(subject))
+        return 0 if trace.only else self.deliver(sub, msg, source)

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 cdef class Timer:
     cdef readonly int64_t deadline_ns        # monotonic; 0 = not armed
     cdef int _slot                           # index in the heap, -1 = not in it
+    cdef bint _is_due                        # to be fired by the run() that took it out of the heap
     cdef int fire(self, int64_t now_ns) except -1     # override; may arm itself again
 
 cdef class CallbackTimer(Timer):             # control plane: calls `callback()`

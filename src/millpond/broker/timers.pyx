@@ -37,7 +37,7 @@ cdef class Timers:
     cdef int arm(self, Timer timer, int64_t deadline_ns) except -1:
         assert deadline_ns > 0, "a deadline is a monotonic time in ns"
         cdef int64_t before = timer.deadline_ns
-        timer.deadline_ns = deadline_ns
+        timer.deadline_ns, timer._is_due = deadline_ns, False
         if timer._slot < 0:
             timer._slot = <int>len(self._heap)
             self._heap.append(timer)
@@ -58,7 +58,7 @@ cdef class Timers:
     cdef int cancel(self, Timer timer) except -1:
         cdef int slot = timer._slot
         cdef Timer last
-        timer.deadline_ns = 0
+        timer.deadline_ns, timer._is_due = 0, False
         if slot < 0:
             return 0
         assert self._heap[slot] is timer
@@ -75,15 +75,22 @@ cdef class Timers:
         return (<Timer>self._heap[0]).deadline_ns if self._heap else 0
 
     cdef int run(self, int64_t now_ns) except -1:
-        """Fires what is due, each timer once: one that arms itself for the past waits for the next turn."""
+        """Fires what is due, each timer once: one that arms itself for the past waits for the next turn, and keeps none
+        that is due later from its own."""
         cdef int fired = 0
-        cdef Py_ssize_t most = len(self._heap)
+        cdef list due = []
         cdef Timer timer
-        while self._heap and fired < most:
+        while self._heap:
             timer = self._heap[0]
             if timer.deadline_ns > now_ns:
                 break
             self.cancel(timer)
+            timer._is_due = True
+            due.append(timer)
+        for timer in due:
+            if not timer._is_due:                  # another one has cancelled it, or armed it for another time
+                continue
+            timer._is_due = False
             fired += 1
             try:
                 timer.fire(now_ns)

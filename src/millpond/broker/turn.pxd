@@ -7,6 +7,8 @@ cdef class Phase:
     # Does its share within its own budget. Returns 1 when it stopped because of the budget and wants
     # another turn at once, 0 when it is done for now.
     cdef int run(self) except -1
+    # Is it waiting for something that usually takes longer than this?
+    cdef bint waits_longer(self, int64_t ns) noexcept
 
 cdef class Flushable:
     # Something with output for a socket. Returns 1 when it wants to be flushed again next turn.
@@ -29,6 +31,7 @@ cdef class Turn:
     cdef int _flush(self) except -1
     cdef int _give_up(self, Flushable item) except -1
     cdef int _count(self, int64_t took_ns) except -1
+    cdef bint waits_longer(self, int64_t ns) noexcept    # does a commit phase?
     cdef int finish(self) except -1          # timers, commit, pump, flush; returns 1 when work remains
     cpdef int add_commit(self, Phase phase) except -1
     cpdef int add_pump(self, Phase phase) except -1

@@ -16,6 +16,9 @@ cdef class Phase:
     cdef int run(self) except -1:
         raise NotImplementedError(type(self).__name__)
 
+    cdef bint waits_longer(self, int64_t ns) noexcept:
+        return False
+
 
 cdef class Flushable:
     """Something that collects output during a turn."""
@@ -62,6 +65,13 @@ cdef class Turn:
                 log.exception("a phase of the turn failed: %r", phase)
         return again
 
+    cdef bint waits_longer(self, int64_t ns) noexcept:
+        cdef Phase phase
+        for phase in self.commits:
+            if phase.waits_longer(ns):
+                return True
+        return False
+
     cdef int _flush(self) except -1:
         cdef Flushable item
         self._flushing, self._flushes = self._flushes, self._flushing
@@ -105,6 +115,11 @@ cdef class Turn:
     cpdef int add_pump(self, Phase phase) except -1:
         self.pumps.append(phase)
         return 0
+
+    def remove(self, Phase phase):
+        """Take a phase out again. The lists are not changed: one of them may be run through in this moment."""
+        self.commits = [each for each in self.commits if each is not phase]
+        self.pumps = [each for each in self.pumps if each is not phase]
 
     cpdef int set_wake(self, object callback) except -1:
         self._wake = callback

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 USAGE = """Usage: millpond bench memory [options]     the lock workload, and what a container is charged for it
        millpond bench <kind> [options]     rate, latency and CPU time of one kind of load
 
-Kinds: pub fan request js-publish fetch consume kv-put kv-get kv-cas locks
+Kinds: pub fan request idle js-publish deliver fetch consume kv-put kv-get kv-cas locks
        (millpond bench pub --help says what they are)
 
 Try:   millpond bench memory --minutes 5

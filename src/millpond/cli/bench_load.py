@@ -37,11 +37,11 @@ def main(argv: Sequence[str]) -> int:
 def _servers(given: argparse.Namespace) -> Iterator[tuple[str, AbstractContextManager[Process]]]:
     """Name and server, started when it is entered."""
     if given.server:
-        yield given.server, nullcontext(process.at(given.server, given.pid))
+        yield given.server, nullcontext(process.at(given.server, given.pid, given.tls))
         return
-    yield "millpond", process.StartedServer(process.own("--sync", given.sync), given.dir)
+    yield "millpond", process.StartedServer(process.own("--sync", given.sync, tls=given.tls), given.dir)
     if given.against:
-        spec = process.foreign(given.against)
+        spec = process.foreign(given.against, tls=given.tls)
         yield spec.name, process.StartedServer(spec, given.dir)
 
 
@@ -50,6 +50,7 @@ def _load(given: argparse.Namespace) -> Load:
         kind=given.kind, size=given.size, window=max(given.window, given.connections), connections=given.connections,
         receivers=given.receivers, queue=given.queue, storage=given.storage, acks=given.acks, batch=given.batch,
         distinct=given.distinct, release=given.release, seconds=given.seconds, messages=given.messages,
+        streams=given.streams, apart=given.apart, filled=given.filled,
     )  # fmt: skip
 
 
@@ -70,12 +71,15 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("--size", type=_count, default=128, help="bytes of payload (default 128)")
     load.add_argument("--window", type=_positive, default=1, help="operations in flight (default 1)")
     load.add_argument("--connections", type=_positive, default=1, help="spread over so many connections (default 1)")
-    load.add_argument("--receivers", type=_positive, default=1, help="fan: subscribers (default 1)")
+    load.add_argument("--receivers", type=_positive, default=1, help="fan: subscribers; deliver: consumers (default 1)")
+    load.add_argument("--apart", action="store_true", help="deliver: each consumer filters a subject of its own")
+    load.add_argument("--streams", type=_positive, default=1, help="js-publish: streams in turn (default 1)")
     load.add_argument("--queue", action="store_true", help="fan: the subscribers are one queue group")
     load.add_argument("--storage", choices=("memory", "file"), default="file", help="of streams (default file)")
     load.add_argument("--acks", action="store_true", help="fetch, consume: acknowledge every message")
     load.add_argument("--batch", type=_positive, default=256, help="fetch: messages per pull (default 256)")
     load.add_argument("--distinct", type=_count, default=0, help="subjects or keys (default one, buckets 1000)")
+    load.add_argument("--filled", action="store_true", help="js-publish: each subject holds a message before")
     load.add_argument("--release", choices=("delete", "purge"), default="delete", help="locks: how to release")
     load.add_argument("--seconds", type=_seconds, default=2.0, help="how long (default 2)")
     load.add_argument("--messages", type=_count, default=0, help="at most so many operations")
@@ -83,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     servers.add_argument("--against", metavar="PROGRAM", help="measure this server as well, for example nats-server")
     servers.add_argument("--server", metavar="HOST:PORT", help="measure this running server and start none")
     servers.add_argument("--pid", type=_count, default=0, help="its process id, for CPU time and RSS")
+    servers.add_argument("--tls", action="store_true", help="over TLS; a started server gets a certificate")
     servers.add_argument("--sync", choices=("always", "interval", "never"), default="always",
                          help="of the started millpond (default always: fdatasync before each ack)")  # fmt: skip
     servers.add_argument("--dir", help="where started servers keep their stores (default: the temporary directory)")

@@ -21,6 +21,13 @@ FLAGS: Final[dict[str, tuple[str, str]]] = {
     **dict.fromkeys(("n", "name", "server_name"), ("server_name", STRING)),
     **dict.fromkeys(("P", "pid"), ("pid_file", STRING)),
     **dict.fromkeys(("m", "http_port"), ("http_port", INTEGER)),
+    **dict.fromkeys(("ms", "https_port"), ("https_port", INTEGER)),
+    "tls": ("tls_on", BOOLEAN),
+    "tlscert": ("tls_cert", STRING),
+    "tlskey": ("tls_key", STRING),
+    "tlsverify": ("tls_verify", BOOLEAN),
+    "tlscacert": ("tls_ca", STRING),
+    "help_tls": ("help_tls", BOOLEAN),
     **dict.fromkeys(("c", "config"), ("config", STRING)),
     "t": ("check", BOOLEAN),
     **dict.fromkeys(("sl", "signal"), ("signal", STRING)),
@@ -32,6 +39,7 @@ FLAGS: Final[dict[str, tuple[str, str]]] = {
     "logtime_utc": ("logtime_utc", BOOLEAN),
     **dict.fromkeys(("s", "syslog"), ("syslog", BOOLEAN)),
     **dict.fromkeys(("r", "remote_syslog"), ("remote_syslog", STRING)),
+    "dev": ("dev", BOOLEAN),
     **dict.fromkeys(("D", "debug"), ("debug", BOOLEAN)),
     **dict.fromkeys(("V", "trace"), ("trace", BOOLEAN)),
     **dict.fromkeys(("VV", "DV", "DVV"), ("combined", BOOLEAN)),
@@ -56,11 +64,9 @@ FLAGS: Final[dict[str, tuple[str, str]]] = {
 """Flag -> (the setting, kind). The names are those of `Options`, but for what the command itself needs."""
 
 NOT_YET: Final = {
-    "ms": "HTTPS monitoring", "https_port": "HTTPS monitoring",
-    "tls": "TLS", "tlscert": "TLS", "tlskey": "TLS", "tlsverify": "TLS", "tlscacert": "TLS",
     "cluster": "clustering", "routes": "clustering", "cluster_name": "clustering",
     "cluster_listen": "clustering", "cluster_advertise": "clustering", "no_advertise": "clustering",
-    "connect_retries": "clustering", "profile": "profiling", "help_tls": "TLS",
+    "connect_retries": "clustering", "profile": "profiling",
 }  # fmt: skip
 """Flags of nats-server for parts that do not exist yet: refused by name, never ignored."""
 
@@ -70,6 +76,8 @@ COMBINED: Final = {
     "VV": ("trace", "trace_verbose"),
     "DVV": ("debug", "trace", "trace_verbose"),
 }
+COMMAND: Final = ("config", "check", "signal", "help", "help_tls", "version")
+"""What is not a setting."""
 SYNC_POLICIES: Final = ("always", "interval", "never")
 
 
@@ -82,6 +90,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     check: bool = False
     signal: str = ""
     help: bool = False
+    help_tls: bool = False
     version: bool = False
 
 
@@ -95,7 +104,7 @@ def parse(argv: Sequence[str]) -> Flags:
         given[words[0].lower()] = True
     elif words:
         raise OptionError(f'unrecognized command: "{words[0]}"')
-    command = {name: given.pop(name) for name in ("config", "check", "signal", "help", "version") if name in given}
+    command = {name: given.pop(name) for name in COMMAND if name in given}
     return Flags(settings=given, **command)
 
 

@@ -15,6 +15,7 @@ import millpond
 USAGE = f"""millpond {millpond.__version__}: a NATS-compatible JetStream server
 
 Usage: millpond serve [flags of nats-server]     start the server
+       millpond check-config <file>              is the configuration file good? nothing is started
        millpond doctor memory [options]          where the memory of a server, process or container is
        millpond bench memory [options]           the lock workload, and what a container is charged for it
        millpond bench <kind> [options]           rate, latency and CPU time, also beside nats-server
@@ -22,7 +23,7 @@ Usage: millpond serve [flags of nats-server]     start the server
        millpond shim <dir>                       an executable nats-server there that starts this Millpond
        millpond version
 
-Try:   millpond serve
+Try:   millpond serve --dev
        millpond serve -a 127.0.0.1 -p 4333
 """
 
@@ -38,6 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = words.pop(0) if words else "help"
     if command == "serve":
         return _serve(words)
+    if command == "check-config":
+        if len(words) == 1 and not words[0].startswith("-"):
+            return _serve(["-t", "-c", words[0]])
+        print("Usage: millpond check-config <file>", file=sys.stderr)
+        return 2
     if command in COMMANDS:
         return int(import_module(f"millpond.cli.{command}").main(words))
     if command in ("version", "--version", "-v"):

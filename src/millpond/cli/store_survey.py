@@ -21,11 +21,11 @@ from millpond.base.errors import StoreError
 from millpond.store import consumer_file
 from millpond.store.catalog import read_copies
 from millpond.store.checksum import checksum
-from millpond.store.directory import CATALOG, LOCK, RELEASED
+from millpond.store.directory import CATALOG, LOCK, RELEASED, REPACKED, is_unfinished
 from millpond.store.scan import SegmentScan, scan_segment
 
 LOG: Final = "log."
-FIXED_NAMES: Final = (f"{CATALOG}.0", f"{CATALOG}.1", *consumer_file.NAMES, RELEASED)
+FIXED_NAMES: Final = (f"{CATALOG}.0", f"{CATALOG}.1", *consumer_file.NAMES, RELEASED, REPACKED)
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -126,8 +126,12 @@ def survey_slot(account: str, slot: Path) -> StreamReport:
 def _catalog(slot: Path, report: StreamReport) -> None:
     try:
         copies = read_copies(str(slot / CATALOG))
+        unfinished = not any(copies) and is_unfinished(slot)
     except (StoreError, OSError) as error:
         report.damage.append(Finding(CATALOG, str(error)))
+        return
+    if unfinished:
+        report.notes.append(Finding(CATALOG, "the stream was never created; the next start removes what is left of it"))
         return
     whole = [copy for copy in copies if copy is not None]
     if not whole:

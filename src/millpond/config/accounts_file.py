@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -13,6 +14,7 @@ from millpond.config.parser import Node
 from millpond.config.security import GLOBAL_ACCOUNT, AccountOptions, JetStreamLimits, Permissions, User
 from millpond.config.security_file import entries, permissions, unknown, users, with_defaults
 from millpond.config.source import ConfigError
+from millpond.subjects import pytokens
 
 _LIMITS: Final = {
     "max_connections": "max_connections", "max_conn": "max_connections",
@@ -95,7 +97,7 @@ def _account(name: str, node: Node) -> tuple[AccountOptions, tuple[User, ...]]:
         elif word in ("mappings", "maps"):
             found["mappings"] = mappings(entry)
         elif word in ("msg_trace", "trace_dest"):
-            raise ConfigError(entry.place, f"{key}: millpond does not serve message traces yet; remove it")
+            found |= message_traces(key, entry)
         else:
             unknown(key, entry, "an account")
     return AccountOptions(**found), with_defaults(people, name, defaults)
@@ -106,6 +108,45 @@ def _nkey(node: Node) -> str:
     if decode_key(ACCOUNT_PREFIX, text) is None:
         raise ConfigError(node.place, f'Not a valid public nkey for an account: "{text}"')
     return text
+
+
+def message_traces(key: str, node: Node) -> dict[str, Any]:
+    """A destination, or a block of one and a sampling rate in percent."""
+    if isinstance(node.value, str):
+        return {"trace_destination": _destination(node)}
+    if not isinstance(node.value, dict):
+        raise ConfigError(node.place, f'Expected account message trace "{key}" to be a string or a map/struct')
+    found: dict[str, Any] = {}
+    for name, entry in entries(node, "account message trace").items():
+        if name.lower() == "dest":
+            found["trace_destination"] = _destination(entry)
+        elif name.lower() == "sampling":
+            found["trace_sampling"] = _sampling(entry)
+        else:
+            unknown(name, entry, "account message trace", "Unknown")
+    if "trace_sampling" in found and "trace_destination" not in found:
+        raise ConfigError(node.place, "Trace destination sampling ignored since no destination was set")
+    return found
+
+
+def _destination(node: Node) -> str:
+    text = values.string(node)
+    if not pytokens.is_valid_subject(text):
+        raise ConfigError(node.place, f'Trace destination "{text}" is not valid')
+    return text
+
+
+def _sampling(node: Node) -> int:
+    value = node.value
+    if isinstance(value, str):
+        if not re.fullmatch(r"[+-]?\d+%?", value):
+            raise ConfigError(node.place, f'Invalid trace destination sampling value "{value}"')
+        value = int(value.removesuffix("%"))
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(node.place, "Trace destination sampling should be an integer or a percentage")
+    if not 1 <= value <= 100:
+        raise ConfigError(node.place, f"Trace destination sampling value {value} is invalid, needs to be [1..100]")
+    return value
 
 
 def _limits(node: Node) -> dict[str, int]:

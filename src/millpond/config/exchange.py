@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from millpond.subjects.transform import Transform
 
 Accounts = Mapping[str, AccountOptions]
+Made = dict[str, list[Import]]
+"""What each account imports already."""
 
 
 def check(options: Options) -> None:
@@ -27,17 +29,18 @@ def check(options: Options) -> None:
     accounts = {account.name: account for account in options.accounts}
     for account in options.accounts:
         for export in account.exports:
-            _check_export(account, export, accounts)
-    made: dict[str, list[Import]] = {}
+            check_export(export, accounts)
+    made: Made = {}
     for service in (False, True):
         for account in options.accounts:
             for wanted in account.imports:
                 if wanted.service == service:
-                    _check_import(account, wanted, accounts, made)
+                    check_import(account, wanted, accounts, made)
                     made.setdefault(account.name, []).append(wanted)
 
 
-def _check_export(account: AccountOptions, export: Export, accounts: Accounts) -> None:
+def check_export(export: Export, accounts: Accounts) -> None:
+    """Raises OptionError."""
     kind = "service" if export.service else "stream"
     for name in export.accounts or ():
         if name not in accounts:
@@ -52,7 +55,8 @@ def _check_export(account: AccountOptions, export: Export, accounts: Accounts) -
         )
 
 
-def _check_import(account: AccountOptions, wanted: Import, accounts: Accounts, made: dict[str, list[Import]]) -> None:
+def check_import(account: AccountOptions, wanted: Import, accounts: Accounts, made: Made) -> None:
+    """Raises OptionError when the account cannot import this beside what was made before."""
     kind = "service" if wanted.service else "stream"
     exporter = accounts.get(wanted.account)
     if exporter is None:
@@ -62,7 +66,7 @@ def _check_import(account: AccountOptions, wanted: Import, accounts: Accounts, m
         raise OptionError(f'Error adding {kind} import "{wanted.subject}": {trouble}')
 
 
-def _trouble(account: AccountOptions, wanted: Import, exporter: AccountOptions, made: dict[str, list[Import]]) -> str:
+def _trouble(account: AccountOptions, wanted: Import, exporter: AccountOptions, made: Made) -> str:
     if not pytokens.is_valid_filter(wanted.subject) or not pytokens.is_valid_filter(local_filter(wanted)):
         return "invalid subject"
     if export_for(exporter, wanted, account.name) is None:
@@ -105,7 +109,7 @@ def _is_approved(export: Export, subject: str, account: str) -> bool:
 
 
 def _comes_back(
-    account: str, subject: str, service: bool, made: dict[str, list[Import]], visited: set[str]
+    account: str, subject: str, service: bool, made: Made, visited: set[str]
 ) -> bool:
     """Would what `account` gets under `subject` go on, by imports, to one of the `visited`?"""
     if len(visited) >= limits.IMPORTS_IN_A_ROW_MAX:

@@ -58,8 +58,9 @@ def _export(node: Node) -> Export:
         elif word == "latency":
             raise ConfigError(entry.place, f"{key}: millpond does not serve service latency yet; remove it")
         elif word == "allow_trace":
-            if values.boolean(entry):
-                raise ConfigError(entry.place, f"{key}: millpond does not serve message traces yet; remove it")
+            if not service:
+                raise ConfigError(entry.place, "Detected allow_trace directive on non-service")
+            found["allow_trace"] = values.boolean(entry)
         elif not _is_kind(key):
             unknown(key, entry, "an export")
     return Export(**found)
@@ -96,8 +97,9 @@ def _import(node: Node) -> Import:
         elif word == "share":
             found["share"] = values.boolean(entry)
         elif word == "allow_trace":
-            if values.boolean(entry):
-                raise ConfigError(entry.place, f"{key}: millpond does not serve message traces yet; remove it")
+            if service:
+                raise ConfigError(entry.place, "Detected allow_trace directive on a non-stream")
+            found["allow_trace"] = values.boolean(entry)
         elif not _is_kind(key):
             unknown(key, entry, "an import")
     if service:

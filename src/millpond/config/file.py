@@ -16,7 +16,7 @@ from millpond.config.digest import digest
 from millpond.config.keys import AUTHORIZATION, JETSTREAM, LIMITS, TOP, Block, Key, Refused, Table
 from millpond.config.options import Options
 from millpond.config.parser import Node, parse_file
-from millpond.config.security import GLOBAL_ACCOUNT, AccountOptions, Permissions, User
+from millpond.config.security import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, VISITOR, AccountOptions, Permissions, User
 from millpond.config.security_file import with_defaults
 from millpond.config.source import ConfigError, ConfigErrors
 
@@ -34,8 +34,13 @@ class ConfigFile(msgspec.Struct, frozen=True):
     """Lines for people; nats-server starts in spite of them, but its `-t` fails."""
 
 
-def read(path: str | Path, environment: Mapping[str, str] | None = None) -> ConfigFile:
-    """Raises ConfigErrors with everything that is wrong, OptionError when the file cannot be read."""
+Judge = Callable[[str, str], None]
+"""`judge(kind, token)`: raises OptionError when that is no token of this kind (`operator`, `account`)."""
+
+
+def read(path: str | Path, environment: Mapping[str, str] | None = None, judge: Judge | None = None) -> ConfigFile:
+    """Raises ConfigErrors with everything that is wrong, OptionError when the file cannot be read. judge: of the
+    signed tokens in it, which this room cannot read itself; without one they are judged at the start."""
     try:
         tree = parse_file(path, environment)
     except ConfigError as error:
@@ -43,7 +48,7 @@ def read(path: str | Path, environment: Mapping[str, str] | None = None) -> Conf
         raise ConfigErrors([], [ConfigError(error.place, f"Parse error: {error.reason}")]) from None
     except OSError as error:
         raise ConfigErrors([f"open {path}: {(error.strerror or str(error)).lower()}"], []) from None
-    reading = _Reading()
+    reading = _Reading(judge)
     assert isinstance(tree.value, dict)
     if not tree.value:
         reading.warnings.append(f"{path}: config has no values or is empty")
@@ -57,14 +62,16 @@ def read(path: str | Path, environment: Mapping[str, str] | None = None) -> Conf
 class _Reading:
     """One pass over a tree; goes on after an error, so that all are told at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, judge: Judge | None = None) -> None:
+        self.judge = judge
         self.settings: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.errors: list[ConfigError] = []
         self._users: tuple[User, ...] = ()
         self._permissions: Permissions | None = None
         self._accounts = accounts_file.Accounts((), ())
-        self._no_system_account = False
+        self._operator: dict[str, Any] = {}
+        self._no_system_account = self._has_authorization = False
 
     def entries(self, entries: Mapping[str, Node], table: Table, where: str) -> None:
         """Every entry of a map by its table; `where` is the map's name, "" at the top."""
@@ -106,13 +113,43 @@ class _Reading:
         if found:
             self.settings["users"] = found
             self._check_users(tree)
+        if self._operator:
+            self._trust(tree)
         accounts, system = self._accounts.accounts, self.settings.get("system_account")
         if self._no_system_account and not system:
             self.settings["system_account"] = ""
-        elif system and system not in {account.name for account in accounts}:
+        elif system and "operator" not in self.settings and system not in {account.name for account in accounts}:
             accounts = (*accounts, AccountOptions(name=system))
         if accounts:
             self.settings["accounts"] = accounts
+        self._check_callout(tree)
+        self._let_visitors_in(found, system or SYSTEM_ACCOUNT)
+
+    def _let_visitors_in(self, users: tuple[User, ...], system: str) -> None:
+        """As nats-server: whoever gives the system account users, and says nothing else, leaves the rest open."""
+        named = {account.name for account in self._accounts.accounts}
+        only_system = users and all(user.account == system for user in users) and named <= {system, GLOBAL_ACCOUNT}
+        if only_system and not self._has_authorization and not self.settings.get("no_auth_user"):
+            self.settings["users"] = (*users, User(name=VISITOR, password=VISITOR))
+            self.settings["no_auth_user"] = VISITOR
+
+    def _check_callout(self, tree: Node) -> None:
+        named = {account.name for account in self._accounts.accounts}
+        for name in self.settings["callout"].allowed_accounts if "callout" in self.settings else ():
+            if name not in named:
+                reason = f'auth_callout allowed account "{name}" not found in configured accounts'
+                self.errors.append(ConfigError(tree.place, reason))
+
+    def _trust(self, tree: Node) -> None:
+        from millpond.config import operator_file
+
+        try:
+            found = operator_file.operator(self._operator)
+        except OptionError as error:
+            self.errors.append(ConfigError(tree.place, str(error)))
+            return
+        if found is not None:
+            self.settings["operator"] = found
 
     def _check_users(self, tree: Node) -> None:
         """With the place of the block that has users."""
@@ -129,6 +166,7 @@ class _Reading:
     def authorization(self, node: Node) -> None:
         if not isinstance(node.value, dict):
             raise ConfigError(node.place, f"expected a map, but this is {values.kind(node.value)}")
+        self._has_authorization = True
         self.entries(node.value, AUTHORIZATION, "authorization")
         for name, entry in node.value.items():
             if name.lower() == "timeout" and self.settings.get("auth_timeout_ns", 0) > AUTH_TIMEOUT_HIGH_NS:
@@ -142,8 +180,23 @@ class _Reading:
     def default_permissions(self, node: Node) -> None:
         self._permissions = security_file.permissions(node)
 
+    def callout(self, node: Node) -> None:
+        from millpond.config import operator_file  # most servers ask nobody
+
+        self.settings["callout"] = operator_file.callout(node)
+
     def accounts(self, node: Node) -> None:
         self._accounts = accounts_file.accounts(node)
+
+    def tls(self, node: Node) -> None:
+        from millpond.config import tls_file  # and OpenSSL with it
+
+        self.settings["tls"] = tls_file.tls(node)
+
+    def websocket(self, node: Node) -> None:
+        from millpond.config import websocket_file  # most servers have none
+
+        self.settings["websocket"] = websocket_file.websocket(node)
 
     def no_system_account(self, node: Node) -> None:
         self._no_system_account = values.boolean(node)
@@ -168,6 +221,20 @@ class _Reading:
         self.entries(node.value, LIMITS, "jetstream limits")
 
 
+OPERATOR_KEYS: Final = ("tokens", "keys", "resolver", "preload", "pinned_accounts", "default_sentinel")
+
+
+def _operator_key(name: str) -> Callable[[_Reading, Node], None]:
+    def read_key(reading: _Reading, node: Node) -> None:
+        from millpond.config import operator_file  # most servers have no operator
+
+        reading._operator[name] = operator_file.READERS[name](node)
+        if reading.judge is not None:
+            operator_file.judge(name, node, reading._operator[name], reading.judge)
+
+    return read_key
+
+
 BLOCKS: Final[dict[str, Callable[[_Reading, Node], None]]] = {
     "authorization": _Reading.authorization,
     "jetstream": _Reading.jetstream,
@@ -175,7 +242,11 @@ BLOCKS: Final[dict[str, Callable[[_Reading, Node], None]]] = {
     "users": _Reading.users,
     "default_permissions": _Reading.default_permissions,
     "accounts": _Reading.accounts,
+    "tls": _Reading.tls,
+    "websocket": _Reading.websocket,
     "no_system_account": _Reading.no_system_account,
+    "callout": _Reading.callout,
+    **{f"operator.{name}": _operator_key(name) for name in OPERATOR_KEYS},
 }
 
 
@@ -185,5 +256,6 @@ def _unknown(name: str, table: Table, where: str) -> str:
     if "{" in word and word.partition("{")[0] in table:
         return f"{text}; write a blank before the '{{'"
     served = [key for key, row in table.items() if not isinstance(row, Refused)]
-    near = difflib.get_close_matches(word, served, n=1) or difflib.get_close_matches(word, table, n=1)
+    near = difflib.get_close_matches(word, served) or difflib.get_close_matches(word, table)
+    near.sort(key=lambda each: sorted(each) != sorted(word))  # letters in another order, rather than other letters
     return f'{text}; did you mean "{near[0]}"?' if near else text

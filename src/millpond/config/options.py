@@ -6,12 +6,17 @@ range never gets here: whoever makes an `Options` (command line, file, `Server(.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from millpond.base import limits
 from millpond.config.security import SYSTEM_ACCOUNT, AccountOptions, Mapping, User
+from millpond.config.tls import TlsOptions
+from millpond.config.websocket import WebsocketOptions
+
+if TYPE_CHECKING:
+    from millpond.config.operator import CalloutOptions, OperatorOptions
 
 SyncPolicy = Literal["always", "interval", "never"]
 
@@ -29,6 +34,12 @@ class JetStreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     sync: SyncPolicy = "always"
     sync_interval_ns: int = limits.SYNC_INTERVAL_DEFAULT_NS
     default_max_consumers: int = limits.CONSUMERS_DEFAULT_MAX
+    request_queue_limit: int = 0
+    """Requests for information that wait for their turn, if `info_queue_limit` does not say; 0: the default."""
+    info_queue_limit: int = 0
+    max_buffered_msgs: int = 0
+    """Publishes of one stream that may be under way, and their bytes; more are refused. 0: the default; -1: any."""
+    max_buffered_bytes: int = 0
     limit_max_ack_pending: int = 0
     """What one consumer may ask for, as the two below; 0: anything."""
     limit_max_request_batch: int = 0
@@ -51,7 +62,17 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: the same as `host`."""
     http_port: int | None = None
     """None or 0: no monitoring; -1: any free port."""
+    https_port: int | None = None
+    """The same over TLS, with the certificate of `tls`; not both."""
     http_base_path: str = ""
+
+    tls: TlsOptions | None = None
+    """None: clients come in the clear."""
+    allow_non_tls: bool = False
+    """Clients may choose, on the same port."""
+
+    websocket: WebsocketOptions | None = None
+    """A listener for clients that come over WebSocket."""
 
     username: str = ""
     password: str = ""
@@ -65,6 +86,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Of `$G`."""
     system_account: str = SYSTEM_ACCOUNT
     """Empty: there is none."""
+    operator: OperatorOptions | None = None
+    """Accounts and users are known by claims."""
+    callout: CalloutOptions | None = None
+    """A service decides who is let in."""
     no_auth_user: str = ""
     """Whoever shows no credentials is this one of `users`."""
 
@@ -94,10 +119,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     lame_duck_duration_ns: int = limits.LAME_DUCK_DURATION_NS
     lame_duck_grace_period_ns: int = limits.LAME_DUCK_GRACE_PERIOD_NS
 
+    dev: bool = False
+    """For work on one's own machine: on loopback, clients may ask and hear what the system account may (server.dev)."""
+
     debug: bool = False
     trace: bool = False
     trace_verbose: bool = False
-    """Trace the system account as well."""
+    """As trace: what the server itself says in the system account comes from no connection."""
+    trace_headers: bool = False
+    """Of payloads, trace the headers alone."""
     logtime: bool = True
     logtime_utc: bool = False
     log_file: str = ""

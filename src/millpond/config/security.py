@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 import msgspec
@@ -14,6 +15,8 @@ GLOBAL_ACCOUNT = "$G"
 """Whoever is in no other account is in this one."""
 SYSTEM_ACCOUNT = "$SYS"
 """The system account's name, unless the configuration names another one."""
+VISITOR = "nats-" + os.urandom(4).hex()
+"""Who a client without credentials is where only the system account has users; nobody can name it."""
 
 
 class SubjectPermission(msgspec.Struct, frozen=True):
@@ -56,6 +59,10 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         return f"User({self.name!r}, account={self.account!r})"
 
 
+TIER = "R1"
+"""What one server's streams are: in one replica."""
+
+
 class JetStreamLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What an account's streams may use; -1: no bound. Bytes, but for the counts."""
 
@@ -67,6 +74,8 @@ class JetStreamLimits(msgspec.Struct, frozen=True, kw_only=True):
     memory_max_stream_bytes: int = -1
     file_max_stream_bytes: int = -1
     max_bytes_required: bool = False
+    tiers: tuple[tuple[str, JetStreamLimits], ...] = ()
+    """Limits by the number of replicas (`R1`), instead of those above: of these, one server's are `R1`."""
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +89,8 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     response: Response = "singleton"
     threshold_ns: int = limits.SERVICE_RESPONSE_THRESHOLD_NS
     """How long an answer may take."""
+    allow_trace: bool = False
+    """A message trace of an importer tells what becomes of a request here. Of services only."""
 
 
 class Import(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +102,10 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
     service: bool = False
     share: bool = False
     """The exporter is told more about who asks."""
+    allow_trace: bool = False
+    """A message trace of the exporter tells what becomes of a message here. Of streams only."""
+    named: bool = False
+    """Only who names its first token hears it: `>` does not. Of streams only."""
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -112,12 +127,21 @@ class AccountOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     nkey: str = ""
+    name_tag: str = ""
+    """What people call it, when its name is a key."""
+    tags: tuple[str, ...] = ()
+    issuer: str = ""
+    """The operator's key that signed its claims; "": it is of the configuration."""
     max_connections: int = -1
     max_subscriptions: int = -1
     """Of one connection."""
     max_payload: int = -1
     jetstream: JetStreamLimits | None = None
     """None: no streams, unless there is no account but the global one."""
+    trace_destination: str = ""
+    """Where the way of messages with a sampled `traceparent` is told; empty: nowhere."""
+    trace_sampling: int = 100
+    """Of how many of 100 such messages."""
     exports: tuple[Export, ...] = ()
     imports: tuple[Import, ...] = ()
     mappings: tuple[Mapping, ...] = ()

@@ -30,12 +30,16 @@ cdef struct OwedReply:
     uint64_t journal_position
     char* reply                              # owned
     uint32_t reply_len
+    uint32_t body_len
+    const char* body                         # a constant of the program
 
-cdef class OwedReplies:                      # empty messages that are sent when something is committed, in order
+cdef class OwedReplies:                      # fixed answers that are sent when something is committed, in order
     cdef OwedReply* _slots
     cdef size_t _head, _count, _capacity
     cdef int push(self, uint64_t store_position, uint64_t journal_position, const char* reply,
-                  uint32_t reply_len) except -1
+                  uint32_t reply_len, const char* body, uint32_t body_len) except -1
     # Sends what both positions cover.
     cdef int release(self, uint64_t store_position, uint64_t journal_position, Router router) except -1
+    # Drops what they do not cover; who was to get a body is refused with the failure.
+    cdef int give_up(self, uint64_t store_position, uint64_t journal_position, Router router, str failure) except -1
     cdef int _grow(self) except -1

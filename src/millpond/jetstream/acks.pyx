@@ -6,7 +6,7 @@
 v1 is what we write; both are read.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
@@ -15,6 +15,7 @@ from millpond.broker.router cimport Router
 from millpond.wire.message cimport Msg
 
 from millpond.base.digests import sha256
+from millpond.jetstream.pub_ack import refused_removal
 
 cdef const char* PAIRS = (
     b"00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051"
@@ -120,7 +121,7 @@ cdef class OwedReplies:
         free(self._slots)
 
     cdef int push(self, uint64_t store_position, uint64_t journal_position, const char* reply,
-                  uint32_t reply_len) except -1:
+                  uint32_t reply_len, const char* body, uint32_t body_len) except -1:
         cdef OwedReply* slot
         assert reply_len > 0
         if self._count == self._capacity:
@@ -131,6 +132,7 @@ cdef class OwedReplies:
             raise MemoryError
         memcpy(slot.reply, reply, reply_len)
         slot.store_position, slot.journal_position, slot.reply_len = store_position, journal_position, reply_len
+        slot.body, slot.body_len = body, body_len
         self._count += 1
         return 0
 
@@ -154,9 +156,28 @@ cdef class OwedReplies:
                 return 0
             self._head = (self._head + 1) % self._capacity       # it leaves first: its receiver may ack again
             self._count -= 1
-            msg = Msg(owed.reply, owed.reply_len, owed.reply, 0, owed.reply, 0, owed.reply, 0)
+            msg = Msg(owed.reply, owed.reply_len, owed.reply, 0, owed.reply, 0, owed.body, owed.body_len)
             try:
                 router.route(owed.reply, owed.reply_len, &msg, None)
             finally:
                 free(owed.reply)
+        return 0
+
+    cdef int give_up(self, uint64_t store_position, uint64_t journal_position, Router router, str failure) except -1:
+        cdef size_t i, count = self._count
+        cdef OwedReply owed
+        cdef list replies = []
+        self._count = 0
+        for i in range(count):                     # what stays moves up; nothing is sent while slots move
+            owed = self._slots[(self._head + i) % self._capacity]
+            if owed.store_position <= store_position and owed.journal_position <= journal_position:
+                self._slots[(self._head + self._count) % self._capacity] = owed
+                self._count += 1
+                continue
+            if owed.body_len:
+                replies.append((PyBytes_FromStringAndSize(owed.reply, owed.reply_len),
+                                PyBytes_FromStringAndSize(owed.body, owed.body_len)))
+            free(owed.reply)
+        for reply, answer in replies:
+            router.publish(reply, refused_removal(answer, failure))
         return 0

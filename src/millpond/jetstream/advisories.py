@@ -90,7 +90,12 @@ class Advisories:
         """From then to now."""
         return {"start": format_time(start_ns), "end": format_time(self._clock.wall_ns)}
 
-    def api_audit(self, server: str, client: dict[str, Any], subject: str, request: str, response: str) -> None:
+    def limit_reached(self, server: str, dropped: int) -> None:
+        """Requests that waited for their turn were dropped."""
+        domain = {"domain": self._domain} if self._domain else {}
+        self.send("API.LIMIT_REACHED", "api_limit_reached", {"server": server, **domain, "dropped": dropped})
+
+    def api_audit(self, server: str, client: dict[str, Any] | None, subject: str, request: str, response: str) -> None:
         fields: dict[str, Any] = {"server": server, "client": client, "subject": subject}
         if request:
             fields["request"] = request

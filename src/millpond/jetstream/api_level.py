@@ -1,4 +1,4 @@
-"""The API level that a request may ask for in `Nats-Required-Api-Level`."""
+"""API levels: what a request may ask for in `Nats-Required-Api-Level`, and what a configuration needs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Final
 
 from millpond.base import limits
 
+REQUIRED_LEVEL: Final = "_nats.req.level"
+"""In the metadata of streams and consumers: the level that their features need."""
 _INTEGER: Final = re.compile(rb"[+-]?[0-9]{1,18}")
 
 

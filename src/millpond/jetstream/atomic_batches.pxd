@@ -29,7 +29,11 @@ cdef class AtomicBatches(Timer):
     cdef BatchTotals _totals
     # A publish with a batch id; the subject is the one it is stored under. 1: it must wait for a cold read.
     cdef int take(self, const Msg* msg, Ingest rules) except -1
+    # What keeps such a publish out of its batch, or a batch from beginning; None: nothing that can be told without
+    # trying. Changes nothing.
+    cdef object first_refusal(self, const Msg* msg, Ingest rules)
     cdef int drop_all(self) except -1
+    cdef object _misfit(self, const Msg* msg, Part part, Ingest rules)
     cdef object _refusal(self, const Msg* msg, Part part, Ingest rules)
     cdef object _refuse_to_begin(self, Part part)
     cdef int _keep(self, const Msg* msg, Part part) except -1

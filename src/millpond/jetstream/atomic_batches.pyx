@@ -19,11 +19,12 @@ from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.headers cimport has_header, header
 from millpond.jetstream.host cimport Host
 from millpond.jetstream.ingest cimport Ingest
-from millpond.jetstream.staging cimport Staging
+from millpond.jetstream.staging cimport Staging, misfit
 from millpond.store.api cimport Store
 from millpond.wire.message cimport Msg
 
 from millpond.base import limits
+from millpond.base.errors import StoreError
 from millpond.jetstream.api_level import is_beyond_ours
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_text import quote
@@ -35,6 +36,9 @@ cdef uint64_t MESSAGES_MAX = limits.ATOMIC_BATCH_MESSAGES_MAX
 cdef Py_ssize_t BATCHES_MAX = limits.ATOMIC_BATCHES_PER_STREAM_MAX
 cdef Py_ssize_t ID_BYTES_MAX = limits.BATCH_ID_BYTES_MAX
 cdef uint64_t UINT64_MAX = 0xFFFFFFFFFFFFFFFF
+
+cdef enum:
+    MORE_BYTES = 128                 # a message is at most so much longer on disk
 
 
 cdef class AtomicBatch:
@@ -71,20 +75,10 @@ cdef class AtomicBatches(Timer):
         self._batches = {}
 
     cdef int take(self, const Msg* msg, Ingest rules) except -1:
-        cdef bytes batch_id = header(msg, b"Nats-Batch-Id")
-        cdef Part part
-        if rules.sealed:
-            return self._host.refuse(msg, api_error("JSStreamSealedErr"))
-        if 0 <= rules.msg_size_max < <int64_t>msg.hdr_len + msg.body_len:
-            return self._host.refuse(msg, api_error("JSStreamMessageExceedsMaximumErr"))
-        if not rules.config.allow_atomic:
-            return self._host.refuse(msg, api_error("JSAtomicPublishDisabledErr"))
-        if len(batch_id) > ID_BYTES_MAX:
-            return self._host.refuse(msg, api_error("JSAtomicPublishInvalidBatchIDErr"))
-        part = _part_of(msg, batch_id)
-        if part is None:
-            return self._host.refuse(msg, api_error("JSAtomicPublishMissingSeqErr"))
-        refused = self._refusal(msg, part, rules)
+        cdef Part part = _part_of(msg, header(msg, b"Nats-Batch-Id"))
+        refused = self._misfit(msg, part, rules)
+        if refused is None:
+            refused = self._refusal(msg, part, rules)
         if refused is not None:
             return self._host.refuse(msg, refused)
         if part.commits:
@@ -93,6 +87,24 @@ cdef class AtomicBatches(Timer):
         if msg.reply_len and not rules.no_ack:
             self._host.answer(msg.reply, msg.reply_len, b"")
         return 0
+
+    cdef object first_refusal(self, const Msg* msg, Ingest rules):
+        cdef Part part = _part_of(msg, header(msg, b"Nats-Batch-Id"))
+        refused = self._misfit(msg, part, rules)
+        if refused is None and part.batch_id not in self._batches:
+            refused = self._refuse_to_begin(part)
+        return refused
+
+    cdef object _misfit(self, const Msg* msg, Part part, Ingest rules):
+        """What is wrong with it, whatever its batch; `part` None: it does not say where in the batch it is."""
+        refused = misfit(self._host, msg, rules)
+        if refused is not None:
+            return refused
+        if not rules.config.allow_atomic:
+            return api_error("JSAtomicPublishDisabledErr")
+        if len(header(msg, b"Nats-Batch-Id")) > ID_BYTES_MAX:
+            return api_error("JSAtomicPublishInvalidBatchIDErr")
+        return api_error("JSAtomicPublishMissingSeqErr") if part is None else None
 
     cdef object _refusal(self, const Msg* msg, Part part, Ingest rules):
         """What ends the batch, or keeps it from beginning; None: this is its next message."""
@@ -176,6 +188,11 @@ cdef class AtomicBatches(Timer):
         cdef bytes subject, hdr, body, tail
         cdef Msg last
         count = len(judged)
+        sizes = [len(subject) + len(hdr) + len(body) + MORE_BYTES for subject, hdr, body in judged]
+        try:
+            self._store.promise_batch(sum(sizes), max(sizes))
+        except (OSError, StoreError):
+            return self._host.refuse(msg, api_error("JSStorageResourcesExceededErr"))
         self._store.begin_batch()
         try:
             for number, (subject, hdr, body) in enumerate(judged, 1):
@@ -206,7 +223,10 @@ cdef class AtomicBatches(Timer):
                 return refused
             out.append((subject, PyBytes_FromStringAndSize(staging.msg.hdr, staging.msg.hdr_len),
                         PyBytes_FromStringAndSize(staging.msg.body, staging.msg.body_len)))
-        return out
+        # The last one, behind all the others.
+        refused = self._host.no_room(&staging.msg, <int64_t>staging.bytes - <int64_t>self._store.message_size(
+            staging.msg.subject_len, staging.msg.hdr_len, staging.msg.body_len))
+        return out if refused is None else refused
 
     # --- idleness ---
 

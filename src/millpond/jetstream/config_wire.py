@@ -8,9 +8,10 @@ from typing import Any, Final
 import msgspec
 
 from millpond.base import limits
+from millpond.jetstream.api_level import REQUIRED_LEVEL
 from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.go_json import Choice, ListOf, MapOf, Shape
-from millpond.jetstream.go_time import format_time, zone_of
+from millpond.jetstream.go_time import YEAR_ONE_NS, format_time, zone_of
 from millpond.jetstream.stream_config import StreamConfig
 
 PLACEMENT: Final = Shape("Placement", {"cluster": "string", "tags": ListOf("string"), "preferred": "string"})
@@ -153,7 +154,7 @@ CONSUMER_REQUEST: Final = Shape(
 TIMES: Final = {
     "opt_start_time": ("opt_start_time_ns", "opt_start_zone_s"), "pause_until": ("pause_until_ns", "pause_zone_s"),
 }  # fmt: skip
-MANAGED_METADATA: Final = {"_nats.ver": "2.15.1", "_nats.level": str(limits.API_LEVEL)}
+MANAGED_METADATA: Final = {"_nats.ver": limits.SERVER_VERSION, "_nats.level": str(limits.API_LEVEL)}
 
 
 def stream_from_request(request: dict[str, Any]) -> StreamConfig:
@@ -210,7 +211,8 @@ def consumer_to_json(config: ConsumerConfig, managed: bool = True) -> dict[str, 
         values[wire] = format_time(values[time], values[zone]) if values[time] else None
     if values["priority_policy"] == "none":
         values["priority_policy"] = ""
-    metadata = {**config.metadata, "_nats.req.level": str(_consumer_level(config))}
+    # A restored consumer may need a level that its configuration, as we know it, does not.
+    metadata = {REQUIRED_LEVEL: str(_consumer_level(config)), **config.metadata}
     values["metadata"] = _sorted_as_go({**metadata, **(MANAGED_METADATA if managed else {})})
     return {key: values[key] for key in CONSUMER_FIELDS if key in CONSUMER_ALWAYS or values[key]}
 
@@ -220,4 +222,5 @@ def _consumer_level(config: ConsumerConfig) -> int:
     if config.ack_policy == "flow_control":
         return 4
     prioritised = config.priority_policy != "none" or config.priority_groups or config.priority_timeout
-    return 1 if config.pause_until_ns or prioritised else 0
+    paused = config.pause_until_ns not in (0, YEAR_ONE_NS)
+    return 1 if paused or prioritised else 0

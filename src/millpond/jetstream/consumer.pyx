@@ -46,7 +46,8 @@ cdef enum Tag:
 
 cdef enum:
     MILLISECOND = 1_000_000
-    LOOK_NS = 1_000_000_000                  # how late the leaving of the last listener may be noticed
+    LOOK_NS = 1_000_000_000                  # how late the leaving of the last listener may be noticed, at most
+    LOOK_NS_MIN = 50_000_000                 # and how often it is looked for, at most
 
 cdef object DIGITS = re.compile(rb"[0-9]{1,18}").fullmatch
 cdef object FOR_EVER = 2**62                 # wall ns, in the year 2116
@@ -176,17 +177,20 @@ cdef class Consumer(Follower):
         self.redelivery.rebuild()
         return self.cursor.go_on()
 
-    cpdef int stop(self, str status) except -1:
+    cpdef int halt(self) except -1:
         if self._stopped:
             return 0
         self._stopped = True
+        self._pump.forget(self)
+        self._timer.consumer = None
+        return self._tell_counted()
+
+    cpdef int stop(self, str status) except -1:
+        self.halt()
         for sub in self._subs:
             self.stream.router.unsubscribe(sub)
         self._subs.clear()
-        self._pump.forget(self)
         self._timers.cancel(self._timer)
-        self._timer.consumer = None
-        self._tell_counted()
         return self.pulls.end(status)
 
     cpdef int when_counted(self, object callback) except -1:
@@ -295,9 +299,9 @@ cdef class Consumer(Follower):
             self.ready()
         return 0
 
-    cdef int purged(self, Filters filters) except -1:
+    cdef int purged(self, Filters filters, uint64_t first_left) except -1:
         """What is still pending is still there: it was delivered under filters that have changed since."""
-        cdef uint64_t first_seq = self.cursor.after_purge(filters), kept = self.state.lowest()
+        cdef uint64_t first_seq = self.cursor.after_purge(filters, first_left), kept = self.state.lowest()
         if first_seq:
             self.state.advance((min(first_seq, kept) if kept else first_seq) - 1)
         return self.ready()
@@ -470,7 +474,7 @@ cdef class Consumer(Follower):
         if self.push is not None:
             due = _nearer(due, self.push.heartbeat_due_ns)
             if self.push.bound and self._inactive_ns:
-                due = _nearer(due, now_ns + LOOK_NS)
+                due = _nearer(due, now_ns + max(min(self._inactive_ns, <int64_t>LOOK_NS), <int64_t>LOOK_NS_MIN))
         if self._delivery.pace is not None and self._delivery.pace.hold_until_ns > now_ns:
             due = _nearer(due, self._delivery.pace.hold_until_ns)
         if not self._pause_told:
@@ -500,7 +504,7 @@ cdef class Consumer(Follower):
         self.redelivery.expire(self._clock.wall_ns)
         self.priority.expire(now_ns)
         if self.pulls.due_ns and now_ns >= self.pulls.due_ns:
-            self._sweep(False)
+            self._sweep(self.pulls.is_due(now_ns))     # as on nats-server, though max_ack_pending may hold messages
         if self._expire_inactive(now_ns):
             return 0
         self._arm()

@@ -2,6 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from millpond.store.api cimport Filters, Store
 from millpond.store.consumer_state cimport ConsumerState
+from millpond.store.search cimport Search
 
 cdef class Cursor:
     cdef readonly Filters filters
@@ -12,12 +13,15 @@ cdef class Cursor:
     cdef uint64_t rows_left                  # that next() may look at; each turn gives it SEARCH_STEP_ROWS
     cdef Store _store
     cdef ConsumerState _state
-    cdef uint64_t* _skip                     # last_per_subject: the sequences to deliver up to _resume; NULL = no list
-    cdef size_t _skip_at, _skip_count, _skip_room
-    cdef uint64_t _skip_gone                 # of the list, have left the stream before they were reached
-    cdef uint64_t _resume
+    cdef Filters _listing                    # last_per_subject: what is listed; None = behind the list, or there is none
+    cdef uint64_t _resume                    # the list's end
+    cdef uint64_t _listed                    # of the list, still to come
+    cdef uint64_t _list_at                   # looked at for the list, up to here
+    cdef set _hidden                         # messages that are the last ones only because later ones left; None = none
     cdef uint64_t _count_at, _count_end      # counting: the sequences that are still to be looked at
-    cdef object _starting                    # counting makes the list as well: the configuration to begin with
+    cdef object _starting                    # it is not known yet where to begin: the configuration to begin with
+    cdef Search _search                      # for where to begin; None: it is the list that is counted
+    cdef uint64_t _first_listed
     cdef int set_filters(self, Filters filters) except -1    # and counts anew
     cdef int start(self, object config) except -1            # a new consumer takes its start position
     cdef int go_on(self) except -1                           # recovered or reset: right behind what was delivered
@@ -27,13 +31,14 @@ cdef class Cursor:
     cdef uint64_t next(self) except? 0xFFFFFFFFFFFFFFFF
     cdef void step(self, uint64_t stream_seq) noexcept       # what next() returned is delivered
     cdef void appended(self, const char* subject, uint32_t subject_len) noexcept
-    cdef void removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) noexcept
-    # A purge under `filters` has gone over the stream. Returns the first sequence that may still be asked for,
-    # 0: that is as before.
-    cdef uint64_t after_purge(self, Filters filters) except? 0xFFFFFFFFFFFFFFFF
+    cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1
+    # A purge under `filters` has gone over the stream, and left `first_left` of them (0: nothing). Returns the first
+    # sequence that may still be asked for, 0: that is as before.
+    cdef uint64_t after_purge(self, Filters filters, uint64_t first_left) except? 0xFFFFFFFFFFFFFFFF
     cdef int _count(self) except -1
-    cdef int _begin(self, object config) except -1
-    cdef int _list_part(self) except -1
+    cdef int _begin(self, object config, uint64_t found) except -1
+    cdef bint _start_on(self) except *
     cdef bint _counted(self, uint64_t stream_seq) noexcept
-    cdef bint _to_come(self, uint64_t stream_seq) noexcept
-    cdef void _end_skip(self) noexcept
+    cdef uint64_t _next_listed(self) except? 0xFFFFFFFFFFFFFFFF
+    cdef int _left_the_list(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1
+    cdef void _end_list(self) noexcept

@@ -9,6 +9,7 @@ import msgspec
 
 from millpond.base import limits
 from millpond.base.errors import ApiError
+from millpond.jetstream.api_level import REQUIRED_LEVEL
 from millpond.jetstream.asset_names import FORBIDDEN_IN_NAMES
 from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.error_table import api_error
@@ -21,8 +22,9 @@ HEARTBEAT_MIN_NS: Final = 100_000_000
 EXPIRES_MIN_NS: Final = 1_000_000
 FLOW_ACK_HEARTBEAT_NS: Final = 1_000_000_000
 """The only heartbeat that goes with ack policy flow_control."""
-SERVER_METADATA: Final = frozenset(["_nats.ver", "_nats.level", "_nats.req.level"])
+SERVER_METADATA: Final = frozenset(["_nats.ver", "_nats.level", REQUIRED_LEVEL])
 """What only servers write."""
+NO_STORE: Final = "error creating store for consumer"
 GROUP_NAME: Final = re.compile(r"[a-zA-Z0-9/_=-]{1,16}", re.A)
 
 NOT_NEGATIVE: Final = (
@@ -60,8 +62,13 @@ def with_defaults(
         changes["priority_timeout"] = limits.PINNED_TIMEOUT_DEFAULT_NS
     if config.ack_policy == "flow_control" and not pedantic:
         changes.update(flow_control=True, idle_heartbeat=FLOW_ACK_HEARTBEAT_NS)
-    changes["metadata"] = {key: value for key, value in config.metadata.items() if key not in SERVER_METADATA}
+    changes["metadata"] = own_metadata(config.metadata)
     return msgspec.structs.replace(config, **changes)
+
+
+def own_metadata(metadata: dict[str, str]) -> dict[str, str]:
+    """What the user gave; the rest follows from the configuration."""
+    return {key: value for key, value in metadata.items() if key not in SERVER_METADATA}
 
 
 def ephemeral(config: ConsumerConfig) -> ConsumerConfig:

@@ -8,6 +8,7 @@ cdef struct Seen:
 
 cdef class Dedupe:
     cdef public int64_t window_ns                    # 0 = remembers nothing
+    cdef public bytes last_msg_id                    # of the last message that was stored; empty: it had none
     cdef uint64_t[2] _key
     cdef Seen* _ring                                 # power of two; oldest at _head
     cdef uint32_t* _table                            # place in the ring + 1; 0 = free; twice as large as the ring

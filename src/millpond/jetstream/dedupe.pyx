@@ -35,7 +35,7 @@ cdef class Dedupe:
         assert window_ns >= 0
         cdef bytes key = os.urandom(16)
         memcpy(self._key, PyBytes_AS_STRING(key), 16)
-        self.window_ns = window_ns
+        self.window_ns, self.last_msg_id = window_ns, b""
 
     def __dealloc__(self):
         free(self._ring)

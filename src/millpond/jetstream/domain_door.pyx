@@ -26,11 +26,22 @@ cdef class DomainDoor(Sink):
         return self._prefix + b">"
 
     cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1:
-        cdef uint32_t cut = <uint32_t>PyBytes_GET_SIZE(self._prefix)
         cdef Msg renamed = msg[0]
-        assert msg.subject_len > cut
         # Not a buffer of the door: routing can come back to it with another message.
-        cdef bytes subject = b"$JS.API." + PyBytes_FromStringAndSize(msg.subject + cut, msg.subject_len - cut)
-        renamed.subject = PyBytes_AS_STRING(subject)
-        renamed.subject_len = <uint32_t>PyBytes_GET_SIZE(subject)
+        cdef bytes subject = self._rename(&renamed)
         return self._router.route(renamed.subject, renamed.subject_len, &renamed, source)
+
+    cdef int deliver_traced(self, Subscription sub, const Msg* msg, Sink source, object trace) except -1:
+        cdef Msg renamed = msg[0]
+        cdef bytes subject = self._rename(&renamed)
+        trace.mapped(subject)
+        return self._router.route_traced(renamed.subject, renamed.subject_len, &renamed, source, trace)
+
+    cdef bytes _rename(self, Msg* msg):
+        """The subject without the domain; the caller keeps it as long as the message."""
+        cdef uint32_t cut = <uint32_t>PyBytes_GET_SIZE(self._prefix)
+        cdef bytes subject
+        assert msg.subject_len > cut
+        subject = b"$JS.API." + PyBytes_FromStringAndSize(msg.subject + cut, msg.subject_len - cut)
+        msg.subject, msg.subject_len = PyBytes_AS_STRING(subject), <uint32_t>PyBytes_GET_SIZE(subject)
+        return subject

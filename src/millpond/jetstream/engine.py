@@ -9,41 +9,41 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from millpond.base import limits
 from millpond.base.clock import Clock
+from millpond.base.errors import ApiError, StoreError
 from millpond.broker.router import Router
 from millpond.broker.turn import Turn
 from millpond.config.options import JetStreamOptions
 from millpond.config.security import GLOBAL_ACCOUNT, JetStreamLimits
-from millpond.jetstream import account_limits
+from millpond.jetstream import account_limits, consumer_rules, stream_rules
 from millpond.jetstream.acks import short_hash
 from millpond.jetstream.advisories import Advisories
 from millpond.jetstream.batch_totals import BatchTotals
-from millpond.jetstream.config_wire import (
-    CONSUMER_FIELDS,
-    STREAM_FIELDS,
-    consumer_from_request,
-    consumer_to_json,
-    stream_from_request,
-    stream_to_json,
-)
+from millpond.jetstream.config_wire import consumer_to_json, stream_to_json
 from millpond.jetstream.consumer import Consumer
 from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.dedupe import Dedupe
 from millpond.jetstream.error_table import api_error
-from millpond.jetstream.go_json import Shape, decode
 from millpond.jetstream.go_time import format_time
+from millpond.jetstream.leaving import Leaving
+from millpond.jetstream.offline import Offline, stopped_by
 from millpond.jetstream.pump import CommitPhase, Pump
+from millpond.jetstream.request_queue import RequestQueue
+from millpond.jetstream.reservations import Reservations
+from millpond.jetstream.shelf import Done, FileShelf, Shelf, condemn, nobody
 from millpond.jetstream.steps import Steps
-from millpond.jetstream.storage import Shelf, Storage
+from millpond.jetstream.storage import NO_LIMIT, Storage
 from millpond.jetstream.storage_room import StorageRoom
+from millpond.jetstream.stored import read_consumers, read_stream, stored, stored_stream
 from millpond.jetstream.stream import Stream
 from millpond.jetstream.stream_config import ServerLimits, StreamConfig
+from millpond.jetstream.usage import Usage, usage_of
 from millpond.store.consumer_state import ConsumerState
 
 if TYPE_CHECKING:
@@ -53,47 +53,20 @@ if TYPE_CHECKING:
     from millpond.jetstream.source_names import Position
     from millpond.jetstream.source_set import SourceSet
 
-NO_LIMIT: Final = -1
-"""Of a StorageRoom."""
-MEMORY_MESSAGE_BYTES: Final = 16
-FILE_MESSAGE_BYTES: Final = 30
-"""What nats-server counts for a message besides its subject, headers and body."""
 
 NO_FILE_NAME: Final = "\0"
 """What nothing on disk can have in its name, there; and so not here, where names of files are other ones."""
 
 log = logging.getLogger("millpond")
 
-STORED_STREAM = Shape("StreamConfig", STREAM_FIELDS)
-STORED_CONSUMER = Shape("ConsumerConfig", CONSUMER_FIELDS)
-
-
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes by storage, reservations by max_bytes, counts."""
-
-    memory: int
-    storage: int
-    reserved_memory: int
-    reserved_storage: int
-    streams: int
-    consumers: int
-    messages: int
-
 
 class Engine:
     """`storage` says where streams live; `server_name` is what replies call the leader."""
 
     def __init__(
-        self,
-        options: JetStreamOptions,
-        storage: Storage,
-        router: Router,
-        turn: Turn,
-        server_name: str,
-        *,
-        account: str = GLOBAL_ACCOUNT,
-        account_limits: JetStreamLimits | None = None,
-    ) -> None:
+        self, options: JetStreamOptions, storage: Storage, router: Router, turn: Turn, server_name: str, *,
+        account: str = GLOBAL_ACCOUNT, account_limits: JetStreamLimits | None = None,
+    ) -> None:  # fmt: skip
         self.options = options
         self.strict = options.strict
         self.domain = options.domain
@@ -104,7 +77,11 @@ class Engine:
         """The engines of all accounts of this server."""
         self.clock: Clock = turn.clock
         self.streams: dict[str, Stream] = {}
+        self.offline: dict[str, Offline] = {}
+        """Those that do not run, since a newer server stored them."""
+        self._reservations = Reservations()
         self._source_sets: dict[str, SourceSet] = {}
+        self._leaving: list[Leaving] = []
         self.payload_max = limits.PAYLOAD_BYTES_MAX
         self.backup_bytes: Callable[[], int] = int
         """What snapshots and restores hold in memory."""
@@ -114,19 +91,17 @@ class Engine:
         self._clients = itertools.count(1)
         self.advisories = Advisories(router.publish, turn.clock, options.domain, account)
         self.batches = BatchTotals()
-        self._rooms = {
-            "memory": StorageRoom(options.max_memory or NO_LIMIT, lambda: self._bytes_held_by_all("memory")),
-            "file": StorageRoom(options.max_file or NO_LIMIT, lambda: self._bytes_held_by_all("file")),
-        }
-        self._shares = {
-            "memory": StorageRoom(NO_LIMIT, lambda: self._bytes_held("memory"), MEMORY_MESSAGE_BYTES),
-            "file": StorageRoom(NO_LIMIT, lambda: self._bytes_held("file"), FILE_MESSAGE_BYTES),
-        }
+        self._rooms = storage.rooms
+        self._shares = {"memory": StorageRoom(NO_LIMIT), "file": StorageRoom(NO_LIMIT)}
         self.use_account_limits(account_limits or JetStreamLimits())
         self.pump = Pump()
         self.commit = CommitPhase(storage.committer)
         turn.add_commit(self.commit)
         turn.add_pump(self.pump)
+        self.server_advisories = self.advisories
+        """What concerns the server goes to the system account, where there is one."""
+        self.requests = RequestQueue(self.pump, turn, limits.API_REQUESTS_WAITING_MAX, self._dropped)
+        self.use_options(options)
 
     def use_account_limits(self, found: JetStreamLimits) -> None:
         """What the account may use, from the start or from a reload on."""
@@ -137,6 +112,7 @@ class Engine:
     def use_options(self, options: JetStreamOptions) -> None:
         """Settings that were reloaded take effect."""
         self.options = options
+        self.requests.limit = options.info_queue_limit or options.request_queue_limit or limits.API_REQUESTS_WAITING_MAX
         self._rooms["memory"].resize(options.max_memory or NO_LIMIT)
         self._rooms["file"].resize(options.max_file or NO_LIMIT)
 
@@ -152,20 +128,14 @@ class Engine:
     # --- recovery and stop ---
 
     def recover(self) -> None:
-        """Bring back every stream on disk with its consumers. One that cannot be read is logged and left alone."""
+        """Bring back every stream on disk with its consumers. One that cannot be read is logged and left alone, one
+        that a newer server stored is offline."""
         positions: dict[str, dict[str, Any]] = {}
         for payload, shelf in self._storage.recover():
-            stored = json.loads(payload)
-            config = stream_from_request(decode(json.dumps(stored["config"]).encode(), STORED_STREAM))
-            config = msgspec.structs.replace(config, metadata=stored["config"].get("metadata", {}))
-            stream = self._open(config, stored["created"], shelf)
-            positions[stream.name] = stored.get("positions", {})
-            journal = stream.journal
-            if journal is None:
-                continue
-            for name, (text, state) in journal.recovered().items():
-                self._recover_consumer(stream, name, text, state)
-            stream.review(1, False)
+            entry = json.loads(payload)
+            recovered = self._recover_stream(entry, shelf)
+            if recovered is not None:
+                positions[recovered.name] = entry.get("positions", {})
         for stream in self.streams.values():
             self._follow_others(stream, positions.get(stream.name, {}))
         for others in self._source_sets.values():
@@ -173,12 +143,40 @@ class Engine:
         if self.streams:
             log.info("  Restored %d streams", len(self.streams))
 
-    def _recover_consumer(self, stream: Stream, name: str, text: bytes, state: ConsumerState) -> None:
-        stored = json.loads(text)
-        asked = consumer_from_request(decode(json.dumps(stored["config"]).encode(), STORED_CONSUMER))
-        consumer = self._consumer(stream, name, asked, stored["created"], state)
-        stream.add_consumer(consumer)
-        consumer.start(True)
+    def _recover_stream(self, entry: dict[str, Any], shelf: FileShelf) -> Stream | None:
+        try:
+            config, reason = read_stream(entry["config"])
+        except ApiError as error:
+            self._storage.forget(shelf, error.description)
+            return None
+        if reason:
+            self._set_offline(Offline(config=config, reason=reason, shelf=shelf))
+            return None
+        if not self._storage.open(shelf):
+            return None
+        assert shelf.journal is not None, "it is open"
+        consumers, unsupported = read_consumers(shelf.journal)
+        if unsupported:
+            shelf.put_away()
+            reason = stopped_by(min(unsupported))
+            self._set_offline(Offline(config=config, reason=reason, shelf=shelf, consumers=unsupported))
+            return None
+        stream = self._open(config, entry["created"], shelf, rolled_through=entry.get("rolled_through", 0))
+        for name, (asked, created_ns, state) in consumers.items():
+            consumer = self._consumer(stream, name, asked, created_ns, state)
+            stream.add_consumer(consumer)
+            consumer.start(True)
+        stream.review(1, False)
+        return stream
+
+    def _set_offline(self, found: Offline) -> None:
+        self.offline[found.config.name] = found
+        self._reservations.add(found.config)
+        log.warning("  Detected unsupported stream '%s > %s': %s", self.account, found.config.name, found.reason)
+        for name, reason in found.consumers.items():
+            log.warning(
+                "  Detected unsupported consumer '%s > %s > %s': %s", self.account, found.config.name, name, reason
+            )
 
     def leave(self) -> None:
         """Deliver no more, and tell who waits with a pull request (ADR-13): clients ask again where they reconnect."""
@@ -192,28 +190,48 @@ class Engine:
         for others in self._source_sets.values():
             others.end(False)
         self._source_sets.clear()
+        for leaving in self._leaving:
+            while leaving.step():
+                pass
         for stream in list(self.streams.values()):
             stream.stop(False)
             if positions.get(stream.name):
                 self._keep_positions(stream, positions[stream.name])
         self.streams.clear()
+        self.offline.clear()
         self._storage.close()
+        self.turn.remove(self.commit)
+        self.turn.remove(self.pump)
 
     # --- streams ---
 
+    def names(self) -> Collection[str]:
+        """Of all streams, offline ones too. If none is, the collection lives on."""
+        return [*self.streams, *self.offline] if self.offline else self.streams
+
     def configs(self) -> Iterable[StreamConfig]:
-        return (stream.config for stream in self.streams.values())
+        return itertools.chain(
+            (stream.config for stream in self.streams.values()), (each.config for each in self.offline.values())
+        )
 
     def stream(self, name: str) -> Stream:
-        """Raises 10059 when there is none of this name."""
+        """Raises 10059 when there is none of this name, 10194 when it is offline."""
         found = self.streams.get(name)
+        if found is None and name in self.offline:
+            raise api_error("JSStreamOfflineReasonErrF", err=self.offline[name].reason)
         if found is None:
             raise api_error("JSStreamNotFoundErr")
         return found
 
+    def open_stream(self, name: str, closed: str) -> Stream:
+        """The same where one that is offline is told to be closed: by that error of the table."""
+        if name in self.offline:
+            raise api_error(closed, err="stream closed")
+        return self.stream(name)
+
     def config_of(self, name: str) -> StreamConfig | None:
         """The configuration of a stream; None when there is none of that name."""
-        stream = self.streams.get(name)
+        stream = self.streams.get(name) or self.offline.get(name)
         return stream.config if stream is not None else None
 
     def sourcing_of(self, stream: Stream) -> dict[str, Any]:
@@ -227,8 +245,12 @@ class Engine:
 
     def _keep_positions(self, stream: Stream, positions: dict[str, Position]) -> None:
         """Where sources go on, beside the configuration."""
-        self._shelves[stream.name].save(_stored_stream(stream, positions), lambda: None)
-        self.turn.wake()
+        if not stream.failure:
+            try:
+                self._shelves[stream.name].save(stored_stream(stream, positions), stream.fail_unless_kept)
+            except (StoreError, OSError) as error:
+                log.warning("positions of stream %s are kept another time: %s", stream.name, error)
+            self.turn.wake()
 
     def _follow_others(self, stream: Stream, positions: dict[str, Any] | None = None) -> None:
         """Prepare what a stream takes from others, when its configuration says so."""
@@ -256,8 +278,9 @@ class Engine:
         if others is not None and self.streams.get(stream.name) is stream:
             others.begin()
 
-    def create_stream(self, config: StreamConfig, done: Callable[[Stream], None]) -> None:
-        """A checked configuration becomes a running stream; `done(stream)` when that is durable."""
+    def create_stream(self, config: StreamConfig, done: Callable[[Stream, str], None]) -> None:
+        """A checked configuration becomes a running stream; `done(stream, failure)` when that is durable, or when the
+        disk has refused it: then there is no such stream."""
         if config.storage == "file" and NO_FILE_NAME in config.name:
             raise api_error("JSStreamCreateErrF", err="error creating store for stream")
         created_ns = self.clock.wall_ns
@@ -268,27 +291,50 @@ class Engine:
         self._follow_others(stream)
         self._tell_followers(config.name)
 
-        def durable() -> None:
-            done(stream)
+        def durable(failure: str) -> None:
+            if failure:
+                self._take_back(stream, failure)
+                done(stream, failure)
+                return
+            done(stream, "")
             self._begin_following(stream)
             self.advisories.stream_action(config.name, "create")
 
-        shelf.save(_stored_stream(stream, {}), durable)
+        try:
+            shelf.save(stored_stream(stream, {}), durable)
+        except (StoreError, OSError) as error:
+            durable(str(error))
         self.turn.wake()
 
+    def when_kept(self, stream: Stream, done: Done) -> None:
+        """`done(failure)` when its configuration is durable, or cannot be."""
+        self._shelves[stream.name].when_kept(done)
+
+    def _take_back(self, stream: Stream, failure: str) -> None:
+        """A stream that could not be created: who published to it meanwhile is refused."""
+        is_there = self.streams.get(stream.name) is stream
+        if not is_there:
+            return
+        stream.fail_unless_kept(failure)
+        self._remove(stream, None)
+
     def _open(
-        self, config: StreamConfig, created_ns: int, shelf: Shelf, window: tuple[Dedupe, bytes] | None = None
+        self, config: StreamConfig, created_ns: int, shelf: Shelf, window: tuple[Dedupe, bytes] | None = None,
+        rolled_through: int = 0,
     ) -> Stream:
         """`window`: the message ids in the store, and the last message's; None: the stream finds out."""
         stream = Stream(
             config.name, config, created_ns, shelf.store, shelf.journal, self.router, self.turn,
             self.clock, self._storage.committer, self.pump, self.commit, self.domain,
         )  # fmt: skip
+        stream.believe_rolled(rolled_through)
         if window is not None:
             stream.adopt_window(window[0])
         stream.use_batches(self.batches, self.advisories.batch_abandoned)
+        stream.use_bounds(*account_limits.publish_bounds(self.options))
         stream.use_room(self._rooms[config.storage], self._shares[config.storage])
         self.streams[config.name] = stream
+        self._reservations.add(config)
         self._shelves[config.name] = shelf
         if window is not None:
             stream.start_restored(window[1])
@@ -302,41 +348,106 @@ class Engine:
 
     def reserved_in(self, storage: str, but_for: str = "") -> int:
         """Bytes that the account's streams reserved in one kind of storage, but for the one of this name."""
-        return sum(
-            max(0, other.max_bytes) for other in self.configs() if other.storage == storage and other.name != but_for
-        )
+        but_this = self.config_of(but_for)
+        own = max(0, but_this.max_bytes) if but_this is not None and but_this.storage == storage else 0
+        return self._reservations.reserved(storage) - own
 
-    def update_stream(self, stream: Stream, config: StreamConfig, done: Callable[[], None]) -> None:
+    def server_limit(self, storage: str) -> int:
+        """What the streams of all accounts may hold, in bytes; 0: any number."""
+        return self.options.max_memory if storage == "memory" else self.options.max_file
+
+    def may_reserve(self, storage: str, size: int) -> bool:
+        """Is so much within what the server may hold?"""
+        if 0 < self.server_limit(storage) < size:
+            self._rooms[storage].refused()                 # which may raise the limit
+        return not 0 < self.server_limit(storage) < size
+
+    def check_overlap(self, config: StreamConfig) -> None:
+        """Raises 10065 when another stream of the account listens on one of its subjects."""
+        if self._reservations.overlap(config.subjects):          # perhaps with the stream itself, as it is now
+            stream_rules.check_overlap(config, self.configs())
+
+    def update_stream(self, stream: Stream, config: StreamConfig, done: Done) -> None:
+        """`done(failure)` when it is durable, or cannot be. Raises the API's error when the disk has no room for it, or
+        has failed; then nothing has changed."""
+        if stream.failure:
+            raise api_error("JSStreamUpdateErrF", err=stream.failure)
+        self._shelves[config.name].check_room()
+        self._reservations.drop(stream.config)
+        self._reservations.add(config)
         stream.update(config)
         others = self._source_sets.get(stream.name)
         if others is not None:
             others.update(config)
         self._follow_others(stream)
 
-        def durable() -> None:
-            done()
-            self._begin_following(stream)
-            self.advisories.stream_action(config.name, "modify")
+        def durable(failure: str) -> None:
+            done(failure or stream.failure)
+            if not (failure or stream.failure):
+                self._begin_following(stream)
+                self.advisories.stream_action(config.name, "modify")
+
+        def kept(failure: str) -> None:
+            stream.fail_unless_kept(failure)
+            stream.after_removals(lambda: stream.after_commit(durable))
 
         others = self._source_sets.get(stream.name)
-        payload = _stored_stream(stream, others.positions if others is not None else {})
-        self._shelves[config.name].save(payload, lambda: stream.after_commit(durable))
+        payload = stored_stream(stream, others.positions if others is not None else {})
+        self._shelves[config.name].save(payload, kept)
         self.turn.wake()
 
-    def delete_stream(self, stream: Stream, done: Callable[[], None]) -> None:
+    def delete_stream(self, stream: Stream, done: Done) -> None:
+        """`done(failure)` when nothing is left of it, or when it may come back with the next start. Raises the API's
+        error when the disk refuses; then nothing has changed."""
+        condemn(self._shelves[stream.name], stream.name)
+        self._remove(stream, self._deleted(stream.name, done))
+
+    def _deleted(self, name: str, done: Done) -> Done:
+        def durable(failure: str) -> None:
+            done(failure)
+            if not failure:
+                self.advisories.stream_action(name, "delete")
+
+        return durable
+
+    def _remove(self, stream: Stream, done: Done | None) -> None:
+        """`done` of a stream whose shelf is condemned; None: of one that is abandoned."""
         del self.streams[stream.name]
-        for consumer in list(stream.consumers.values()):
-            self.advisories.consumer_action(stream.name, consumer.name, "delete")
+        self._reservations.drop(stream.config)
         others = self._source_sets.pop(stream.name, None)
         if others is not None:
             others.end(True)
-        stream.stop(True)
 
-        def durable() -> None:
-            done()
-            self.advisories.stream_action(stream.name, "delete")
+        def tell(name: str) -> None:
+            self.advisories.consumer_action(stream.name, name, "delete")
 
-        self._shelves.pop(stream.name).destroy(durable)
+        leaving = Leaving(stream.retire(), tell, done or nobody)
+        if leaving.step():
+            self._leaving = [each for each in (*self._leaving, leaving) if not each.is_over]
+            self.in_steps(leaving.step)
+
+        def certain(failure: str) -> None:
+            stream.fail_unless_kept(failure)
+            stream.stop(True)
+
+        shelf = self._shelves.pop(stream.name)
+        if done is None:
+            shelf.abandon(certain, self.in_steps)
+        else:
+            shelf.give_back(certain, leaving.emptied, self.in_steps)
+        self.turn.wake()
+
+    def delete_offline(self, found: Offline, done: Done) -> None:
+        """As `delete_stream`."""
+        condemn(found.shelf, found.config.name)
+        del self.offline[found.config.name]
+        self._reservations.drop(found.config)
+        found.shelf.give_back(lambda _: None, self._deleted(found.config.name, done), self.in_steps)
+        self.turn.wake()
+
+    def remove_unrecovered(self, done: Done) -> None:
+        """See Storage."""
+        self._storage.remove_unrecovered(done, self.in_steps)
         self.turn.wake()
 
     # --- restores ---
@@ -356,7 +467,7 @@ class Engine:
             made = restored_config(name, document, config, [each.config for each in found])
             state = ConsumerState()
             if shelf.journal is not None and not made.mem_storage and not made.direct:
-                state = shelf.journal.open_consumer(name, _stored(consumer_to_json(made, managed=False), created_ns))
+                state = shelf.journal.open_consumer(name, stored(consumer_to_json(made, managed=False), created_ns))
             restore_state(name, document, state)
             found.append(Restored(name=name, config=made, created_ns=created_ns, state=state))
         self.turn.wake()
@@ -369,9 +480,10 @@ class Engine:
         return bool(kept and store.committed_position >= store.position)
 
     def save_restored(
-        self, config: StreamConfig, created_ns: int, shelf: Shelf, done: Callable[[], None]
+        self, config: StreamConfig, created_ns: int, shelf: Shelf, done: Done
     ) -> None:
-        shelf.save(_stored(stream_to_json(config, managed=False), created_ns), done)
+        rolled_through = int(shelf.store.state_dict()["last_seq"])
+        shelf.save(stored(stream_to_json(config, managed=False), created_ns, rolled_through=rolled_through), done)
         self.turn.wake()
 
     def run_restored(
@@ -379,7 +491,7 @@ class Engine:
         window: tuple[Dedupe, bytes],
     ) -> Stream:
         """What was restored begins to work."""
-        stream = self._open(config, created_ns, shelf, window)
+        stream = self._open(config, created_ns, shelf, window, int(shelf.store.state_dict()["last_seq"]))
         for made in consumers:
             consumer = self._consumer(stream, made.name, made.config, made.created_ns, made.state)
             stream.add_consumer(consumer)
@@ -395,20 +507,26 @@ class Engine:
     # --- consumers ---
 
     def create_consumer(self, stream: Stream, name: str, config: ConsumerConfig) -> Consumer:
-        """A checked configuration becomes a running consumer; durable after the stream's next commit."""
+        """A checked configuration becomes a running consumer; durable after the stream's next commit, or gone then."""
         created_ns = self.clock.wall_ns
         journal = stream.journal
         if journal is None or config.mem_storage or config.direct:
             state = ConsumerState()
-        elif NO_FILE_NAME in name:
-            raise api_error("JSConsumerCreateErrF", err="error creating store for consumer")
+        elif NO_FILE_NAME in name or journal.failure:
+            raise api_error("JSConsumerCreateErrF", err=consumer_rules.NO_STORE)
         else:
-            state = journal.open_consumer(name, _stored(consumer_to_json(config, managed=False), created_ns))
+            state = journal.open_consumer(name, stored(consumer_to_json(config, managed=False), created_ns))
         consumer = self._consumer(stream, name, config, created_ns, state)
         stream.add_consumer(consumer)
         consumer.start(False)
 
-        stream.after_commit(lambda: self.advisories.consumer_action(stream.name, name, "create"))
+        def kept(failure: str) -> None:
+            if not failure:
+                return self.advisories.consumer_action(stream.name, name, "create")
+            consumer.stop("409 Consumer Deleted")
+            stream.remove_consumer(consumer)
+
+        stream.after_commit(kept)
         self.turn.wake()
         return consumer
 
@@ -424,29 +542,43 @@ class Engine:
         """`step()` in every turn as long as it says that there is more."""
         Steps(step, self.pump, self.turn).wake()
 
+    def answer(self, step: Callable[[], bool], is_short: bool, size: int) -> None:
+        """`step()` until it says that there is no more: at once when the work is short, else a step in each turn,
+        behind those who asked before. size: bytes of the request, which are held until then."""
+        if not is_short:
+            return self.requests.add(step, size)
+        while step():
+            pass
+
+    def _dropped(self, count: int) -> None:
+        self.server_advisories.limit_reached(self.server_name, count)
+
     def has_interest(self, subject: str) -> bool:
         """Does anybody listen on this literal subject?"""
         return bool(self.router.py_has_interest(subject.encode()))
 
     def update_consumer(self, consumer: Consumer, config: ConsumerConfig) -> None:
-        """A checked configuration takes effect; durable after the stream's next commit."""
+        """A checked configuration takes effect; durable after the stream's next commit, or the old one again then."""
+        stream, old = consumer.stream, consumer.config
         consumer.update(config)
-        stream = consumer.stream
         if consumer.state.log is not None:
-            stored = _stored(consumer_to_json(config, managed=False), consumer.created_ns)
-            stream.journal.set_config(consumer.name, stored)
+            text = stored(consumer_to_json(config, managed=False), consumer.created_ns)
+            stream.journal.set_config(consumer.name, text)
+        stream.after_commit(lambda failure: consumer.update(old) if failure else None)
         self.turn.wake()
 
-    def delete_consumer(self, consumer: Consumer, done: Callable[[], None]) -> None:
+    def delete_consumer(self, consumer: Consumer, done: Done) -> None:
+        """`done(failure)` when nothing is left of it, or when it may come back with the next start."""
         stream = consumer.stream
         consumer.stop("409 Consumer Deleted")
         stream.remove_consumer(consumer)
         if consumer.state.log is not None:
             stream.journal.delete_consumer(consumer.name)
 
-        def durable() -> None:
-            self.advisories.consumer_action(stream.name, consumer.name, "delete")
-            done()
+        def durable(failure: str) -> None:
+            if not failure:
+                self.advisories.consumer_action(stream.name, consumer.name, "delete")
+            done(failure)
 
         stream.after_commit(durable)
         self.turn.wake()
@@ -454,42 +586,13 @@ class Engine:
     def _inactive(self, consumer: Consumer) -> None:
         """A consumer nobody used for its inactive_threshold."""
         if consumer.stream.consumers.get(consumer.name) is consumer:
-            self.delete_consumer(consumer, lambda: None)
+            self.delete_consumer(consumer, lambda failure: None)
 
     # --- figures ---
 
-    def _bytes_held_by_all(self, storage: str) -> int:
-        """Over all accounts of the server, whose limit it is."""
-        return sum(engine._bytes_held(storage) for engine in self.all)
-
-    def _bytes_held(self, storage: str) -> int:
-        return sum(stream.bytes_held() for stream in self.streams.values() if stream.config.storage == storage)
+    def held_in(self, storage: str) -> int:
+        """Bytes of the account's streams in one kind of storage."""
+        return int(self._shares[storage].held)
 
     def usage(self) -> Usage:
-        by_storage = {"file": 0, "memory": 0}
-        reserved = {"file": 0, "memory": 0}
-        messages = 0
-        for stream in self.streams.values():
-            state = stream.state()
-            by_storage[stream.config.storage] += state["bytes"]
-            reserved[stream.config.storage] += max(0, stream.config.max_bytes)
-            messages += state["messages"]
-        return Usage(
-            memory=by_storage["memory"],
-            storage=by_storage["file"],
-            reserved_memory=reserved["memory"],
-            reserved_storage=reserved["file"],
-            streams=len(self.streams),
-            consumers=sum(len(stream.consumers) for stream in self.streams.values()),
-            messages=messages,
-        )
-
-
-def _stored(config: dict[str, Any], created_ns: int, **more: Any) -> bytes:
-    return json.dumps({"config": config, "created": created_ns, **more}, separators=(",", ":")).encode()
-
-
-def _stored_stream(stream: Stream, positions: dict[str, Position]) -> bytes:
-    """A stream's catalog entry; `positions` of its sources, when their messages do not say them."""
-    more = {"positions": msgspec.to_builtins(positions)} if positions else {}
-    return _stored(stream_to_json(stream.config, managed=False), stream.created_ns, **more)
+        return usage_of(self)

@@ -26,6 +26,7 @@ cdef class FastBatch:
     cdef uint64_t stream_seq                 # of the last one stored
     cdef uint32_t per_ack, per_ack_max
     cdef bint gaps, committing
+    cdef bint held                           # the stream refused one: nothing is through before a later one is stored
     cdef int64_t active_ns                   # monotonic
 
 cdef class FastBatches(Timer):
@@ -43,6 +44,8 @@ cdef class FastBatches(Timer):
     cdef object _kept                        # what `_msg` views
     # A publish whose reply is_fast(). 1: it must wait for a cold read.
     cdef int take(self, const Msg* msg, Ingest rules) except -1
+    # What keeps such a publish from its batch, or a batch from beginning; None: nothing. Changes nothing.
+    cdef object first_refusal(self, const Msg* msg, Ingest rules)
     cdef int drop_all(self) except -1
     # --- private ---
     cdef object _refusal(self, const Msg* msg, const Place* place, Ingest rules)

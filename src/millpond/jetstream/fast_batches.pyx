@@ -26,7 +26,7 @@ from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.headers cimport has_header, header
 from millpond.jetstream.host cimport Host
 from millpond.jetstream.ingest cimport Ingest
-from millpond.jetstream.staging cimport Staging
+from millpond.jetstream.staging cimport Staging, misfit
 from millpond.store.api cimport Store
 from millpond.wire.message cimport Msg
 
@@ -150,15 +150,20 @@ cdef class FastBatches(Timer):
         if place.pings:
             return self._ping(msg, &place, batch)
         if batch.committing or not self._follows(msg, &place, batch):
+            if self._host.traced is not None:
+                self._host.traced.refused("batch ended before this message")
             return 0
         return self._go_on(msg, &place, batch, rules, refused)
 
+    cdef object first_refusal(self, const Msg* msg, Ingest rules):
+        cdef Place place
+        return self._refusal(msg, &place if _read_place(msg.reply, msg.reply_len, &place) else NULL, rules)
+
     cdef object _refusal(self, const Msg* msg, const Place* place, Ingest rules):
         """What keeps the message from its batch, or a batch from beginning. `place` NULL: not understood."""
-        if rules.sealed:
-            return api_error("JSStreamSealedErr")
-        if 0 <= rules.msg_size_max < <int64_t>msg.hdr_len + msg.body_len:
-            return api_error("JSStreamMessageExceedsMaximumErr")
+        refused = misfit(self._host, msg, rules)
+        if refused is not None:
+            return refused
         if not rules.config.allow_batched:
             return api_error("JSBatchPublishDisabledErr")
         if place == NULL:
@@ -220,10 +225,14 @@ cdef class FastBatches(Timer):
         if place.number > batch.last:
             self._send_gap(msg, batch.last + 1, place.number + 1)
             if not batch.gaps:
-                return self._commit(msg, batch)
-            batch.last = batch.stored = place.number
-            if self._tell(msg, batch):
-                return 0
+                self._commit(msg, batch)
+                if batch.batch_id not in self._batches:
+                    return 0
+            else:
+                batch.last = place.number
+                batch.stored = batch.stored if batch.held else batch.last
+                if self._tell(msg, batch):
+                    return 0
         return self._send_ack(msg, batch.told, batch.per_ack)
 
     cdef bint _follows(self, const Msg* msg, const Place* place, FastBatch batch) except *:
@@ -248,12 +257,16 @@ cdef class FastBatches(Timer):
             self._send_ack(msg, 0, batch.per_ack)
         if refused is not None:
             return self._refused(msg, place, batch, rules, refused)
+        refused = rules.check_last_msg_id(&self._msg, self._dedupe) if self._msg.hdr_len else None
+        if refused is not None:
+            batch.held = True
+            return self._host.refuse(msg, refused)
         rules.take_as_it_is(&self._msg)
         stream_seq = self._host.accept(&self._msg, b"")
         if not stream_seq:
             self._end(batch)
             return self._host.refuse(msg, api_error("JSStorageResourcesExceededErr"))
-        batch.stream_seq, batch.stored = stream_seq, batch.last
+        batch.stream_seq, batch.stored, batch.held = stream_seq, batch.last, False
         if place.commits:
             return self._commit(msg, batch)
         self._tell(msg, batch)
@@ -261,8 +274,10 @@ cdef class FastBatches(Timer):
 
     cdef int _refused(self, const Msg* msg, const Place* place, FastBatch batch, Ingest rules, object refused) except -1:
         cdef bytes tail
+        if self._host.traced is not None:
+            self._host.tell_trace(msg, refused)
         if self._duplicate_of:
-            batch.stored = place.number
+            batch.stored = batch.stored if batch.held else place.number
             self._tell(msg, batch)
             if not place.commits:
                 return 0
@@ -285,7 +300,7 @@ cdef class FastBatches(Timer):
         """What is stored is acknowledged, unless a refused message is the last one: then nobody is told."""
         cdef bytes tail
         batch.committing = True
-        if batch.last != batch.stored:
+        if batch.held or batch.last != batch.stored:
             return 0
         self._end(batch)
         tail = f',"batch":{quote(batch.batch_id)},"count":{batch.last}'.encode()

@@ -7,6 +7,8 @@ cdef class Follower(Sink):
     cdef readonly str name
     cdef public bint queued                  # in the pump's list
 
+    # It is told nothing more, and does nothing; stop() is still to come. Quick: a stream may have many of them.
+    cpdef int halt(self) except -1
     cpdef int stop(self, str status) except -1           # status line for waiting pulls ("409 Consumer Deleted", "" = none)
 
     # --- asked by the stream ---
@@ -15,7 +17,8 @@ cdef class Follower(Sink):
     # --- told by the stream ---
     cdef int appended(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1   # not yet committed
     cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1
-    cdef int purged(self, Filters filters) except -1     # after removed() was called for all that went
+    # After removed() was called for all that went; the first message left under the filters (not for all), 0: none.
+    cdef int purged(self, Filters filters, uint64_t first_left) except -1
     cdef int ready(self) except -1                       # committed or warm: there may be something to deliver
 
     # --- told by the pump phase ---

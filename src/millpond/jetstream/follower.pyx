@@ -8,6 +8,9 @@ from millpond.store.api cimport Filters
 cdef class Follower(Sink):
     """Override everything."""
 
+    cpdef int halt(self) except -1:
+        raise NotImplementedError(type(self).__name__)
+
     cpdef int stop(self, str status) except -1:
         raise NotImplementedError(type(self).__name__)
 
@@ -23,7 +26,7 @@ cdef class Follower(Sink):
     cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:
         raise NotImplementedError(type(self).__name__)
 
-    cdef int purged(self, Filters filters) except -1:
+    cdef int purged(self, Filters filters, uint64_t first_left) except -1:
         raise NotImplementedError(type(self).__name__)
 
     cdef int ready(self) except -1:

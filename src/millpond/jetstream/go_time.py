@@ -10,6 +10,8 @@ from datetime import date
 from typing import Final
 
 ZERO_TIME: Final = "0001-01-01T00:00:00Z"
+YEAR_ONE_NS: Final = -62_135_596_800_000_000_000
+"""The same, when somebody wrote it out."""
 LAYOUT: Final = "2006-01-02T15:04:05Z07:00"
 SECOND_NS: Final = 1_000_000_000
 _EPOCH_DAYS: Final = date(1970, 1, 1).toordinal()

@@ -32,7 +32,7 @@ cdef class Ingest:
     cdef object increment
     cdef bytes _hdr, _body                           # keep what `msg` views
     # None: accepted, or a duplicate. WAIT: ask again when the store is warm. Else the ApiError that is the answer.
-    cdef object judge(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns)
+    cdef object judge(self, const Msg* msg, Store store, Dedupe dedupe, int64_t now_ns)
     # The same for a message that another stream accepted before (`mirrored`: with its sequence), which is believed.
     cdef object judge_sourced(self, const Msg* msg, Store store, Dedupe dedupe, int64_t now_ns, bint mirrored)
     # What is left to check of a message that judge() accepted, when it is to be stored.
@@ -43,8 +43,10 @@ cdef class Ingest:
     cdef int _raise_ttl(self) except -1
     # None: its size is allowed. Else the ApiError that is the answer.
     cdef object check_size(self, const Msg* msg)
+    # None: what it expects of the message before it is so. Else the ApiError that is the answer.
+    cdef object check_last_msg_id(self, const Msg* msg, Dedupe dedupe)
     cdef object _judge_schedule(self, const Msg* msg, Store store, int64_t now_ns)
-    cdef object _judge_headers(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns)
+    cdef object _judge_headers(self, const Msg* msg, Store store, Dedupe dedupe, int64_t now_ns)
     cdef object _count(self, const Msg* msg, Store store)
     cdef object _sourced_headers(self, const Msg* msg, Dedupe dedupe, int64_t now_ns, bint mirrored)
     cdef object _roll_up(self, const Msg* msg, bint sourced)

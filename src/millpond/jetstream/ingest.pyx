@@ -82,7 +82,7 @@ cdef class Ingest:
             self.ttl_s, self.ttl_raised = self.ttl_min_s, True
         return 0
 
-    cdef object judge(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns):
+    cdef object judge(self, const Msg* msg, Store store, Dedupe dedupe, int64_t now_ns):
         self._begin(msg)
         if <int64_t>msg.hdr_len + msg.body_len + msg.subject_len > RECORD_BYTES_MAX:
             return api_error("JSStreamStoreFailedF", err="message too large")
@@ -92,7 +92,7 @@ cdef class Ingest:
         if refused is not None:
             return refused
         if msg.hdr_len and has_nats_key(msg.hdr, msg.hdr_len):
-            refused = self._judge_headers(msg, store, dedupe, last_msg_id, now_ns)
+            refused = self._judge_headers(msg, store, dedupe, now_ns)
             if refused is not None or self.duplicate_of:
                 return refused
         if self.counts:
@@ -169,7 +169,7 @@ cdef class Ingest:
         self.msg.body, self.msg.body_len = <const char*>self._body, <uint32_t>len(self._body)
         return None
 
-    cdef object _judge_headers(self, const Msg* msg, Store store, Dedupe dedupe, bytes last_msg_id, int64_t now_ns):
+    cdef object _judge_headers(self, const Msg* msg, Store store, Dedupe dedupe, int64_t now_ns):
         refused = self._features(msg)
         if refused is None:
             refused = self._expectations(msg, store)
@@ -187,10 +187,14 @@ cdef class Ingest:
             self.duplicate_of = dedupe.find(self.msg_id, now_ns)
             if self.duplicate_of:
                 return None
-        expected = header(msg, b"Nats-Expected-Last-Msg-Id")
-        if expected and expected != last_msg_id:
-            return api_error("JSStreamWrongLastMsgIDErrF", id=last_msg_id.decode("utf-8", "replace"))
-        return self._roll_up(msg, False)
+        refused = self.check_last_msg_id(msg, dedupe)
+        return self._roll_up(msg, False) if refused is None else refused
+
+    cdef object check_last_msg_id(self, const Msg* msg, Dedupe dedupe):
+        cdef bytes expected = header(msg, b"Nats-Expected-Last-Msg-Id")
+        if expected and expected != dedupe.last_msg_id:
+            return api_error("JSStreamWrongLastMsgIDErrF", id=dedupe.last_msg_id.decode("utf-8", "replace"))
+        return None
 
     cdef object _roll_up(self, const Msg* msg, bint sourced):
         """A rollup of another stream is stored where it is not permitted, and does nothing there."""

@@ -37,7 +37,7 @@ class Mirror(Puller):
 
     def start(self) -> Start:
         state = self.stream.state()
-        if state["last_seq"] or state["messages"] or self.stream.purged:
+        if state["last_seq"] or state["messages"] or self.stream.was_purged:
             return Start(stream_seq=state["last_seq"] + 1)
         if self.source.opt_start_seq:
             return Start(stream_seq=self.source.opt_start_seq)

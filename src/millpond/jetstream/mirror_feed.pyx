@@ -8,7 +8,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from millpond.base.clock cimport Clock
 from millpond.jetstream.acks cimport AckNumbers
-from millpond.jetstream.source_feed cimport BROKEN, DONE, Feed, Taken
+from millpond.jetstream.source_feed cimport BROKEN, DONE, LATER, Feed, Taken
 from millpond.jetstream.stream_core cimport StreamCore
 from millpond.wire.headers cimport has_nats_key
 from millpond.wire.message cimport Msg
@@ -49,6 +49,8 @@ cdef class MirrorFeed(Feed):
         cdef Msg msg = original[0]
         cdef bytes subject
         cdef uint32_t size
+        if self.target.waits():
+            return LATER
         if msg.hdr_len and has_nats_key(msg.hdr, msg.hdr_len):
             size = self._stripped(&msg, False)
             if size:

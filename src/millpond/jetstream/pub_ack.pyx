@@ -12,6 +12,7 @@ from libc.string cimport memcpy
 
 from millpond.structures.buffers cimport ByteBuffer, put_decimal
 
+from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import encode
 
 cdef enum:
@@ -26,6 +27,14 @@ def refusal(str stream, error):
     """The body that refuses a publish: the error, then an acknowledgement of nothing."""
     parts = {"code": error.code, "err_code": error.err_code, "description": error.description}
     return encode({"error": parts, "stream": stream, "seq": 0})
+
+
+def refused_removal(bytes answer, str failure):
+    """What comes in the place of this answer to a delete or a purge when the disk has failed."""
+    cdef bytes kind = answer[:answer.index(b',"success"')]
+    error = api_error("JSStreamPurgeFailedF" if b"_purge_" in kind else "JSStreamMsgDeleteFailedF", err=failure)
+    parts = {"code": error.code, "err_code": error.err_code, "description": error.description}
+    return kind + b',"error":' + encode(parts) + b"}"
 
 
 cdef class AnswerRing:

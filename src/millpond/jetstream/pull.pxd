@@ -23,6 +23,8 @@ cdef class PullQueue:
     cdef int untake(self, Waiting request, int64_t size) except -1     # and does not get it after all
     # Ends what is over: expired, one-shot at the end of the stream, nobody listening. Sends due heartbeats.
     cdef int sweep(self, bint end_of_stream, Moment* at) except -1
+    # Has one of those that wait reached its end or its next heartbeat?
+    cdef bint is_due(self, int64_t now_ns) noexcept
     cdef int end(self, str status) except -1 # "" = silently
     cdef int _refuse(self, bytes reply, str line) except -1
     cdef str _refusal(self, Waiting asked, uint64_t ready, Moment* at)

@@ -158,6 +158,8 @@ cdef class PullQueue:
             self._append(request)
             self.count += 1
             self.no_wait += request.no_wait
+            self._due(request.expires_ns)
+            self._due(request.heartbeat_due_ns)
         request.batch_left += 1
         request.delivered -= 1
         if request.bytes_left:
@@ -189,6 +191,14 @@ cdef class PullQueue:
             request = following
         return 0
 
+    cdef bint is_due(self, int64_t now_ns) noexcept:
+        cdef Waiting request = self._head
+        while request is not None:
+            if 0 < request.expires_ns <= now_ns or 0 < request.heartbeat_due_ns <= now_ns:
+                return True
+            request = request.next
+        return False
+
     cdef int _due(self, int64_t at_ns) except -1:
         if at_ns and (self.due_ns == 0 or at_ns < self.due_ns):
             self.due_ns = at_ns
@@ -201,6 +211,7 @@ cdef class PullQueue:
         cdef Waiting request = self._head
         self._head = self._tail = None
         self.count = self.no_wait = 0
+        self.due_ns = 0
         while request is not None:
             if status == "409 Server Shutdown":
                 self._ended(request, status)  # what is left of it can be asked for elsewhere
@@ -230,6 +241,8 @@ cdef class PullQueue:
     cdef int _remove(self, Waiting before, Waiting request) except -1:
         self.count -= 1
         self.no_wait -= request.no_wait
+        if self.count == 0:
+            self.due_ns = 0
         return self._unlink(before, request)
 
     cdef int _unlink(self, Waiting before, Waiting request) except -1:

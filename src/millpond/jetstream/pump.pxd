@@ -16,7 +16,7 @@ cdef class CommitPhase(Phase):
     cdef int add(self, Settler stream) except -1     # it keeps the flag that it is in the list
 
 cdef class Pump(Phase):
-    cdef public Budget output                        # None, or: while it is full nothing is delivered
+    cdef public Budget output                        # None, or: while it is over its share nothing is delivered
     cdef public bint refusing                        # the server is out of memory: streams take no publishes
     cdef list _ready
     cdef set _queued                                 # id() of what is in _ready
@@ -28,3 +28,4 @@ cdef class Pump(Phase):
     cdef int watch(self, object follower, Router router) except -1
     cdef int forget(self, object follower) except -1
     cdef int _tell_watched(self) except -1
+    cdef bint _is_full(self) noexcept

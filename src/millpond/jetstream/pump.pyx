@@ -2,13 +2,14 @@
 
 Commit writes what the intake gathered and lets streams answer. Pump visits every ready consumer once per
 turn, in the order in which they became ready; who has more to deliver goes to the end of the rotation, so
-one full consumer cannot starve the others. Push consumers that nobody listens to are watched: they are asked to
-look again in the turn in which subscriptions have changed.
+one full consumer cannot starve the others; one whose receiver is behind waits for that, and nobody else does. Push
+consumers that nobody listens to are watched: they are asked to look again in the turn in which subscriptions have
+changed.
 """
 
 import logging
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from millpond.broker.router cimport Router
 from millpond.broker.turn cimport Phase
@@ -80,6 +81,9 @@ cdef class CommitPhase(Phase):
             _settle(<Settler>stream)
         return 1 if self._streams else 0
 
+    cdef bint waits_longer(self, int64_t ns) noexcept:
+        return self.committer is not None and self.committer.waits_longer(ns)
+
 
 cdef class Pump(Phase):
     """Rotation over what is ready to deliver."""
@@ -115,12 +119,17 @@ cdef class Pump(Phase):
     cdef int run(self) except -1:
         if self._watched:
             self._tell_watched()
-        if not self._ready or (self.output is not None and self.output.is_full()):
+        if not self._ready or self._is_full():
             return 0                     # a full output empties in a later turn, which comes here again
         cdef list ready = self._ready
         cdef int more
+        cdef Py_ssize_t waiting = 0
         self._ready, self._queued = [], set()
         for member in ready:
+            if self._is_full() or (isinstance(member, Follower) and (<Follower>member).must_wait()):
+                waiting += 1
+                self.add(member)
+                continue
             if isinstance(member, Follower):
                 (<Follower>member).queued = False
                 more = _deliver(<Follower>member)
@@ -128,4 +137,7 @@ cdef class Pump(Phase):
                 more = _step(<Phase?>member)
             if more:
                 self.add(member)
-        return 1 if self._ready else 0
+        return 1 if len(self._ready) > waiting else 0
+
+    cdef bint _is_full(self) noexcept:
+        return self.output is not None and self.output.is_over_share()

@@ -29,22 +29,26 @@ cdef bint _headers_of(Store store, uint64_t stream_seq, Msg* out) except *:
     return True
 
 
-cdef int finish_tail(Store store, bint atomic, bint rolls_up) except -1:
+cdef uint64_t take_back_tail(Store store, bint atomic) except? 0:
     cdef uint64_t last = store.state.last_seq, stream_seq = store.torn_seq or last
     cdef uint64_t first = stream_seq
     cdef Msg msg
-    if not last:
-        return 0
-    if atomic:
-        first = _begin_of_batch(store, stream_seq)
-        if store.torn_seq:
-            _take_back_torn(store, first)
-        elif _headers_of(store, last, &msg) and header(&msg, b"Nats-Batch-Id") and not has_header(&msg, b"Nats-Batch-Commit"):
-            _take_back(store, first, last)
-    if rolls_up:
-        for stream_seq in range(first, last + 1):
-            if _headers_of(store, stream_seq, &msg) and not has_header(&msg, b"Nats-Stream-Source"):
-                _roll_up(store, &msg, stream_seq)        # (of another stream: may be stored without effect here)
+    if not last or not atomic:
+        return first
+    first = _begin_of_batch(store, stream_seq)
+    if store.torn_seq:
+        _take_back_torn(store, first)
+    elif _headers_of(store, last, &msg) and header(&msg, b"Nats-Batch-Id") and not has_header(&msg, b"Nats-Batch-Commit"):
+        _take_back(store, first, last)
+    return first
+
+
+cdef int roll_up_tail(Store store, uint64_t first) except -1:
+    cdef uint64_t stream_seq
+    cdef Msg msg
+    for stream_seq in range(max(first, 1), store.state.last_seq + 1):
+        if _headers_of(store, stream_seq, &msg):
+            _roll_up(store, &msg, stream_seq)
     return 0
 
 
@@ -114,7 +118,7 @@ cdef bytes rebuild_window(Store store, Dedupe dedupe, object now_ns):
     cdef uint64_t last_seq = store.state.last_seq, stream_seq
     if not dedupe.window_ns or not store.state.messages:
         return b""
-    stream_seq = store.next_live(store.seq_at_time(<int64_t>now_ns - dedupe.window_ns))
+    stream_seq = store.next_headed(store.seq_at_time(<int64_t>now_ns - dedupe.window_ns))
     while 0 < stream_seq <= last_seq:
         if store.load(stream_seq, &record, True) == FOUND and record.hdr_len:
             msg.hdr, msg.hdr_len = record.hdr, record.hdr_len
@@ -123,5 +127,5 @@ cdef bytes rebuild_window(Store store, Dedupe dedupe, object now_ns):
                 dedupe.add(msg_id, stream_seq, record.ts_ns)
             if stream_seq == last_seq:
                 last_msg_id = msg_id
-        stream_seq = store.next_live(stream_seq + 1)
+        stream_seq = store.next_headed(stream_seq + 1)
     return last_msg_id

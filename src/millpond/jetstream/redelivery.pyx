@@ -17,9 +17,12 @@ from libc.string cimport memmove
 from millpond.jetstream.notices cimport Notices
 from millpond.store.consumer_state cimport MOVED, QUEUED, TIMED, ConsumerState, Pending
 
+from millpond.base import limits
+
 cdef enum:
     CAPACITY_MIN = 16
 
+cdef uint32_t REDELIVERIES_PER_STEP = limits.REDELIVERIES_PER_STEP
 cdef int64_t WAIT_MAX_NS = 1 << 61               # 73 years: sums with a wall clock stay in range
 
 
@@ -153,11 +156,10 @@ cdef class Redelivery:
 
     cdef int rebuild(self) except -1:
         cdef Pending pending
-        cdef uint64_t at = 0
+        cdef size_t slot = 0
         self._heap.clear()
         self._timed_from = 0
-        while self.state.next_pending(at, &pending):
-            at = pending.stream_seq + 1
+        while self.state.next_slot(&slot, &pending):
             if pending.place == MOVED:
                 self._heap.push(Deadline(pending.ts_ns + self.wait_ns(pending.deliveries), pending.stream_seq))
         return 0
@@ -220,10 +222,11 @@ cdef class Redelivery:
 
     cdef int again_all(self) except -1:
         cdef Pending pending
-        cdef uint64_t at = 0
-        while self.state.next_pending(at, &pending):
-            at = pending.stream_seq + 1
-            self.again(pending.stream_seq)
+        cdef size_t slot = 0
+        while self.state.next_slot(&slot, &pending):
+            if pending.place != QUEUED:
+                self.state.move_slot(slot, pending.ts_ns, QUEUED)
+                self._queue.push(pending.stream_seq)
         return 0
 
     cdef int later(self, uint64_t stream_seq, int64_t delay_ns, int64_t wall_ns) except -1:
@@ -279,7 +282,9 @@ cdef class Redelivery:
         cdef int64_t due
         cdef bint changed = False
         cdef size_t before = self._queue.size()
-        while True:
+        cdef uint32_t left = REDELIVERIES_PER_STEP
+        while left:                                  # the rest stays due: the timer comes again
+            left -= 1
             due = self.due_ns()
             if due == 0 or due > wall_ns:
                 break
@@ -303,9 +308,8 @@ cdef class Redelivery:
 
     cdef int64_t last_due_ns(self) noexcept:
         cdef Pending pending
-        cdef uint64_t at = 0
+        cdef size_t slot = 0
         cdef int64_t last = 0
-        while self.state.next_pending(at, &pending):
-            at = pending.stream_seq + 1
+        while self.state.next_slot(&slot, &pending):
             last = max(last, pending.ts_ns + self.wait_ns(pending.deliveries))
         return last

@@ -66,7 +66,7 @@ class Restore:
         self._loader.on_id = self._window.py_add if config.duplicate_window else None
         self._loader.on_committed = self._committed
         if self._shelf.journal is not None:
-            self._shelf.journal.on_committed = self._committed
+            self._shelf.journal.on_committed = self._shelf.journal.on_failed = self._committed
         self._archive = ArchiveReader()
         self._reading = Reading(self._archive, self._loader, config.name, asked)
         self._going: Iterator[Pause] | None = self._reading.run()
@@ -127,8 +127,9 @@ class Restore:
     def _committed(self) -> None:
         if self._last is None:
             self._active()
-        if self._loader.failure and self._going is None and self._outcome is None:
-            self._outcome = BackupError(self._loader.failure)
+        failure = self._loader.failure or (self._shelf.journal.failure if self._shelf.journal is not None else "")
+        if failure and self._going is None and self._outcome is None:
+            self._outcome = BackupError(failure)
         self._steps.wake()
 
     # --- the work ---
@@ -155,7 +156,10 @@ class Restore:
             return True
         elif not self._saving and self._engine.is_settled(self._shelf):
             self._saving = True
-            self._engine.save_restored(self._config, self._created_ns, self._shelf, self._saved)
+            try:
+                self._engine.save_restored(self._config, self._created_ns, self._shelf, self._saved)
+            except (StoreError, OSError) as error:
+                self._give_up(BackupError(str(error)))
         return False
 
     def _read(self) -> bool:
@@ -222,15 +226,29 @@ class Restore:
         except (StoreError, OSError) as error:
             self._outcome = BackupError(str(error))
 
-    def _saved(self) -> None:
+    def _saved(self, failure: str) -> None:
         """The configuration is durable too."""
         if self._over:
             return
         try:
+            if failure:
+                raise BackupError(failure)
+            self._check()
+            self._shelf.reveal(self._revealed)
+        except (ApiError, BackupError) as error:
+            return self._give_up(error)
+        self._engine.turn.wake()
+
+    def _revealed(self, failure: str) -> None:
+        """It would be there after a restart: now it has to be."""
+        if self._over:
+            return
+        try:
+            if failure:
+                raise BackupError(failure)
             self._check()
         except (ApiError, BackupError) as error:
             return self._give_up(error)
-        self._shelf.reveal()
         self._finish()
         window = (self._window, self._loader.last_id)
         stream = self._engine.run_restored(self._config, self._created_ns, self._shelf, self._consumers or [], window)
@@ -252,5 +270,5 @@ class Restore:
     def stop(self) -> None:
         """Give back what was taken; nobody is told."""
         self._finish()
-        self._shelf.store.destroy()
-        self._shelf.destroy(lambda: None)
+        self._shelf.abandon(lambda _: self._shelf.store.destroy(), self._engine.in_steps)
+        self._engine.turn.wake()

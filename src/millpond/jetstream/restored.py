@@ -8,6 +8,7 @@ import msgspec
 
 from millpond.base.errors import ApiError, BackupError
 from millpond.jetstream import consumer_rules, retention_rules
+from millpond.jetstream.api_level import REQUIRED_LEVEL, is_beyond_ours
 from millpond.jetstream.backup_documents import CONFIG, ConsumerDocument, rows_of
 from millpond.jetstream.config_wire import consumer_from_request
 from millpond.jetstream.consumer_config import ConsumerConfig
@@ -40,6 +41,9 @@ def restored_config(
         raise BackupError(f'failed to add consumer "{name}": {error}') from None
     if not name:
         raise BackupError('failed to add consumer "": consumer name is missing')
+    level = asked.metadata.get(REQUIRED_LEVEL, "")
+    if is_beyond_ours(level.encode()):
+        config = msgspec.structs.replace(config, metadata={**config.metadata, REQUIRED_LEVEL: level})
     return consumer_rules.ephemeral(config)
 
 

@@ -26,4 +26,4 @@ cdef class Retention(Phase):
     cdef int review(self, uint64_t from_seq, uint64_t to_seq, bint unwanted) except -1
     cdef int stop(self) except -1
     cdef bint _done(self, uint64_t stream_seq, bint unwanted) except *
-    cdef bint _look(self, uint32_t budget) except *
+    cdef bint _look(self) except *

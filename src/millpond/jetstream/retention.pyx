@@ -8,14 +8,19 @@ What one acknowledgement settles at once may be long (ack policy all), and so is
 leaves behind: such ranges are reviewed a few messages a turn.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from millpond.broker.turn cimport Phase
 from millpond.jetstream.follower cimport Follower
 from millpond.jetstream.pump cimport Pump
 from millpond.store.api cimport Store
 
-cdef uint32_t REVIEW_BUDGET = 1024
+from millpond.base import limits
+
+cdef enum:
+    MESSAGE_LOOKS = 4                # what a message costs besides asking its consumers
+
+cdef int64_t LOOKS = limits.REVIEW_LOOKS_PER_STEP
 cdef dict POLICIES = {"limits": LIMITS, "workqueue": WORKQUEUE, "interest": INTEREST}
 
 
@@ -62,27 +67,29 @@ cdef class Retention(Phase):
     cdef int review(self, uint64_t from_seq, uint64_t to_seq, bint unwanted) except -1:
         if self.policy == LIMITS or from_seq > to_seq:
             return 0
-        if self._next:
+        under_way = self._next != 0
+        if under_way:
             from_seq, to_seq = min(from_seq, self._next), max(to_seq, self._end)
             unwanted = unwanted or self._unwanted
         self._next, self._end, self._unwanted = max(from_seq, <uint64_t>1), to_seq, unwanted and self.policy == INTEREST
-        if self._look(REVIEW_BUDGET):
+        if under_way or self._look():
             self._pump.add(self)
         return 0
 
     cdef int run(self) except -1:
-        return self._look(REVIEW_BUDGET)
+        return self._look()
 
-    cdef bint _look(self, uint32_t budget) except *:
+    cdef bint _look(self) except *:
         """Is there more to look at?"""
         cdef uint64_t stream_seq
-        while self._next and budget:
+        cdef int64_t left = LOOKS, each = MESSAGE_LOOKS + len(self.followers)
+        while self._next and left > 0:
             stream_seq = self._store.next_live(self._next)
             if stream_seq == 0 or stream_seq > self._end:
                 self._next = 0
                 break
             self._next = stream_seq + 1
-            budget -= 1
+            left -= each
             if self._done(stream_seq, self._unwanted):
                 self._store.remove(stream_seq, False)
         return self._next != 0

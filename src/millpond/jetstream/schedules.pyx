@@ -3,7 +3,8 @@
     scanning ──> waiting ──> firing ──> waiting ...
 
 A schedule is a stored message, the last one of its subject; here are only its sequence and when it falls due next,
-16 bytes in a heap. Entries of messages that are gone are dropped in rotation, a few with each new one.
+16 bytes in a heap. Entries of messages that are gone are dropped in rotation, a few with each new one. A firing that the
+stream has no room for goes back into the heap, and is tried again in a while.
 
 What is in the heap can be found again in the store. Every firing stores a message in the same stream. So no schedule
 fired after the stream's last message came: after a restart each one is due at its first time after that moment,
@@ -18,7 +19,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from millpond.base.clock cimport Clock
 from millpond.broker.timers cimport Timer, Timers
 from millpond.jetstream.headers cimport has_header
-from millpond.jetstream.host cimport Host
+from millpond.jetstream.host cimport LATER, Host, Produced
 from millpond.jetstream.schedules_rules cimport ended_by, speaks_of_schedules
 from millpond.store.api cimport COLD, FOUND, MISSING, Load, Record, Store
 from millpond.store.expiry_heap cimport Due, ExpiryHeap
@@ -27,6 +28,8 @@ from millpond.wire.message cimport Msg
 from millpond.base import limits
 
 cdef int64_t FIRE_DELAY_NS = limits.SCHEDULE_FIRE_DELAY_NS
+cdef int64_t RETRY_NS = limits.SCHEDULE_RETRY_NS
+cdef int64_t TIME_MAX_NS = 0x7FFFFFFFFFFFFFFF
 cdef Py_ssize_t READY_MAX = limits.SCHEDULES_FIRED_AT_ONCE_MAX
 
 cdef enum:
@@ -169,6 +172,7 @@ cdef class Schedules(Timer):
         cdef Load found = self._store.load(stream_seq, &record)
         cdef bytes subject, block, content, target, source
         cdef bint cold = False
+        cdef Produced outcome
         cdef Msg msg
         if found != FOUND:
             return found != COLD
@@ -190,9 +194,12 @@ cdef class Schedules(Timer):
         target, block = schedule.target, self._text.produced_block(block, subject, schedule, following)
         msg = Msg(<const char*>target, <uint32_t>len(target), b"", 0, <const char*>block, <uint32_t>len(block),
                   <const char*>content, <uint32_t>len(content))
-        self._host.produce(&msg)
-        if following.repeats and self._store.exists(stream_seq):
-            self._push(stream_seq, following.due_ns)
+        outcome = self._host.produce(&msg)
+        again_ns = following.due_ns if following.repeats else 0
+        if outcome == LATER:
+            again_ns = min(again_ns or TIME_MAX_NS, self._clock.wall_ns + RETRY_NS)
+        if again_ns and self._store.exists(stream_seq):
+            self._push(stream_seq, again_ns)
         return True
 
     cdef Load _load_last(self, bytes subject, Record* out) except *:

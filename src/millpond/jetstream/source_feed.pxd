@@ -10,7 +10,7 @@ from millpond.wire.message cimport Msg
 
 cdef enum Taken:
     DONE = 0                                 # stored, or nothing to store
-    LATER = 1                                # the target must read from disk first
+    LATER = 1                                # the target must read from disk first, or finish a rollup
     BROKEN = 2                               # the origin must be asked for a new consumer
 
 cdef class Feed(Sink):

@@ -27,6 +27,7 @@ from millpond.base import limits
 from millpond.jetstream.waiting import WAIT
 
 cdef uint64_t HELD_BYTES_MAX = limits.SOURCE_HELD_BYTES_MAX
+cdef uint32_t ADMISSIONS_PER_STEP = limits.ADMISSIONS_PER_STEP
 cdef bytes CONTROL = b"NATS/1.0 100 "
 
 cdef enum:
@@ -94,7 +95,7 @@ cdef class Feed(Sink):
         return self.target.router.route(msg.subject, msg.subject_len, &msg, self)
 
     def held_bytes(self):
-        """Of messages that wait for a cold read."""
+        """Of messages that wait for a cold read or a rollup."""
         return self._held.bytes
 
     # --- what comes ---
@@ -116,7 +117,7 @@ cdef class Feed(Sink):
     cdef int _hold(self, const Msg* msg) except -1:
         if self._held.bytes > HELD_BYTES_MAX:      # an origin that does not wait for us
             return self._break()
-        self._held.add(msg)
+        self._held.add(msg, None)
         if not self._warming:
             self._warming = True
             self.target.on_warm(self._go_on)
@@ -126,8 +127,15 @@ cdef class Feed(Sink):
         """What was missing was read: those who wait are taken, in their order."""
         cdef Msg msg
         cdef WaitingRoom held = self._held
+        cdef uint32_t left = ADMISSIONS_PER_STEP
         self._warming = False
         while held.count():
+            if left == 0:                          # the rest in the next turn
+                self._warming = True
+                self.target.on_warm(self._go_on)
+                self.target.go_on_later()
+                return
+            left -= 1
             msg = held.first()
             outcome = self._handle(&msg)
             if outcome == LATER:

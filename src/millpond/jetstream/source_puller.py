@@ -4,8 +4,8 @@
     asked      waits for the origin's answer
     running    messages come; a timer looks whether the origin is still heard
 
-Requests keep a distance; failures in a row keep longer ones. What differs between mirrors and sources is in `mirror`
-and `source`.
+Requests keep a distance; refusals and silence in a row keep longer ones. What differs between mirrors and sources is
+in `mirror` and `source`.
 """
 
 from __future__ import annotations
@@ -161,7 +161,8 @@ class Puller:
         self._arm(limits.SOURCE_RESET_ANSWER_NS if durable else limits.SOURCE_ANSWER_NS)
         heard = self.feed.request(wanted.subject.encode(), reply, wanted.headers, wanted.body)
         if not heard and self._answers is answers:
-            self._failed(None)
+            self._failures = 0                     # the way there is missing: to ask costs nothing
+            self._again()
 
     def _ask_no_more(self) -> None:
         if self._answers is not None:

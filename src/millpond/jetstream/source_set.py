@@ -188,7 +188,7 @@ class SourceSet:
         self._look_later()
         now = self.positions_to_keep()
         if now:
-            self._stream.after_commit(lambda: self._keep_now(now))
+            self._stream.after_commit(lambda failure: None if failure else self._keep_now(now))
 
     def positions_to_keep(self) -> dict[str, Position]:
         """All, when there is one that messages do not say; to be kept when all of the stream is committed."""

@@ -2,9 +2,13 @@
 from libc.stdint cimport int64_t, uint64_t
 from millpond.jetstream.counters cimport Total
 from millpond.jetstream.dedupe cimport Dedupe
+from millpond.jetstream.host cimport Host
 from millpond.jetstream.ingest cimport Ingest
 from millpond.store.api cimport Store
 from millpond.wire.message cimport Msg
+
+# What keeps a message from a batch of either kind, whatever the batch: the ApiError, or None.
+cdef object misfit(Host host, const Msg* msg, Ingest rules)
 
 cdef class Staged:
     """What a batch has written to one subject."""
@@ -19,7 +23,8 @@ cdef class Staging:
     cdef dict _subjects                      # {subject: Staged}
     cdef dict _expected                      # {subject: last sequence in the store}
     cdef set _msg_ids
-    cdef uint64_t _messages, _bytes
+    cdef uint64_t _messages
+    cdef uint64_t bytes                      # of all messages so far, as the store counts them
     # Outcome of the last check() that did not refuse.
     cdef Msg msg                             # what is to be stored
     cdef uint64_t duplicate_of               # the refusal was a duplicate of this one

@@ -11,6 +11,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from millpond.jetstream.counters cimport Total, check_increment, counted, increment_of, total_of
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.headers cimport header
+from millpond.jetstream.host cimport Host
 from millpond.jetstream.ingest cimport Ingest, last_of, sequence
 from millpond.jetstream.schedules_rules cimport ScheduleRules, speaks_of_schedules
 from millpond.store.api cimport Store
@@ -25,6 +26,17 @@ from millpond.jetstream.message_ttl import INVALID, parse_ttl
 cdef uint32_t HEADER_BYTES_MAX = limits.HEADER_BLOCK_BYTES_MAX - 1
 cdef uint64_t RECORD_BYTES_MAX = limits.RECORD_BYTES_MAX
 cdef int64_t TTL_INVALID = INVALID
+
+
+cdef object misfit(Host host, const Msg* msg, Ingest rules):
+    if rules.sealed:
+        return api_error("JSStreamSealedErr")
+    refused = host.no_room(msg, 0)
+    if refused is not None:
+        return refused
+    if 0 <= rules.msg_size_max < <int64_t>msg.hdr_len + msg.body_len:
+        return api_error("JSStreamMessageExceedsMaximumErr")
+    return None
 
 
 cdef class Staged:
@@ -71,7 +83,7 @@ cdef class Staging:
         staged.messages += 1
         staged.schedule = schedule
         self._messages += 1
-        self._bytes += self._store.message_size(msg.subject_len, self.msg.hdr_len, self.msg.body_len)
+        self.bytes += self._store.message_size(msg.subject_len, self.msg.hdr_len, self.msg.body_len)
         return self._check_room(msg, staged) if self._rules.discard_new else None
 
     cdef object _check_headers(self, const Msg* msg, int64_t now_ns):
@@ -170,7 +182,7 @@ cdef class Staging:
         cdef Store store = self._store
         if 0 < rules.messages_max < <int64_t>(store.state.messages + self._messages):
             return api_error("JSStreamStoreFailedF", err="maximum messages exceeded")
-        if 0 < rules.bytes_max < <int64_t>(store.state.bytes + self._bytes):
+        if 0 < rules.bytes_max < <int64_t>(store.state.bytes + self.bytes):
             return api_error("JSStreamStoreFailedF", err="maximum bytes exceeded")
         if rules.new_per_subject and rules.per_subject_max > 0 and not header(&self.msg, b"Nats-Rollup"):
             if <int64_t>(store.count_for(msg.subject, msg.subject_len) + staged.messages) > rules.per_subject_max:

@@ -4,11 +4,9 @@ from libc.stdint cimport int64_t
 
 cdef class StorageRoom:
     cdef readonly int64_t limit          # bytes; below 0: no limit; 0 lets nothing in
-    cdef readonly int64_t message_bytes  # what a message takes besides its subject, headers and body
-    cdef object _used
-    cdef int64_t _left                   # as far as counted: what was freed since is not in it
-    cdef int64_t _counted_ns
-    # Is there none for `size` more bytes (0: is more stored than may be)? `now_ns` is the time of the turn: what was
-    # freed is found once a turn.
-    cdef bint has_no_room(self, int64_t now_ns, int64_t size) except *
-    cdef void took(self, int64_t size) noexcept
+    cdef readonly int64_t held           # bytes of all streams, as nats-server accounts them
+    cdef public object on_refused        # callable() or None: may make the limit larger
+    # Is there none for `size` more bytes (0: is more stored than may be)?
+    cdef bint has_no_room(self, int64_t size) noexcept
+    cdef bint _is_over(self, int64_t size) noexcept
+    cdef void took(self, int64_t size) noexcept          # below 0: gave back

@@ -18,12 +18,12 @@ from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.direct_get cimport DirectGets
 from millpond.jetstream.follower cimport Follower
 from millpond.jetstream.fast_batches cimport FastBatches
-from millpond.jetstream.host cimport ExpiryTimer, Owner
+from millpond.jetstream.host cimport ExpiryTimer, GoingOn, Owner
 from millpond.jetstream.ingest cimport Ingest
 from millpond.jetstream.pub_ack cimport AnswerRing
 from millpond.jetstream.pump cimport CommitPhase, Pump
-from millpond.jetstream.purging cimport Purge, PurgeSteps, is_short
-from millpond.jetstream.recovery_tail cimport finish_tail, rebuild_window
+from millpond.jetstream.purging cimport Lowering, Purge, Removals, is_short, removals_for
+from millpond.jetstream.recovery_tail cimport rebuild_window, roll_up_tail, take_back_tail
 from millpond.jetstream.republish cimport Republisher
 from millpond.jetstream.retention cimport Retention
 from millpond.jetstream.schedules cimport Schedules
@@ -32,15 +32,44 @@ from millpond.jetstream.stream_core cimport StreamCore
 from millpond.jetstream.waiting_room cimport WaitingRoom
 from millpond.store.api cimport COLD, FOUND, Filters, Limits, Load, Record, Store
 from millpond.store.consumer_journal cimport ConsumerJournal
+from millpond.store.search cimport Search
 
+from millpond.base import limits
+from millpond.base.errors import StoreError
+from millpond.store.file_store import FileStore
 from millpond.subjects.transform import Transform
 
 cdef uint32_t DEDUPE_EXPIRE_BUDGET = 20_000
+cdef str CLOSED = "stream closed"                       # what the trace of a message says that still waited
+cdef uint64_t SEARCH_LOOKS = limits.SEARCH_STEP_ROWS
 cdef int64_t AGE_MAX_NS = 0x3FFFFFFFFFFFFFFF            # 146 years
 
 
 class Cold(Exception):
     """The message must be read from disk first; `on_warm` says when to ask again."""
+
+
+cdef class MessageSearch:
+    """See Stream.search; a stream that was deleted meanwhile has nothing."""
+
+    cdef Stream _stream
+    cdef Search _search
+    cdef readonly bint is_short
+
+    def __init__(self, Stream stream, uint64_t from_seq, bytes last, bytes following):
+        self._stream, self._search = stream, Search(stream.store, Filters([last or following]))
+        self._search.begin(0 if last else from_seq, stream.store.state.last_seq, bool(last))
+        self.is_short = self._search.is_short()
+
+    @property
+    def found(self):
+        """The sequence, when the search is over."""
+        return self._search.found
+
+    def step(self):
+        """False: this was the last one."""
+        cdef uint64_t looks = SEARCH_LOOKS
+        return not self._stream._stopped and self._search.step(&looks)
 
 
 cdef class Stream(StreamCore):
@@ -52,10 +81,10 @@ cdef class Stream(StreamCore):
         self.store, self.journal, self.router, self.turn, self.clock = store, journal, router, turn, clock
         self.pump, self.commit_phase = pump, commit
         self.consumers, self._listeners = {}, []
-        self._subs, self._gets_for, self._after, self._on_warm, self._purges = [], [], [], [], []
-        self._purge_steps = PurgeSteps()
-        self._purge_steps.host = self
-        self._last_msg_id, self.failure = b"", ""
+        self._subs, self._gets_for, self._after, self._on_warm = [], [], [], []
+        self._removals, self._lowering, self._going_on = Removals(self, store, pump, turn), Lowering(), GoingOn()
+        self._going_on.host = self
+        self.failure = ""
         self._retention = Retention(store, pump)
         self._apply_features()
         self._dedupe = Dedupe(config.duplicate_window)
@@ -69,10 +98,12 @@ cdef class Stream(StreamCore):
         self._expiry.host = self
         self._gets = DirectGets(name, store, router, pump, turn)
         self._waiting = WaitingRoom()
-        self._room = self._share = StorageRoom(-1, None)
+        self._room = self._share = StorageRoom(-1)
+        self.use_bounds(limits.INFLIGHT_MESSAGES_PER_STREAM_MAX, limits.INFLIGHT_BYTES_PER_STREAM_MAX)
         self.use_batches(BatchTotals(), None)
         if journal is not None:
             journal.on_committed = self._journal_committed
+            journal.on_failed = self._journal_failed
 
     cpdef int use_batches(self, BatchTotals totals, object abandoned) except -1:
         self._abandoned = abandoned
@@ -80,28 +111,45 @@ cdef class Stream(StreamCore):
         self._fast = FastBatches(self, self.store, self._dedupe, self.clock, self.turn.timers, totals)
         return 0
 
-    cpdef int use_room(self, StorageRoom room, StorageRoom share) except -1:
-        self._room, self._share = room, share
+    cpdef int use_bounds(self, size_t inflight_messages, uint64_t inflight_bytes) except -1:
+        self._inflight_messages, self._inflight_bytes = inflight_messages, inflight_bytes
         return 0
 
-    cpdef uint64_t bytes_held(self):
-        return self.store.state.bytes
+    cpdef int use_room(self, StorageRoom room, StorageRoom share) except -1:
+        self._room.took(-<int64_t>self.store.state.bytes)
+        self._share.took(-<int64_t>self.store.state.bytes)
+        self._room, self._share = room, share
+        room.took(<int64_t>self.store.state.bytes)
+        share.took(<int64_t>self.store.state.bytes)
+        return 0
 
     def _journal_committed(self):
         self.store_committed()
 
+    def _journal_failed(self):
+        """For good: who waits for it is told."""
+        if not self._stopped:
+            self._give_up_owed()
+            self.answer_later()
+            self.turn.wake()
+
     # --- life ---
 
     cpdef int start(self) except -1:
-        # A mirror holds what its origin was asked to roll up, and was not asked itself.
-        rolls_up = self.config.allow_rollup_hdrs and self.config.mirror is None
-        finish_tail(self.store, self.config.allow_atomic, rolls_up)
-        self._last_msg_id = rebuild_window(self.store, self._dedupe, self.clock.wall_ns)
+        first = take_back_tail(self.store, self.config.allow_atomic)
+        self._apply_limits(False)        # a message makes its room first, then come the purges that it asks for
+        if self._ingest.may_roll_up:
+            roll_up_tail(self.store, max(first, self.rolled_through + 1))
+        self._dedupe.last_msg_id = rebuild_window(self.store, self._dedupe, self.clock.wall_ns)
         return self._open()
+
+    def believe_rolled(self, uint64_t through_seq):
+        """Rollups up to here were done, or stored without effect: a restart does not do them. Before start()."""
+        self.rolled_through = through_seq
 
     def start_restored(self, bytes last_msg_id):
         """start() for a whole log whose message ids adopt_window() knows: nothing is read."""
-        self._last_msg_id = last_msg_id
+        self._dedupe.last_msg_id = last_msg_id
         self._open()
 
     def adopt_window(self, Dedupe window):
@@ -109,24 +157,30 @@ cdef class Stream(StreamCore):
         self._dedupe = window
 
     cdef int _open(self) except -1:
-        self._apply_limits()
+        self._apply_limits(False)
         self._told_seq = self._ready_seq = self.store.state.last_seq
         self._apply_schedules()
         self._subscribe()
         self._arm_expiry(self.clock.wall_ns)
         return 0
 
+    cpdef list retire(self):
+        cdef list halted = self._listeners
+        self._unsubscribe()
+        self.answer_gets_for("")
+        for consumer in list(halted):
+            (<Follower>consumer).halt()
+        self._listeners, self.consumers = [], {}
+        return halted
+
     cpdef int stop(self, bint delete) except -1:
         if self._stopped:
             return 0
         if delete:
-            self._end_purges()
+            self._removals.end_all()
             self._leave()
-        self._unsubscribe()
-        self.answer_gets_for("")
-        for consumer in list(self._listeners):
+        for consumer in self.retire():
             (<Follower>consumer).stop("409 Consumer Deleted" if delete else "")
-        self._listeners, self.consumers = [], {}
         if delete:
             self._run_after_commit()     # who waited for a consumer's count was told just now
         self._stopped = True
@@ -138,7 +192,13 @@ cdef class Stream(StreamCore):
             self._schedules.stop()
         self._gets.stop()
         self._after, asked = [], self._on_warm
-        self._on_warm, self._purges = [], []
+        self._on_warm = []
+        self._removals.drop_all()
+        for traced in self._waiting.drop_all():
+            traced.refused(CLOSED)
+            traced.finish(b"", False)
+        self._room.took(-<int64_t>self.store.state.bytes)
+        self._share.took(-<int64_t>self.store.state.bytes)
         if not delete:
             self.store.close()
             return 0
@@ -147,20 +207,17 @@ cdef class Stream(StreamCore):
             ask()
         return 0
 
-    cdef int _end_purges(self) except -1:
-        """Everything goes: what was to be purged is, and who waited for that has their turn."""
-        cdef list waiting = self._purges
-        self._purges = []
-        for asked in waiting:
-            if isinstance(asked, Purge):
-                (<Purge>asked).done((<Purge>asked).purged)
-            else:
-                asked()
-        return 0
+    def fail_unless_kept(self, str failure):
+        """What became of a save of the configuration: a stream whose one could not be written takes nothing more."""
+        if failure:
+            self.store_failed(failure)
 
     cpdef int update(self, object config) except -1:
         old, self.config = self.config, config
+        rolled_up = self._ingest.may_roll_up
         self._apply_features()
+        if self._ingest.may_roll_up and not rolled_up:
+            self.rolled_through = self.store.state.last_seq
         self._apply_schedules()
         if not config.allow_atomic:
             self._atomic.drop_all()
@@ -170,11 +227,11 @@ cdef class Stream(StreamCore):
         if old.subjects != config.subjects or old.allow_direct != config.allow_direct:
             self._unsubscribe()
             self._subscribe()
-        self._apply_limits()
+        self._apply_limits(True)
         if old.retention != config.retention:
             self.review(1, not self.consumers)     # with consumers, what none of them ever wanted stays
         self._arm_expiry(self.clock.wall_ns)
-        return self._answer_later()
+        return self.answer_later()
 
     cdef int _subscribe(self) except -1:
         for subject in self.config.subjects:
@@ -220,8 +277,9 @@ cdef class Stream(StreamCore):
             self._schedules = None
         return 0
 
-    cdef int _apply_limits(self) except -1:
+    cdef int _apply_limits(self, bint updated) except -1:
         cdef Limits bounds
+        cdef uint64_t per_subject_max
         config = self.config
         self._retention.apply(config.retention)
         if config.discard == "old":                # "new" is judged before; it evicts nothing, not even for a marker
@@ -229,27 +287,38 @@ cdef class Stream(StreamCore):
             bounds.bytes_max = max(config.max_bytes, 0)
         else:
             bounds.messages_max = bounds.bytes_max = 0
-        bounds.per_subject_max = max(config.max_msgs_per_subject, 0)
+        per_subject_max = max(config.max_msgs_per_subject, 0)
         # An age whose end no clock can show is none; sums with it would overflow.
         bounds.age_max_ns = config.max_age if config.max_age <= AGE_MAX_NS else 0
         self._owner.marks_expiry = config.subject_delete_marker_ttl > 0 and not config.sealed
+        if updated:                                # nats-server's order; after a crash it is that of an append
+            bounds.per_subject_max = self.store.limits.per_subject_max
+            self.store.set_limits(bounds)
+        bounds.per_subject_max = per_subject_max
         self.store.set_limits(bounds)
-        return 0
+        if isinstance(self.store, FileStore):
+            self.store.compress(config.compression == "s2")
+        return self._lower() if self.store.over_limits else 0
 
     cpdef int set_first_seq(self, uint64_t first_seq) except -1:
         self.store.set_first_seq(first_seq)
         self._told_seq = self._ready_seq = self.store.state.last_seq
-        return self._answer_later()
+        return self.answer_later()
 
     cpdef int add_consumer(self, object consumer) except -1:
         assert consumer.name not in self.consumers
         self.consumers[consumer.name] = <Follower?>consumer
+        return self._know_consumers()
+
+    cdef int _know_consumers(self) except -1:
         self._listeners = self._retention.followers = list(self.consumers.values())
+        self.store.removals_max = removals_for(len(self._listeners))
         return 0
 
     cpdef int remove_consumer(self, object consumer) except -1:
         self.consumers.pop(consumer.name, None)
-        self._listeners = self._retention.followers = list(self.consumers.values())
+        self._know_consumers()
+        self.was_purged |= not self.consumers and self.config.retention == "interest"
         return 0 if self._stopped else self.review(1, True)
 
     # --- for the API ---
@@ -277,7 +346,7 @@ cdef class Stream(StreamCore):
         return self._schedules.memory_bytes() if self._schedules is not None else 0
 
     def waiting_bytes(self):
-        """Of publishes that wait for a cold read."""
+        """Of publishes that wait for a cold read or a rollup."""
         return self._waiting.bytes
 
     def dedupe_count(self):
@@ -287,16 +356,13 @@ cdef class Stream(StreamCore):
     cpdef uint64_t seq_at_time(self, int64_t ts_ns) except 0:
         return self.store.seq_at_time(ts_ns)
 
-    cpdef object get_message(self, uint64_t stream_seq, bytes last_by_subject, bytes next_by_subject):
+    cpdef object search(self, uint64_t stream_seq, bytes last_by_subject, bytes next_by_subject):
+        return MessageSearch(self, stream_seq, last_by_subject, next_by_subject)
+
+    cpdef object get_message(self, uint64_t stream_seq):
         cdef Record record
         cdef Load found
-        if self._stopped:
-            return None
-        if last_by_subject:
-            stream_seq = self.store.last_match(Filters([last_by_subject]), 0)
-        elif next_by_subject:
-            stream_seq = self.store.next_match(stream_seq, Filters([next_by_subject]))
-        if not stream_seq:
+        if self._stopped or not stream_seq:
             return None
         found = self.store.load(stream_seq, &record)
         if found == COLD:
@@ -313,30 +379,63 @@ cdef class Stream(StreamCore):
 
     cpdef bint delete_message(self, uint64_t stream_seq, bint secure) except *:
         removed = self.store.remove(stream_seq, secure)
-        self._answer_later()
+        self.answer_later()
         return removed
+
+    cdef bint delete_quickly(self, uint64_t stream_seq, bint secure, const char* reply, uint32_t reply_len,
+                             const char* body, uint32_t body_len) except -1:
+        if self._stopped or self.failure or self._removals.busy() or self.config.sealed or self.config.deny_delete:
+            return False
+        if not self.store.exists(stream_seq):
+            return False
+        return self._remove_quickly(stream_seq, secure, reply, reply_len, body, body_len)
+
+    cdef bint purge_quickly(self, const char* subject, uint32_t subject_len, const char* reply, uint32_t reply_len,
+                            const char* none, const char* one, uint32_t body_len) except -1:
+        cdef uint64_t count
+        if self._stopped or self.failure or self._removals.busy() or self.config.sealed or self.config.deny_purge:
+            return False
+        count = self.store.count_for(subject, subject_len)
+        if count > 1 or self._listeners:
+            return False
+        if count == 0:
+            self.reply_after_commit(reply, reply_len, self.journal is not None, none, body_len)
+            self.turn.wake()
+            return True
+        self.purging = True
+        try:
+            return self._remove_quickly(self.store.last_for(subject, subject_len), False, reply, reply_len, one, body_len)
+        finally:
+            self.purging = False
+
+    cdef bint _remove_quickly(self, uint64_t stream_seq, bint secure, const char* reply, uint32_t reply_len,
+                              const char* body, uint32_t body_len) except -1:
+        try:
+            self.delete_message(stream_seq, secure)
+        except (OSError, StoreError):
+            return False
+        self.reply_after_commit(reply, reply_len, self.journal is not None, body, body_len)
+        self.turn.wake()
+        return True
 
     cpdef uint64_t purge(self, bytes subject, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF:
         cdef uint64_t purged = self._purge(Filters([subject] if subject else []), below_seq, keep)
-        self.purged = True
-        self._answer_later()
+        self.was_purged |= not below_seq and not keep and (not subject or subject == b">")
+        self.answer_later()
         return purged
 
     cpdef int start_purge(self, bytes subject, uint64_t below_seq, uint64_t keep, object done,
                           object failed=None) except -1:
-        if is_short(self.store) and not self._purges:
+        cdef Filters filters = Filters([subject] if subject else [])
+        if is_short(self.store, filters) and not self._removals.busy():
             done(self.purge(subject, below_seq, keep))
             return 0
-        self.purged = True
-        self._purges.append(Purge(self.store, Filters([subject] if subject else []), below_seq, keep, done, failed))
-        self.pump.add(self._purge_steps)
-        return self.turn.wake()
+        return self._removals.add(Purge(self.store, filters, below_seq, keep, done, failed))
 
-    cpdef int after_purges(self, object ask) except -1:
-        if not self._purges:
-            ask()
-        else:
-            self._purges.append(ask)
+    cpdef int after_removals(self, object ask) except -1:
+        if self._removals.busy():
+            return self._removals.add(ask)
+        ask()
         return 0
 
     def subject_ids(self):
@@ -351,5 +450,16 @@ cdef class Stream(StreamCore):
         """Live messages of one literal subject."""
         return self.store.count_of(subject)
 
-    cpdef list deleted(self, uint64_t most):
-        return self.store.deleted(most)
+    cpdef tuple deleted_part(self, uint64_t from_seq, uint64_t most):
+        return self.store.deleted_part(from_seq, most)
+
+
+def totals(list streams):
+    """(messages, consumers) of all these."""
+    cdef Stream stream
+    cdef uint64_t messages = 0
+    cdef Py_ssize_t consumers = 0
+    for stream in streams:
+        messages += stream.store.state.messages
+        consumers += len(stream.consumers)
+    return messages, consumers

@@ -1,47 +1,28 @@
-# The part of a stream that works in every turn: it judges publishes, keeps them in its store, answers when they are
-# committed, tells its consumers, and lets messages expire. stream.pxd adds its life and what the API asks.
+# The part of a stream that works in every turn: it judges publishes, keeps them in its store, tells its consumers, and
+# lets messages expire. stream_answers.pxd says when it answers; stream.pxd adds its life and what the API asks.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from millpond.base.clock cimport Clock
-from millpond.broker.router cimport Router
-from millpond.broker.turn cimport Turn
-from millpond.store.api cimport Filters, Store
-from millpond.store.consumer_journal cimport ConsumerJournal
+from millpond.store.api cimport Filters
 from millpond.wire.message cimport Msg
-from millpond.jetstream.acks cimport OwedReplies
 from millpond.jetstream.atomic_batches cimport AtomicBatches
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.direct_get cimport DirectGets
 from millpond.jetstream.fast_batches cimport FastBatches
-from millpond.jetstream.host cimport ExpiryTimer, Host, Owner
-from millpond.jetstream.ingest cimport Ingest
-from millpond.jetstream.pub_ack cimport AnswerRing
-from millpond.jetstream.pump cimport CommitPhase, Pump
-from millpond.jetstream.purging cimport PurgeSteps
+from millpond.jetstream.host cimport ExpiryTimer, GoingOn, Owner
+from millpond.jetstream.pump cimport Pump
+from millpond.jetstream.purging cimport Lowering
 from millpond.jetstream.republish cimport Republisher
 from millpond.jetstream.retention cimport Retention
 from millpond.jetstream.schedules cimport Schedules
 from millpond.jetstream.storage_room cimport StorageRoom
+from millpond.jetstream.stream_answers cimport Answering
 from millpond.jetstream.waiting_room cimport WaitingRoom
 
-cdef class StreamCore(Host):
-    cdef readonly str name
+cdef class StreamCore(Answering):
     cdef readonly object config              # stream_config.StreamConfig in force (with defaults filled in)
-    cdef readonly Store store
-    cdef readonly ConsumerJournal journal    # None: memory stream
-    cdef readonly Router router
-    cdef readonly Turn turn
     cdef readonly Clock clock
     cdef readonly Pump pump
-    cdef readonly CommitPhase commit_phase
-    cdef readonly str failure                # "" = it takes publishes
-    cdef readonly bint purging               # what consumers hear of removed messages is due to a purge
-    cdef list _listeners                     # the consumers, for loops
 
-    # `callback()` runs when everything done to this stream (store and journal) until now is committed, or when the
-    # stream is deleted.
-    cpdef int after_commit(self, object callback) except -1
-    # An empty message goes to `reply` at that time; `journaled`: the consumer journal counts too.
-    cdef int reply_after_commit(self, const char* reply, uint32_t reply_len, bint journaled) except -1
     # `callback()` runs when cold messages have arrived, or the stream was deleted: ask again.
     cpdef int on_warm(self, object callback) except -1
     # A consumer is through with this message, with all of [first_seq, last_seq]: the retention may remove them.
@@ -54,45 +35,45 @@ cdef class StreamCore(Host):
     cpdef int review(self, uint64_t from_seq, bint unwanted) except -1
 
     # --- messages of other streams ---
-    # None: it is stored, or a duplicate; WAIT: ask again when the store is warm; else the ApiError that refuses it.
+    # None: it is stored, or a duplicate; WAIT: ask again when on_warm() says so; else the ApiError that refuses it.
     # `mirrored`: it becomes last_seq + 1, with its time; else it is new here.
     cdef object take_sourced(self, const Msg* msg, int64_t ts_ns, bint mirrored)
+    # Is a rollup under way, that whatever is stored has to wait for? Then on_warm() says when it is over.
+    cdef bint waits(self) noexcept
     # The origin has nothing up to this sequence. Raises OSError, StoreError.
     cdef int pass_over(self, uint64_t stream_seq) except -1
-    # A message that leaves when everything stored until now is committed.
-    cdef int tell_after_commit(self, bytes subject, bytes hdr) except -1
 
     # --- private, shared with Stream ---
-    cdef Ingest _ingest
     cdef Retention _retention
     cdef object _transform                   # subject_transform; None: subjects are stored as they come
     cdef Republisher _republisher            # None: nothing is republished
     cdef Dedupe _dedupe
-    cdef bytes _last_msg_id
-    cdef AnswerRing _answers
-    cdef OwedReplies _owed
     cdef DirectGets _gets
-    cdef WaitingRoom _waiting                # publishes that wait for a cold read
+    cdef WaitingRoom _waiting                # publishes that wait for a cold read or a rollup
     cdef AtomicBatches _atomic
     cdef FastBatches _fast
     cdef Schedules _schedules                # None: without allow_msg_schedules
     cdef StorageRoom _room                   # what all streams of this storage share
     cdef StorageRoom _share                  # the account's part of it
-    cdef object _no_room(self, const Msg* msg)       # the error for a message that does not fit, or None
+    cdef object _no_share(self, const Msg* msg, int64_t before)   # no_room() of the account alone
+    cdef size_t _inflight_messages           # at most so much is under way, of messages and of bytes
+    cdef uint64_t _inflight_bytes
     cdef object _abandoned
     cdef Owner _owner
     cdef ExpiryTimer _expiry
-    cdef PurgeSteps _purge_steps
-    cdef list _purges                        # Purge under way, or who waits for those before: the first one is at work
-    cdef list _after, _on_warm
-    cdef object _commit_store                # memory stores that commit on request
-    cdef uint64_t _told_seq, _ready_seq      # consumers know of messages up to here; told ready up to here
-    cdef bint _settling_queued, _appending, _releasing, _stopped
+    cdef Lowering _lowering
+    cdef GoingOn _going_on
+    cdef list _on_warm
+    cdef uint64_t _told_seq                  # consumers know of messages up to here
+    cdef bint _marker_refused                # the disk is full: a message that expires stays until its marker has room
     cdef bint _overrun                       # publishes without a reply are dropped: the log has it
     cdef bint _admitting                     # of those who waited, one is being judged
-    cdef bint _leaving                       # deleted: what was owed for is no longer waited for
     cdef int _take(self, const Msg* msg) except -1
-    cdef bint _is_full(self) noexcept
+    cdef int _take_within(self, const Msg* msg) except -1
+    cdef int _considered(self, const Msg* msg) except -1
+    cdef int _end_trace(self, const Msg* msg) except -1
+    cdef int _answer_duplicate(self, const Msg* msg) except -1
+    cdef bint _is_full(self, const Msg* msg) noexcept      # too much would be under way with it
     cdef int _turn_away(self, const Msg* msg) except -1
     cdef int _arrive(self, const Msg* msg) except -1
     cdef int _admit_waiting(self) except -1
@@ -106,10 +87,6 @@ cdef class StreamCore(Host):
     cdef int64_t _expires_ns(self, int64_t ttl_s, int64_t ts_ns) noexcept
     cdef uint64_t _purge(self, Filters filters, uint64_t below_seq, uint64_t keep) except? 0xFFFFFFFFFFFFFFFF
     cdef int _roll_up(self, const Msg* msg, uint64_t keep) except -1
-    cdef int _answer_later(self) except -1
-    cdef int _release(self) except -1
-    cdef int _release_answers(self) except -1
-    cdef int _send(self, const char* reply, uint32_t reply_len, const char* body, uint32_t body_len) except -1
-    cdef int _run_after_commit(self) except -1
-    cdef int _leave(self) except -1          # answer all that is owed: what it is owed for goes with the stream
+    cdef int _clear(self, Filters filters, uint64_t keep) except -1
+    cdef int _lower(self) except -1
     cdef int _arm_expiry(self, int64_t due_ns) except -1

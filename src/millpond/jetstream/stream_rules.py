@@ -16,6 +16,7 @@ import msgspec
 from millpond.base import limits
 from millpond.base.errors import ApiError
 from millpond.jetstream import source_rules, stream_features
+from millpond.jetstream.api_level import REQUIRED_LEVEL
 from millpond.jetstream.asset_names import is_asset_name
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_text import quote
@@ -25,7 +26,6 @@ from millpond.subjects import pytokens
 
 AGE_MIN_NS: Final = 100_000_000
 REPLICAS_MAX: Final = 5
-REQUIRED_LEVEL: Final = "_nats.req.level"
 
 Step = Callable[[StreamConfig, bool], StreamConfig]
 

@@ -1,4 +1,4 @@
-"""The outcome of a judgement that cannot be made before a message was read from disk."""
+"""The outcome of a judgement that cannot be made before a message was read from disk, or a rollup is over."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 
 class Wait:
-    """Ask again when the store is warm."""
+    """Ask again when it goes on."""
 
 
 WAIT: Final = Wait()

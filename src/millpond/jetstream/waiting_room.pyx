@@ -1,4 +1,4 @@
-"""Where publishes wait for a cold read, in their order.
+"""Where publishes wait for a cold read or a rollup, in their order.
 
 As long as somebody waits, everybody who comes waits too: a stream takes publishes in the order in which they came.
 """
@@ -20,10 +20,11 @@ cdef class WaitingRoom:
     cdef size_t count(self) noexcept:
         return <size_t>len(self._queue)
 
-    cdef int add(self, const Msg* msg) except -1:
+    cdef int add(self, const Msg* msg, object traced) except -1:
         self._queue.append((
             PyBytes_FromStringAndSize(msg.subject, msg.subject_len), PyBytes_FromStringAndSize(msg.reply, msg.reply_len),
             PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), PyBytes_FromStringAndSize(msg.body, msg.body_len),
+            traced,
         ))
         self.bytes += msg.subject_len + msg.reply_len + msg.hdr_len + msg.body_len
         return 0
@@ -32,14 +33,23 @@ cdef class WaitingRoom:
         cdef bytes subject, reply, hdr, body
         cdef Msg msg
         self._first = self._queue[0]
-        subject, reply, hdr, body = self._first
+        subject, reply, hdr, body, _ = self._first
         msg = Msg(PyBytes_AS_STRING(subject), <uint32_t>PyBytes_GET_SIZE(subject),
                   PyBytes_AS_STRING(reply), <uint32_t>PyBytes_GET_SIZE(reply),
                   PyBytes_AS_STRING(hdr), <uint32_t>PyBytes_GET_SIZE(hdr),
                   PyBytes_AS_STRING(body), <uint32_t>PyBytes_GET_SIZE(body))
         return msg
 
+    cdef object traced(self):
+        return self._first[4]
+
     cdef int leave(self) except -1:
         self._queue.popleft()
-        self.bytes -= sum(len(part) for part in self._first)
+        self.bytes -= sum(len(part) for part in self._first[:4])
         return 0
+
+    cdef list drop_all(self):
+        found = [row[4] for row in self._queue if row[4] is not None]
+        self._queue.clear()
+        self.bytes = 0
+        return found

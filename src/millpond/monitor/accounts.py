@@ -8,14 +8,13 @@ import msgspec
 
 from millpond.broker.account import Account
 from millpond.jetstream.go_json import format_time
+from millpond.monitor.account_sharing import shared
 from millpond.monitor.subsz import sublist_stats
 from millpond.monitor.view import PageError, View
 
 
 def shown_names(view: View) -> list[str]:
-    """All accounts; the implied system account has nobody in it and is not shown."""
-    implied = not view.options.accounts
-    return [name for name in view.broker.accounts if not (implied and name == view.options.system_account)]
+    return list(view.broker.accounts)
 
 
 class AccountzOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,28 +29,39 @@ class AccountStatzOptions(msgspec.Struct, frozen=True, kw_only=True):
 async def accountz(view: View, options: AccountzOptions) -> dict[str, Any]:
     """The page. Raises PageError for an account that is not there."""
     page = view.head()
-    name = options.account
-    if view.options.system_account and view.options.accounts:
+    if view.options.system_account:
         page["system_account"] = view.options.system_account
-    if not name:
+    if not options.account:
         return {**page, "accounts": sorted(shown_names(view))}
+    return {**page, "account_detail": account_detail(view, options.account)}
+
+
+def account_detail(view: View, name: str) -> dict[str, Any]:
+    """One account. Raises PageError when it is not there."""
     account = view.broker.accounts.get(name)
     if account is None:
         raise PageError(f"Account {name} does not exist")
     stats = sublist_stats(view, name)
-    detail = {
+    known = view.broker.book.known.get(name) if view.broker.book is not None else None
+    claims = {"name_tag": name}
+    if known is not None:
+        from millpond.monitor.account_claims import claimed  # and JWTs with it
+
+        claims = claimed(known)
+    return {
         "account_name": name,
-        "update_time": format_time(view.config_loaded_ns),
-        "expired": False,
-        "complete": True,
+        "update_time": format_time(view.config_loaded_ns if known is None else int(known.updated_s * 1e9)),
+        **({"is_system": True} if account is view.broker.system else {}),
+        "expired": known is not None and known.expired,
+        "complete": known is None or known.complete,
         "jetstream_enabled": view.jetstream is not None and name in view.jetstream.accounts,
         "leafnode_connections": 0,
         "client_connections": account.connections,
         "subscriptions": stats["num_subscriptions"],
-        "name_tag": name,
+        **shared(view, account),
+        **claims,
         "sublist_stats": stats,
     }
-    return {**page, "account_detail": detail}
 
 
 async def accstatz(view: View, options: AccountStatzOptions) -> dict[str, Any]:
@@ -70,7 +80,7 @@ def account_stat(account: Account) -> dict[str, Any]:
     connections = account.connections
     return {
         "acc": account.name,
-        "name": account.name,
+        "name": account.options.name_tag or account.name,
         "conns": connections,
         "leafnodes": 0,
         "total_conns": connections,

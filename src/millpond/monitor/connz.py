@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Final
 
 import msgspec
 
+from millpond.accounts import certificates
+from millpond.accounts.origin import TlsPeer
 from millpond.base import limits
 from millpond.broker.connection_info import ConnectionInfo
 from millpond.jetstream.go_json import format_time
@@ -68,7 +70,10 @@ async def connz(view: View, options: ConnzOptions) -> dict[str, Any]:
     _sort(infos, options.sort)
     shown = infos[sliced(offset, limit, len(infos))]
     page["num_connections"] = len(shown)
-    page["connections"] = [_row(info, options) for info in shown]
+    rows = page["connections"] = []
+    for at, info in enumerate(shown):
+        await breathe(at)
+        rows.append(_row(info, options, view.broker.accounts))
     return page
 
 
@@ -85,8 +90,14 @@ async def _found(view: View, options: ConnzOptions) -> tuple[list[ConnectionInfo
     """What passes the filters, and how many there were before them."""
     detailed = options.subscriptions or options.subscriptions_detail or options.filter_subject != ""
     sessions, closed = view.broker.sessions, view.broker.closed
-    opened = view.broker.accounts[options.acc].connections if options.acc else len(sessions)
-    total = (opened if options.state != CLOSED else 0) + (len(closed) if options.state != OPEN else 0)
+    if options.state not in (OPEN, CLOSED, ALL):
+        return [], 0
+    if options.acc:
+        opened = view.broker.accounts[options.acc].connections
+        ended_count = sum(1 for info in closed if info.account == options.acc) if options.state != OPEN else 0
+    else:
+        opened, ended_count = len(sessions), len(closed)
+    total = (opened if options.state != CLOSED else 0) + (ended_count if options.state != OPEN else 0)
     found: list[ConnectionInfo] = []
     if options.cid:
         session = sessions.get(options.cid) if options.state != CLOSED else None
@@ -127,13 +138,13 @@ def _sort(infos: list[ConnectionInfo], by: str) -> None:
         infos.sort(key=ASCENDING[by])
 
 
-def _row(info: ConnectionInfo, options: ConnzOptions) -> dict[str, Any]:
-    """One connection, in the server's order."""
+def _row(info: ConnectionInfo, options: ConnzOptions, accounts: Container[str]) -> dict[str, Any]:
+    """One connection, in the server's order. accounts: those that there are."""
     now_ns = info.stop_ns or time.time_ns()
     row: dict[str, Any] = {
         "cid": info.cid,
         "kind": "Client",
-        "type": "nats",
+        "type": info.client_type,
         "ip": info.ip,
         "port": info.port,
         "start": format_time(info.start_ns),
@@ -153,6 +164,8 @@ def _row(info: ConnectionInfo, options: ConnzOptions) -> dict[str, Any]:
     for name in ("name", "lang", "version"):
         if value := getattr(info, name):
             row[name] = value
+    if info.tls is not None:
+        row |= _tls(info.tls, detailed=options.auth)
     if options.auth and info.authorized_user:
         row["authorized_user"] = info.authorized_user
     if options.auth and info.account != GLOBAL_ACCOUNT:
@@ -161,8 +174,30 @@ def _row(info: ConnectionInfo, options: ConnzOptions) -> dict[str, Any]:
         row["subscriptions_list_detail"] = [_detail(info, each) for each in info.subscriptions]
     elif options.subscriptions and info.subscriptions:
         row["subscriptions_list"] = [each[0] for each in info.subscriptions]
-    if options.auth and not info.stop_ns:
-        row["name_tag"] = info.account
+    if options.auth:
+        row |= _claims(info, accounts)
+    return row
+
+
+def _claims(info: ConnectionInfo, accounts: Container[str]) -> dict[str, Any]:
+    """What whoever asks for users is told of a JWT, and of the account while there is one."""
+    tag = info.account_tag or info.account
+    shown = {"jwt": info.jwt, "issuer_key": info.issuer_key, "name_tag": tag, "tags": info.tags}
+    if info.stop_ns and (info.account == GLOBAL_ACCOUNT or info.account not in accounts):
+        del shown["name_tag"]
+    return {name: value for name, value in shown.items() if value}
+
+
+def _tls(peer: TlsPeer, *, detailed: bool) -> dict[str, Any]:
+    """What the handshake came to; certificates only for whoever asks for users."""
+    row: dict[str, Any] = {"tls_version": peer.version, "tls_cipher_suite": peer.cipher}
+    if detailed and peer.chain:
+        rows = [certificates.shown(der) for der in peer.chain]
+        row["tls_peer_certs"] = [
+            {"subject": each.subject, "spki_sha256": each.key_sha256, "cert_sha256": each.sha256} for each in rows
+        ]
+    if peer.first:
+        row["tls_first"] = True
     return row
 
 
@@ -171,7 +206,7 @@ Subscribed = tuple[str, str, str, int, int]
 
 
 def _detail(info: ConnectionInfo, subscribed: Subscribed) -> dict[str, Any]:
-    account = {"account": info.account, "account_tag": info.account} if info.stop_ns else {}
+    account = {"account": info.account, "account_tag": info.account_tag or info.account} if info.stop_ns else {}
     return {**account, **subscription_row(subscribed, info.cid)}
 
 

@@ -1,7 +1,8 @@
 """/healthz: may this server be sent traffic? (reference 07.1; draft-inadarei-api-health-check)
 
 Without JetStream, or asked for the server only, it is healthy when it accepts connections. Otherwise every
-stream must have been recovered and must be able to write; a named stream or consumer must be there.
+stream must have been recovered and must be able to write, and the disk must have room; a named stream or consumer must
+be there.
 """
 
 from __future__ import annotations
@@ -96,6 +97,8 @@ def _assets(jetstream: JetStreamView, options: HealthzOptions) -> Iterator[Troub
     if account and account not in jetstream.accounts:
         yield Trouble("ACCOUNT", f'JetStream account "{account}" not found', code=NOT_FOUND, account=account)
         return
+    if jetstream.space.full:
+        yield Trouble("JETSTREAM", f"JetStream refuses messages: {jetstream.space.describe()}")
     for part in [jetstream.accounts[account]] if account else jetstream.accounts.values():
         yield from _broken(part, options.stream)
     if not options.stream:
@@ -119,6 +122,7 @@ def _broken(jetstream: AccountStreams, only: str) -> Iterator[Trouble]:
             text = f"JetStream stream '{account} > {name}' could not be recovered"
             yield Trouble("STREAM", text, account=account, stream=name)
     for stream in jetstream.engine.streams.values():
-        if stream.failure and only in ("", stream.name):
-            text = f"JetStream stream '{account} > {stream.name}' write error: {stream.failure}"
+        failure = stream.failure or (stream.journal.failure if stream.journal is not None else "")
+        if failure and only in ("", stream.name):
+            text = f"JetStream stream '{account} > {stream.name}' write error: {failure}"
             yield Trouble("STREAM", text, account=account, stream=stream.name)

@@ -18,13 +18,14 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 import h11
 import msgspec
 
 from millpond.base import limits
+from millpond.base.http_date import http_date
 from millpond.transport.binding import EVERY_ADDRESS, bound
 
 log = logging.getLogger("millpond")
@@ -42,8 +43,6 @@ REASONS: Final = {
 }
 PLAIN: Final = "text/plain; charset=utf-8"
 ESCAPED_PATH: Final = re.compile(r"(?:[^%]|%[0-9a-fA-F]{2})*")
-DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -64,6 +63,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 Handler = Callable[[Request], Awaitable[Answer]]
+Wrap = Callable[[asyncio.Protocol, set[Any]], asyncio.Protocol]
 
 
 class HttpServer:
@@ -72,23 +72,31 @@ class HttpServer:
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
         self.connections: set[HttpConnection] = set()
+        self.fronts: set[Any] = set()
+        """Of those in `wrap`."""
+        self.wrap: Wrap | None = None
+        """Puts something (TLS) between a connection and its socket."""
         self._listener: asyncio.Server | None = None
 
     async def listen(self, host: str, port: int) -> int:
         """Bind; -1 or 0 is any free port. Returns the port. Raises OSError."""
         loop = asyncio.get_running_loop()
         if host in EVERY_ADDRESS:
-            self._listener = await loop.create_server(lambda: HttpConnection(self), sock=bound(host, port))
+            self._listener = await loop.create_server(self._connection, sock=bound(host, port))
         else:
-            self._listener = await loop.create_server(lambda: HttpConnection(self), host, max(port, 0))
+            self._listener = await loop.create_server(self._connection, host, max(port, 0))
         return int(self._listener.sockets[0].getsockname()[1])
+
+    def _connection(self) -> asyncio.Protocol:
+        made = HttpConnection(self)
+        return made if self.wrap is None else self.wrap(made, self.fronts)
 
     def close(self) -> None:
         """Stop listening and cut what is open."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-        for connection in list(self.connections):
+        for connection in [*self.connections, *self.fronts]:
             connection.abort()
 
 
@@ -292,8 +300,3 @@ def answer_bytes(asked: h11.Request, answer: Answer) -> bytes:
     body = b"" if asked.method == b"HEAD" else answer.body
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
-
-def http_date(at: time.struct_time) -> str:
-    """RFC 9110's date, whatever the locale."""
-    day, month = DAYS[at.tm_wday], MONTHS[at.tm_mon - 1]
-    return f"{day}, {at.tm_mday:02d} {month} {at.tm_year} {at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d} GMT"

@@ -9,6 +9,7 @@ import msgspec
 from millpond.base import limits
 from millpond.jetstream.account_streams import AccountStreams
 from millpond.jetstream.api.consumers import ConsumerApi
+from millpond.jetstream.api.sourcing import shown_count
 from millpond.jetstream.api.streams import StreamApi
 from millpond.jetstream.stream import Stream
 from millpond.monitor.view import JetStreamView, View, breathe, sliced
@@ -47,6 +48,8 @@ def jetstream_config(jetstream: JetStreamView) -> dict[str, Any]:
         config["sync_always"] = True
     if options.domain:
         config["domain"] = options.domain
+    if jetstream.is_bounded:
+        config["compress_ok"] = True
     if options.strict:
         config["strict"] = True
     return config
@@ -106,7 +109,7 @@ async def jsz(view: View, options: JszOptions) -> dict[str, Any]:
     jetstream = view.jetstream
     if jetstream is None:
         return _disabled(view)
-    usage = jetstream.usage()
+    usage, consumers = jetstream.usage(), await _consumer_count(jetstream)
     leads = options.raft
     page: dict[str, Any] = {
         **jetstream_stats(jetstream),
@@ -117,11 +120,13 @@ async def jsz(view: View, options: JszOptions) -> dict[str, Any]:
     }
     if leads and usage.streams:
         page["streams_leader"] = usage.streams
-    page["consumers"] = usage.consumers
-    if leads and usage.consumers:
-        page["consumers_leader"] = usage.consumers
+    page["consumers"] = consumers
+    if leads and consumers:
+        page["consumers_leader"] = consumers
     page["messages"] = usage.messages
     page["bytes"] = usage.memory + usage.storage
+    if options.consumer:
+        options = msgspec.structs.replace(options, streams=True)
     details = [
         await account_detail(jetstream.accounts[name], options) for name in _shown_accounts(jetstream, options)
     ]
@@ -131,13 +136,25 @@ async def jsz(view: View, options: JszOptions) -> dict[str, Any]:
     return page
 
 
+async def _consumer_count(jetstream: JetStreamView) -> int:
+    """Of all accounts, without those that other streams have made for themselves."""
+    streams = [stream for part in jetstream.accounts.values() for stream in part.engine.streams.values()]
+    count = 0
+    for at, stream in enumerate(streams):
+        await breathe(at)
+        count += shown_count(stream)
+    return count
+
+
 def _shown_accounts(jetstream: JetStreamView, options: JszOptions) -> list[str]:
-    """The named one, or a page of all, sorted."""
-    if options.account:
-        return [options.account] if options.account in jetstream.accounts else []
-    if not (options.accounts or options.streams or options.consumer):
+    """The named one, or a page of all, sorted; with a limit below 0 all of them."""
+    if options.account in jetstream.accounts:
+        return [options.account]
+    if not (options.accounts or (not options.account and options.streams)):
         return []
     names = sorted(jetstream.accounts)
+    if options.limit < 0:
+        return names
     return names[sliced(options.offset, options.limit or limits.PAGE_ROWS_DEFAULT, len(names))]
 
 
@@ -155,7 +172,7 @@ async def account_detail(jetstream: AccountStreams, options: JszOptions) -> dict
         "ha_assets": 0,
         "api": {"level": 0, "total": jetstream.api.total, "errors": jetstream.api.errors},
     }
-    if options.streams or options.consumer:
+    if options.streams:
         rows = []
         for at, name in enumerate(sorted(jetstream.engine.streams)):
             await breathe(at)
@@ -177,21 +194,26 @@ async def _stream(jetstream: AccountStreams, stream: Stream, options: JszOptions
     if options.config:
         row["config"] = _as_stored(described["config"])
     row["state"] = described["state"]
-    if options.consumer and (consumers := await _consumers(jetstream, stream, options)):
-        row["consumer_detail"] = consumers
+    details = {"consumer_detail": False, **({"direct_consumer_detail": True} if options.direct_consumer else {})}
+    for name, direct in details.items() if options.consumer else ():
+        if rows := await _consumers(jetstream, stream, options, direct=direct):
+            row[name] = rows
     for name in ("mirror", "sources"):
         if described.get(name):
             row[name] = described[name]
     return row
 
 
-async def _consumers(jetstream: AccountStreams, stream: Stream, options: JszOptions) -> list[dict[str, Any]]:
+async def _consumers(
+    jetstream: AccountStreams, stream: Stream, options: JszOptions, *, direct: bool
+) -> list[dict[str, Any]]:
+    """Those that the API shows, or those that other streams have made for themselves."""
     api = ConsumerApi(jetstream.engine)
     rows = []
     for at, name in enumerate(sorted(stream.consumers)):
         await breathe(at)
         consumer = stream.consumers.get(name)
-        if consumer is None:
+        if consumer is None or consumer.config.direct != direct:
             continue
         row = api.described(consumer)
         if options.config:

@@ -3,9 +3,13 @@
 Every second (`tick`), and for each report:
 
     budget         charged by                    bound
-    output         outboxes, live                a quarter of the total; full: clients are not read from, and
-                                                 consumers do not deliver (broker, jetstream.pump)
-    connections    sessions, live                none of its own
+    output         outboxes, live                a quarter of the total, shared by the accounts: who is over its share
+                                                 is not read from, and its consumers do not deliver (base.budget)
+    answers        imported services, live       a sixteenth of the total, shared by the accounts that ask: who is over
+                                                 its share gives up its oldest request (broker.responses)
+    input          unfinished frames, live       an eighth of the total, shared by the accounts: who is over its share
+                                                 is not read from; who is slow at one frame ends (broker.paced)
+    connections    sessions, OpenSSL's part      none of its own
     messages       memory streams, measured      jetstream.max_memory
     subjects, dedupe, consumers, buffers         measured; none of their own
     read_cache     measured                      READ_CACHE_BYTES
@@ -32,6 +36,8 @@ log = logging.getLogger("millpond")
 
 OUTPUT_SHARE: Final = 4
 """The output's bound is the total divided by this."""
+ANSWERS_SHARE: Final = 16
+INPUT_SHARE: Final = 8
 SHED_ABOVE: Final = 0.85
 FULL_ABOVE: Final = 0.97
 """Of the container's limit, counting only what the kernel cannot take back."""
@@ -80,6 +86,8 @@ def make_budgets(options: Options) -> Budgets:
     total = total_bytes(options)
     budgets = Budgets(total)
     budgets.named("output", total // OUTPUT_SHARE)
+    budgets.named("input", total // INPUT_SHARE)
+    budgets.named("answers", min(limits.SERVICE_RESPONSES_BYTES_MAX, total // ANSWERS_SHARE))
     budgets.named("read_cache", min(limits.READ_CACHE_BYTES, total // 8))
     return budgets
 

@@ -77,6 +77,7 @@ class Pages:
         page = self._pages.get(path)
         if page is None:
             return NOT_FOUND
+        self._view.broker.clock.refresh()  # it stands still while nobody sends anything
         try:
             return await page(Query(request.query))
         except PageError as error:

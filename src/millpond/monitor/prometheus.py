@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from millpond.jetstream.go_json import parse_time
 from millpond.monitor import standalone
-from millpond.monitor.accounts import AccountStatzOptions, accstatz
+from millpond.monitor.accounts import AccountStatzOptions, account_detail, accstatz, shown_names
 from millpond.monitor.connz import ConnzOptions, connz
 from millpond.monitor.healthz import HealthzOptions, healthz
 from millpond.monitor.jsz import JszOptions, jsz
@@ -30,6 +30,9 @@ LABELLED: Final = frozenset(("server_id", "server_name", "version", "domain", "l
 TIMES: Final = frozenset(("start", "config_load_time"))
 CONNECTION_TOTALS: Final = ("pending_bytes", "subscriptions", "in_bytes", "out_bytes", "in_msgs", "out_msgs")
 COUNTED: Final = frozenset(("in_bytes", "out_bytes", "in_msgs", "out_msgs"))
+
+OF_JWT: Final = ("subs", "data", "payload", "imports", "exports", "wildcards", "conn", "leaf")
+"""Limits that an account's JWT says, -1: none; 0 for accounts without one, as by the exporter."""
 
 Labels = dict[str, str]
 
@@ -86,6 +89,7 @@ async def metrics(view: View, prefix: str) -> bytes:
     _walk(out, f"{core}_subsz", await subsz(view, SubszOptions()), server)
     await _connections(out, f"{core}_connz", view, server)
     await _accounts(out, f"{core}_accstatz", view, server)
+    await _account_details(out, f"{core}_accountz", view, server)
     out.add(f"{core}_leafz_conn_nodes_total", 0, server)
     _health(out, core, view, server)
     await _jetstream(out, jetstream, view)
@@ -111,8 +115,12 @@ async def _connections(out: Metrics, name: str, view: View, server: Labels) -> N
     page = await connz(view, ConnzOptions())
     for key in ("num_connections", "total", "offset", "limit"):
         out.add(f"{name}_{key}", page[key], server)
-    for key in CONNECTION_TOTALS:
-        total = sum(row[key] for row in page["connections"])
+    totals = dict.fromkeys(CONNECTION_TOTALS, 0)
+    for at, row in enumerate(page["connections"]):
+        await breathe(at)
+        for key in totals:
+            totals[key] += row[key]
+    for key, total in totals.items():
         out.add(f"{name}_{key}", total, server, "counter" if key in COUNTED else "gauge")
 
 
@@ -134,6 +142,22 @@ async def _accounts(out: Metrics, name: str, view: View, server: Labels) -> None
         }
         for key, value in values.items():
             out.add(f"{name}_{key}", value, labels)
+
+
+async def _account_details(out: Metrics, name: str, view: View, server: Labels) -> None:
+    for at, account in enumerate(sorted(shown_names(view))):
+        await breathe(at)
+        if account not in view.broker.accounts:
+            continue
+        detail = account_detail(view, account)
+        labels = {**server, "account_id": account, "account_name": detail["name_tag"]}
+        for key in ("client_connections", "leafnode_connections", "subscriptions"):
+            out.add(f"{name}_{key}", detail[key], labels)
+        for key in ("is_system", "expired", "complete", "jetstream_enabled"):
+            out.add(f"{name}_{key}", int(detail.get(key, False)), labels)
+        said = detail.get("decoded_jwt", {"nats": {}})["nats"].get("limits", {})
+        for key in OF_JWT:
+            out.add(f"{name}_limit_{key}", int(said.get(key, 0)), labels)
 
 
 def _health(out: Metrics, core: str, view: View, server: Labels) -> None:

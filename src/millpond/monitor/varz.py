@@ -10,19 +10,13 @@ import os
 import time
 from typing import Any, Final
 
+from millpond.base import limits
 from millpond.jetstream.go_json import format_time
 from millpond.monitor import memory_report
+from millpond.monitor.envelope import FEATURE_FLAGS
 from millpond.monitor.jsz import jetstream_config, jetstream_limits, jetstream_stats
 from millpond.monitor.view import View, now_text, number, uptime_text
 
-FEATURE_FLAGS: Final = {
-    "js_ack_fc_v2": False,
-    "js_api_reply_v2": False,
-    "js_raft_delete_range": True,
-    "js_snapshot_sources": False,
-}
-"""nats-server's flags and their defaults; here they cannot be changed."""
-TLS_TIMEOUT_S: Final = 2
 TURN_BUCKETS: Final = 24
 """As many as `broker.turn` has."""
 
@@ -30,11 +24,12 @@ TURN_BUCKETS: Final = 24
 async def varz(view: View) -> dict[str, Any]:
     """The page, in the server's order, our own objects last."""
     seen = memory_of(view)
+    tls = view.options.tls
     return {
         **_who(view),
         **_settings(view),
         "jetstream": jetstream_varz(view),
-        "tls_timeout": TLS_TIMEOUT_S,
+        "tls_timeout": number((tls.timeout_ns if tls is not None else limits.TLS_TIMEOUT_NS) / 1e9),
         "write_deadline": view.options.write_deadline_ns,
         "start": format_time(view.broker.started_ns),
         "now": now_text(),
@@ -48,9 +43,10 @@ async def varz(view: View) -> dict[str, Any]:
         "config_load_time": format_time(view.config_loaded_ns),
         "config_digest": view.options.config_digest,
         **_labels(view),
-        **({"system_account": view.options.system_account} if view.options.accounts else {}),
         "feature_flags": FEATURE_FLAGS,
+        **_trusted(view),
         **_trouble(view),
+        **_certificate(view),
         "memory": seen,
         "turn_us": turn_us(view),
     }
@@ -76,9 +72,7 @@ def _who(view: View) -> dict[str, Any]:
         "host": info["host"],
         "port": info["port"],
     }
-    if info.get("auth_required"):
-        page["auth_required"] = True
-    return page
+    return page | {name: True for name in ("auth_required", "tls_required", "tls_verify") if info.get(name)}
 
 
 def _labels(view: View) -> dict[str, Any]:
@@ -86,6 +80,12 @@ def _labels(view: View) -> dict[str, Any]:
     options = view.options
     shown = {"tags": list(options.server_tags), "metadata": dict(sorted(options.server_metadata.items()))}
     return {name: value for name, value in shown.items() if value}
+
+
+def _certificate(view: View) -> dict[str, Any]:
+    """When what clients are shown ends."""
+    ends_ns = view.certificate_ends_ns(view.options.tls)
+    return {"tls_cert_not_after": format_time(ends_ns)} if ends_ns else {}
 
 
 def _settings(view: View) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _settings(view: View) -> dict[str, Any]:
         "http_host": options.http_host or options.host,
         "http_port": options.http_port or 0,
         "http_base_path": options.http_base_path,
-        "https_port": 0,
+        "https_port": options.https_port or 0,
         "auth_timeout": number(options.auth_timeout_ns / 1e9),
         "max_control_line": options.max_control_line,
         "max_payload": options.max_payload,
@@ -109,8 +109,32 @@ def _settings(view: View) -> dict[str, Any]:
         "gateway": {},
         "leaf": {},
         "mqtt": {},
-        "websocket": {},
+        "websocket": _websocket(view),
     }
+
+
+def _websocket(view: View) -> dict[str, Any]:
+    """Its settings; what is empty is left out."""
+    options = view.options.websocket
+    if options is None or not options.port:
+        return {}
+    tls = options.tls
+    shown = {
+        "host": options.host,
+        "port": view.websocket_port,
+        "advertise": options.advertise,
+        "no_auth_user": options.no_auth_user,
+        "handshake_timeout": options.handshake_timeout_ns,
+        "auth_timeout": number(options.auth_timeout_ns / 1e9),
+        "no_tls": options.no_tls,
+        "tls_map": tls is not None and tls.verify_and_map,
+        "tls_pinned_certs": sorted(tls.pinned_certs) if tls is not None else [],
+        "same_origin": options.same_origin,
+        "allowed_origins": list(options.allowed_origins),
+        "compression": options.compression,
+        "tls_cert_not_after": format_time(ends_ns) if (ends_ns := view.certificate_ends_ns(tls)) else "",
+    }
+    return {name: value for name, value in shown.items() if value}
 
 
 def jetstream_varz(view: View) -> dict[str, Any]:
@@ -144,6 +168,19 @@ def _traffic(view: View) -> dict[str, Any]:
         "stalled_clients": counters["stalled_clients"],
         "subscriptions": broker.subscriptions(),
     }
+
+
+def _trusted(view: View) -> dict[str, Any]:
+    """Without what is empty."""
+    system, operator = view.options.system_account, view.options.operator
+    if operator is None:
+        return {"system_account": system} if system else {}
+    from millpond.monitor.account_claims import operators  # and JWTs with it
+
+    found = operators(operator, view.broker.book)
+    fails = found.pop("pinned_account_fails")
+    shown = {**found, "system_account": system, "pinned_account_fails": fails}
+    return {name: value for name, value in shown.items() if value}
 
 
 def _trouble(view: View) -> dict[str, Any]:

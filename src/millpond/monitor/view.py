@@ -19,11 +19,13 @@ from millpond.base.budget import Budgets
 from millpond.base.errors import MillpondError
 from millpond.broker.broker import Broker
 from millpond.config.options import JetStreamOptions, Options
-from millpond.jetstream.engine import Usage
 from millpond.jetstream.go_json import duration_text, format_time
+from millpond.jetstream.usage import Usage
 from millpond.monitor.memory_watch import MemoryWatch
+from millpond.store.space import Space
 
 if TYPE_CHECKING:
+    from millpond.config.tls import TlsOptions
     from millpond.jetstream.account_streams import AccountStreams
 
 ROWS_PER_BREATH: Final = 64
@@ -42,6 +44,10 @@ class JetStreamView(msgspec.Struct, frozen=True):
     accounts: Mapping[str, AccountStreams]
     """Those with streams, by name."""
     store_dir: str
+    space: Space
+    """Of the store directory."""
+    is_bounded: bool = False
+    """Both its limits were given, not taken from the machine."""
 
     def usage(self) -> Usage:
         """Of all accounts together."""
@@ -59,14 +65,30 @@ class View:
         self.memory = memory
         self.jetstream: JetStreamView | None = None
         self.ready = False
+        self.websocket_port = 0
+        """The port in use."""
         self.config_loaded_ns: int = broker.started_ns
         self.requests: dict[str, int] = {}
         """Pages served over HTTP, by path."""
         self.cpu = CpuMeter()
+        self._certificates: list[tuple[TlsOptions, int]] = []
 
     def count(self, path: str) -> None:
         """One more request for a page."""
         self.requests[path] = self.requests.get(path, 0) + 1
+
+    def certificate_ends_ns(self, tls: TlsOptions | None) -> int:
+        """When the certificate that a listener shows ends, Unix ns; 0: there is none. Read once after each reload."""
+        if tls is None:
+            return 0
+        for known, ends_ns in self._certificates:
+            if known is tls:
+                return ends_ns
+        from millpond.accounts.certificates import not_after_of
+
+        ends_ns = not_after_of(tls.pairs[0][0])
+        self._certificates = [*self._certificates[-1:], (tls, ends_ns)]
+        return ends_ns
 
     def head(self) -> dict[str, Any]:
         """The two members that most pages begin with."""

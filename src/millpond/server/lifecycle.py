@@ -23,7 +23,7 @@ from millpond.base import limits
 from millpond.base.errors import MillpondError, OptionError
 from millpond.config.options import Options
 from millpond.monitor.memory_watch import budget_origin
-from millpond.server import logs
+from millpond.server import logs, service_manager
 from millpond.server.logs import log
 from millpond.server.server import Server
 
@@ -75,6 +75,8 @@ class Process:
         self._pid_file: Path | None = None
         self._ports_file: Path | None = None
         self._leaving: asyncio.Task[None] | None = None
+        if reread is not None:
+            server.reload_asked = self._reload_or_raise
 
     async def start(self, notices: Sequence[str]) -> None:
         options = self.server.options
@@ -91,10 +93,12 @@ class Process:
         if sys.stderr.isatty():
             print(banner(self.server), file=sys.stderr)
         self.server.say_ready()
-        # Starters wait for this file: everything else is done.
+        # Starters wait for this file, or for this word: everything else is done.
         self._write_ports_file()
+        service_manager.ready()
 
     async def stop(self) -> None:
+        service_manager.stopping()
         if self._leaving is not None:
             self._leaving.cancel()
         await self.server.stop()
@@ -138,14 +142,16 @@ class Process:
     # --- reload ---
 
     def _reload(self) -> None:
+        service_manager.reloading()
         try:
-            self._reload_or_raise()
+            self.server.reload_asked()
         except MillpondError as error:
             log.error("Failed to reload server configuration: %s", error)
+        finally:
+            service_manager.ready()
 
     def _reload_or_raise(self) -> None:
-        if self._reread is None:
-            raise OptionError("can only reload config when a file is provided using -c or --config")
+        assert self._reread is not None, "it is asked for only then"
         from millpond.server import reload  # its rules are for those who reload
 
         options = self._reread()
@@ -201,6 +207,8 @@ def write_ports_file(server: Server, directory: Path) -> Path:
     content: dict[str, list[str]] = {"nats": [server.client_url]}
     if server.monitor_url:
         content["monitoring"] = [server.monitor_url]
+    if server.websocket_url:
+        content["websocket"] = [server.websocket_url]
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content))
     partial.rename(path)
@@ -215,11 +223,16 @@ def banner(server: Server) -> str:
     jetstream = server.options.jetstream
     if jetstream is not None:
         durable = {"always": "yes", "interval": "no, every two minutes", "never": "no"}[jetstream.sync]
-        lines.append(f"JetStream on   data {jetstream.store_dir}   fsync before ack: {durable}")
+        data = jetstream.store_dir or "in a private directory, gone when the server stops"
+        lines.append(f"JetStream on   data {data}   fsync before ack: {durable}")
     else:
         lines.append("JetStream off  (turn it on with --jetstream)")
     total_mib = server.budgets.total.bytes_max / limits.MIB
     lines.append(f"Memory budget {total_mib:,.0f} MiB ({budget_origin(server.options)})")
-    lines.append("Try:   nats pub hello world")
+    if server.options.dev:
+        lines.append("Dev server: this machine only, no credentials; the server commands of the nats CLI work")
+        lines.append(f"Try:   nats -s {server.client_url} server list   (or: server report jetstream, events)")
+    else:
+        lines.append("Try:   nats pub hello world")
     lines.append("Press Ctrl+C to stop.")
     return "\n".join(lines)

@@ -15,13 +15,13 @@ import msgspec
 from millpond.base.errors import MillpondError, OptionError
 from millpond.config.build import build
 from millpond.config.file import read
-from millpond.server.server import Server
+from millpond.server.server import Server, judge_token
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 4222
 OF_A_PROCESS: Final = (
     "log_file", "log_size_limit", "log_max_num", "logtime", "logtime_utc", "syslog", "remote_syslog", "trace",
-    "trace_verbose", "pid_file", "ports_file_dir",
+    "trace_verbose", "trace_headers", "pid_file", "ports_file_dir",
 )  # fmt: skip
 
 
@@ -71,7 +71,7 @@ async def run(
 def _from_file(path: str | None) -> dict[str, Any]:
     if path is None:
         return {}
-    settings = read(path).settings
+    settings = read(path, judge=judge_token).settings
     for name in OF_A_PROCESS:
         if name in settings:
             raise OptionError(f"{path}: {name} belongs to a process; run `millpond serve -c {path}` for it")

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from millpond.accounts.passwords import PasswordVerifier
-from millpond.base import machine
+from millpond.base import limits
 from millpond.base.clock import Clock
 from millpond.base.errors import OptionError
 from millpond.broker.broker import Broker
+from millpond.config import dev
 from millpond.config.build import advertised, check
 from millpond.config.options import JetStreamOptions, Options
 from millpond.jetstream.memory import JetStreamMemory
@@ -28,39 +31,48 @@ from millpond.monitor.view import JetStreamView, View
 from millpond.server.jetstream import JetStream
 from millpond.server.lame_duck import leave
 from millpond.server.logs import log
+from millpond.server.machine_limits import MACHINE_LIMITS, with_machine_limits
+from millpond.server.system import System
 from millpond.transport.reactor import Reactor
 from millpond.transport.tcp import TcpListener
 
 if TYPE_CHECKING:
+    from millpond.config.security import AccountOptions
+    from millpond.config.tls import TlsOptions
+    from millpond.config.websocket import WebsocketOptions
     from millpond.monitor.monitor import Monitor
+    from millpond.server.operator import OperatorRoom
+    from millpond.transport.tls_door import TlsDoor
+    from millpond.transport.ws_door import WsDoor
 
 
 MEMORY_TICK_S = 1.0
-MACHINE_LIMITS = ("max_memory", "max_file")
-SHARE_NUMERATOR, SHARE_DENOMINATOR = 3, 4
-"""Of memory and of free disk, for JetStream when nobody says how much; as nats-server."""
 
 
-def with_machine_limits(options: Options) -> Options:
-    """The options with JetStream's limits taken from the machine where they were left open."""
-    jetstream = options.jetstream
-    if jetstream is None:
+def judge_token(kind: str, token: str) -> None:
+    """For `config.file.read`. Raises OptionError."""
+    from millpond.accounts import operator
+
+    operator.judge_token(kind, token)
+
+
+def with_operator(options: Options) -> Options:
+    """The options with what the operators say. Raises OptionError."""
+    if options.operator is None:
         return options
-    given = {}
-    if jetstream.max_memory < 0:
-        given["max_memory"] = machine.memory_bytes() // SHARE_DENOMINATOR * SHARE_NUMERATOR
-    if jetstream.max_file < 0:
-        place = jetstream.store_dir or "/tmp"
-        given["max_file"] = machine.disk_free_bytes(place) // SHARE_DENOMINATOR * SHARE_NUMERATOR
-    return msgspec.structs.replace(options, jetstream=msgspec.structs.replace(jetstream, **given))
+    from millpond.accounts import operator  # and JWTs with it
+
+    return operator.completed(options)
 
 
 class Server:
     """A NATS server inside this program's asyncio loop.
 
-    port: 0 or -1 for any free one. jetstream: True for JetStream in a private temporary directory that is removed
-    at stop, or its settings; store_dir: JetStream with its data there, kept. Further keywords are fields of `Options`.
-    Raises OptionError for a setting that cannot be used, OSError when the port is taken.
+    port: 0 or -1 for any free one. tls: a `TlsOptions`, for clients that come over TLS. jetstream: True for JetStream
+    in a private temporary directory that is removed at stop, or its settings; store_dir: JetStream with its data there,
+    kept. dev: clients may ask and hear what the system account may, and monitoring is on; on loopback only. Further
+    keywords are fields of `Options`. Raises OptionError for a setting that cannot be used, OSError when
+    the port is taken.
     """
 
     def __init__(
@@ -76,6 +88,10 @@ class Server:
             settings["jetstream"] = jetstream
         elif jetstream or store_dir:
             settings["jetstream"] = JetStreamOptions(store_dir=store_dir)
+        if settings.get("dev"):
+            dev.take_monitoring(settings)
+        if settings.get("tls") is not None:
+            settings.setdefault("auth_timeout_ns", settings["tls"].timeout_ns + limits.TLS_AUTH_EXTRA_NS)
         options = Options(host=host, port=port or -1, **settings)
         check(options)
         self._set_up(options)
@@ -87,20 +103,39 @@ class Server:
         server._set_up(options)
         return server
 
+    def _is_bounded(self) -> bool:
+        """Were both limits of JetStream given?"""
+        asked = self.asked.jetstream
+        return asked is not None and min(asked.max_memory, asked.max_file) > 0
+
     def _set_up(self, options: Options) -> None:
         self.asked = options
         """The settings as they were given; `options` has what was left open filled in."""
-        self.options = options = with_machine_limits(options)
+        self.options = options = with_machine_limits(with_operator(options))
         self.clock = Clock()
         self.budgets = make_budgets(options)
         self.broker = Broker(options, self.clock, self.budgets)
+        if options.dev:
+            self.options = options = self._with_exchange(options)
+            self.broker.use_accounts(options)
         self._reactor: Reactor | None = None
         self._listener: TcpListener | None = None
+        self._websocket: TcpListener | None = None
         self._jetstream: JetStream | None = None
         self.memory = MemoryWatch(self.budgets, self._subscriptions)
         self.view = View(options, self.broker, self.budgets, self.memory)
         self._memory_timer: asyncio.TimerHandle | None = None
         self._monitor: Monitor | None = None
+        self._system: System | None = None
+        self._operator: OperatorRoom | None = None
+        self.reload_asked: Callable[[], None] = _no_file
+        """What a request to reload does; raises MillpondError."""
+
+    def _with_exchange(self, options: Options) -> Options:
+        """What clients may in dev mode: it names the server."""
+        from millpond.server.dev import with_exchange  # most servers are in none
+
+        return with_exchange(options, self.broker.server_id)
 
     # --- life ---
 
@@ -110,21 +145,36 @@ class Server:
             raise OptionError("this server runs already; make another Server for a second one")
         options = self.options
         log.info("Starting nats-server")
-        log.info("  Version:  2.15.1")
+        log.info("  Version:  %s", limits.SERVER_VERSION)
         log.info("  Name:     %s", self.broker.server_name)
         log.info("  ID:       %s", self.broker.server_id)
         self._reactor = Reactor(self.broker, asyncio.get_running_loop())
         self.broker.verifier = PasswordVerifier(asyncio.get_running_loop().call_soon_threadsafe)
         try:
-            if options.http_port:
-                await self._start_monitor(options.http_port)
+            door = self._door(options)  # what is wrong with a certificate comes before anything is listening
+            if options.http_port or options.https_port:
+                await self._start_monitor(options)
+            if options.operator is not None:
+                options = await self._start_operator(options)
+            if options.callout is not None or options.operator is not None:
+                self._ask_others(options)
             if options.jetstream is not None:
                 self._jetstream = jetstream = JetStream(options, self.broker, self._reactor)
+                if self.asked.jetstream is not None and self.asked.jetstream.max_file < 0:
+                    jetstream.let_files_grow(self._show_jetstream)
                 store_dir = str(jetstream.directory / "jetstream")
-                self.view.jetstream = JetStreamView(options.jetstream, jetstream.accounts, store_dir)
+                self.view.jetstream = JetStreamView(
+                    options.jetstream, jetstream.accounts, store_dir, jetstream.space, self._is_bounded()
+                )
                 cache, bound = jetstream.read_cache, self.budgets.named("read_cache").bytes_max
                 self.memory.watch(JetStreamMemory(jetstream.engines, cache, bound))
-            self._listener = TcpListener(self._reactor, options.host, options.port)
+            if self.broker.system is not None:
+                self._system = System(self.view, self._reload_asked, self._reactor.loop)
+                if self._operator is not None:
+                    self._operator.listen(self._system.envelopes)
+            if options.websocket is not None and options.websocket.port:
+                self._listen_websocket(options.websocket)
+            self._listener = TcpListener(self._reactor, options.host, options.port, door)
         except BaseException:
             await self.stop()
             raise
@@ -132,6 +182,34 @@ class Server:
         self.view.ready = True
         self.memory.ready()
         self._watch_memory()
+
+    async def _start_operator(self, options: Options) -> Options:
+        """The options with the accounts that are needed from the start."""
+        from millpond.server.operator import OperatorRoom  # and JWTs with it
+
+        self._operator = OperatorRoom(self.broker, options, self._use_accounts)
+        store_dir = options.jetstream.store_dir if options.jetstream is not None else None
+        await self._operator.start(Path(store_dir) / "jetstream" if store_dir else None)
+        return self.options
+
+    def _ask_others(self, options: Options) -> None:
+        """Who is let in, where a service says so. Raises OptionError."""
+        from millpond.server.callout import Callout, check
+
+        check(options)
+        self.broker.callout = Callout(self.broker, asyncio.get_running_loop())
+
+    def _use_accounts(self, accounts: tuple[AccountOptions, ...]) -> None:
+        """Go on with other accounts, which are known by their claims."""
+        self.options = self.view.options = options = msgspec.structs.replace(self.options, accounts=accounts)
+        self.broker.use_accounts(options)
+        if self._system is not None:
+            self._system.use_accounts()
+        if self._jetstream is not None:
+            self._jetstream.use_accounts(options)
+
+    def _reload_asked(self) -> None:
+        self.reload_asked()
 
     def _subscriptions(self) -> int:
         return int(self.broker.subscriptions())
@@ -143,21 +221,61 @@ class Server:
         pause = max(MEMORY_TICK_S, 100 * (time.monotonic() - began))
         self._memory_timer = asyncio.get_running_loop().call_later(pause, self._watch_memory)
 
-    async def _start_monitor(self, port: int) -> None:
+    async def _start_monitor(self, options: Options) -> None:
         """HTTP comes with modules that a server without it does not need."""
         from millpond.monitor.monitor import Monitor
 
         self._monitor = Monitor(self.view)
-        await self._monitor.start(port)
+        await self._monitor.start(options.http_port or options.https_port or -1)
+
+    @staticmethod
+    def _door(options: Options) -> TlsDoor | None:
+        """OpenSSL comes with the first server that has a certificate. Raises OptionError."""
+        if options.tls is None:
+            return None
+        from millpond.transport.tls_door import TlsDoor
+
+        return TlsDoor(options.tls, allow_non_tls=options.allow_non_tls)
+
+    def _listen_websocket(self, options: WebsocketOptions) -> None:
+        from millpond.transport.ws_door import WsDoor
+
+        door = WsDoor(options)
+        self._websocket = TcpListener(self._reactor, options.host, options.port, door)
+        door.port = self.view.websocket_port = int(self._websocket.port)
 
     def say_ready(self) -> None:
         """The log lines that test starters wait for."""
+        if self._websocket is not None:
+            log.info("Listening for websocket clients on %s", self.websocket_url)
+            if self.websocket_url.startswith("ws://"):
+                log.warning("Websocket not configured with TLS. DO NOT USE IN PRODUCTION!")
         log.info("Listening for client connections on %s:%d", bracketed(self.options.host), self.port)
+        self._say_tls()
         log.info("Server is ready")
+
+    def _say_tls(self) -> None:
+        tls = self.options.tls
+        if tls is None:
+            return
+        first_only = tls.handshake_first and not tls.fallback_ns
+        choose = self.options.allow_non_tls and not first_only
+        log.info("TLS %s for client connections", "available" if choose else "required")
+        if first_only:
+            log.warning('Clients that are not using "TLS Handshake First" option will fail to connect')
 
     def reload(self, options: Options) -> None:
         """Go on with other settings; `server.reload` says which may differ from the ones in force."""
-        self.asked = options
+        door = self._door(options)  # or nothing is changed
+        ws_door = self._websocket_door(options)
+        pins = _pins(self.options)
+        asked = options
+        if self._operator is not None:
+            options = msgspec.structs.replace(with_operator(options), accounts=self.options.accounts)
+            self._operator.check_reload(options)
+        if options.dev:
+            options = self._with_exchange(options)
+        self.asked = asked
         before = self.options.jetstream
         if before is not None and options.jetstream is not None:
             # What the machine was asked for at the start stays.
@@ -166,12 +284,53 @@ class Server:
         self.options = self.view.options = options
         self.view.config_loaded_ns = time.time_ns()
         self.broker.reload(options)
+        if self._operator is not None and options.operator is not None:
+            self._operator.reload(options.operator)
+        if self._system is not None:
+            self._system.use_accounts()
         if self._jetstream is not None and options.jetstream is not None:
             self._jetstream.reload(options)
-            view = self.view.jetstream
-            if view is not None:
-                self.view.jetstream = JetStreamView(options.jetstream, view.accounts, view.store_dir)
+            self._show_jetstream(options.jetstream)
+        if self._monitor is not None:
+            self._monitor.use_certificate()
+        if self._websocket is not None and ws_door is not None:
+            ws_door.port = self._websocket.port
+            self._websocket.door = ws_door
+        if self._listener is not None:
+            self._listener.door = door
+        self._check_pins(pins)
         self._tell_where()
+
+    def _show_jetstream(self, jetstream: JetStreamOptions) -> None:
+        """These are its settings from here."""
+        self.options = self.view.options = msgspec.structs.replace(self.options, jetstream=jetstream)
+        if self.view.jetstream is not None:
+            self.view.jetstream = msgspec.structs.replace(self.view.jetstream, options=jetstream)
+
+    def _websocket_door(self, options: Options) -> WsDoor | None:
+        if options.websocket is None or self._websocket is None:
+            return None
+        from millpond.transport.ws_door import WsDoor
+
+        return WsDoor(options.websocket)
+
+    def _check_pins(self, before: tuple[frozenset[str], frozenset[str]]) -> None:
+        """Connections stay as they are, but for those whose certificates their listener does not list any more."""
+        blocks = self.options.tls, _websocket_tls(self.options)
+        strangers = []
+        for over_websocket, block in enumerate(blocks):
+            if block is None or before[over_websocket] == block.pinned_certs:
+                continue
+            from millpond.transport.tls_door import is_pinned
+
+            for session in self.broker.sessions.values():
+                chain = session.origin.tls.chain if session.origin.tls is not None else ()
+                if session.origin.is_websocket == over_websocket and not is_pinned(block, chain):
+                    strangers.append(session)
+        if strangers:
+            log.info("Disconnect %d clients due to pinned certs reload", len(strangers))
+        for session in strangers:
+            session.close("TLS Handshake Failure")
 
     def _tell_where(self) -> None:
         """INFO names the address that clients shall use."""
@@ -187,6 +346,12 @@ class Server:
         if self._reactor is None:
             return
         self.view.ready = False
+        if self._operator is not None:
+            self._operator.close()
+            self._operator = None
+        if self._system is not None:
+            self._system.close()
+            self._system = None
         if self._memory_timer is not None:
             self._memory_timer.cancel()
             self._memory_timer = None
@@ -209,12 +374,15 @@ class Server:
 
     def stop_accepting(self) -> None:
         """No new connections from here; those that are there stay."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        for listener in (self._listener, self._websocket):
+            if listener is not None:
+                listener.close()
+        self._listener = self._websocket = None
 
     async def lame_duck_mode(self) -> None:
         """Leave slowly: tell the clients, wait, close them one by one, stop (server/lame_duck)."""
+        if self._system is not None:
+            self._system.lame_duck()
         await leave(self)
 
     async def shutdown(self, timeout: float = 5.0) -> None:
@@ -257,9 +425,10 @@ class Server:
 
     @property
     def client_url(self) -> str:
-        """nats://host:port for clients on this machine."""
+        """nats://host:port for clients on this machine; tls:// when they must come over TLS."""
         host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.options.host, self.options.host)
-        return f"nats://{bracketed(host)}:{self.port}"
+        scheme = "tls" if self.options.tls is not None and not self.options.allow_non_tls else "nats"
+        return f"{scheme}://{bracketed(host)}:{self.port}"
 
     @property
     def url(self) -> str:
@@ -267,9 +436,35 @@ class Server:
         return self.client_url
 
     @property
+    def websocket_url(self) -> str:
+        """ws://host:port (or wss) of the listener for WebSocket; "" when there is none."""
+        options = self.options.websocket
+        if options is None or self._websocket is None:
+            return ""
+        scheme = "ws" if options.tls is None else "wss"
+        return f"{scheme}://{bracketed(options.host)}:{self._websocket.port}"
+
+    @property
     def monitor_url(self) -> str:
         """http://host:port of the monitoring endpoints; "" when they are off."""
         return "" if self._monitor is None else self._monitor.url
+
+
+def _websocket_tls(options: Options) -> TlsOptions | None:
+    return options.websocket.tls if options.websocket is not None else None
+
+
+def _pins(options: Options) -> tuple[frozenset[str], frozenset[str]]:
+    """Of the listener for clients, and of the one for WebSocket."""
+    client, websocket = options.tls, _websocket_tls(options)
+    return (
+        client.pinned_certs if client is not None else frozenset(),
+        websocket.pinned_certs if websocket is not None else frozenset(),
+    )
+
+
+def _no_file() -> None:
+    raise OptionError("can only reload config when a file is provided using -c or --config")
 
 
 def bracketed(host: str) -> str:

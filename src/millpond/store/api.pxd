@@ -44,6 +44,11 @@ cdef struct Limits:              # 0 = no limit
     uint64_t per_subject_max
     int64_t age_max_ns
 
+cdef struct SubjectWalk:         # begins with zeros
+    uint32_t at                  # subject id
+    uint32_t numbering           # under which the ids are these
+    bint done
+
 cdef class StoreOwner:
     """What a store tells the stream that owns it. Called in the loop's thread."""
     # A message left the store, for whatever reason. `subject` is valid during the call.
@@ -72,7 +77,9 @@ cdef class Store:
     cdef readonly uint64_t position
     cdef readonly uint64_t committed_position
     cdef readonly uint64_t committed_seq
+    cdef readonly bint over_limits              # more is over the limits than was removed at once: enforce_part() goes on
     cdef public StoreOwner owner
+    cdef public uint64_t removals_max           # at once: the owner knows what it costs to hear of one
     cdef readonly str failure                   # "" = healthy
     cdef readonly uint64_t torn_seq             # a crash tore the last write: messages from here on may be missing; 0 = not
 
@@ -98,32 +105,53 @@ cdef class Store:
 
     # --- queries; 0 = none ---
     cdef uint64_t next_live(self, uint64_t from_seq) noexcept                 # first live >= from_seq
+    # The same, passing over what is known to have no header block.
+    cdef uint64_t next_headed(self, uint64_t from_seq) noexcept
     cdef uint64_t next_match(self, uint64_t from_seq, Filters filters) noexcept  # first live >= from_seq under the filters
     cdef uint64_t count_match(self, uint64_t from_seq, Filters filters) noexcept # live >= from_seq under the filters
     # The same in steps, between two sequences: no more than `rows` messages are looked at. *resume is where to go
-    # on, 0 at the end. `last_part`: those that are the last of their subject, into `seqs`, which has room for `rows`.
+    # on, 0 at the end.
     cdef uint64_t search(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
                          uint64_t* resume) noexcept
     cdef uint64_t count_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
                              uint64_t* resume) noexcept
-    cdef size_t last_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows, uint64_t* seqs,
-                          uint64_t* resume) noexcept
-    # Would count_match or last_of_each take longer than a step may?
+    # The same downwards, from from_seq to to_seq.
+    cdef uint64_t search_down(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
+                              uint64_t* resume) noexcept
+    # A part of a walk over all subjects, of at most `looks`; returns how many there were. *low becomes the lowest and
+    # *high the highest sequence of from_seq..to_seq at which a message under the filters may be: nearer bounds than
+    # those, as far as the subjects know.
+    cdef uint64_t bounds_part(self, Filters filters, uint64_t from_seq, uint64_t to_seq, SubjectWalk* walk,
+                              uint64_t looks, uint64_t* low, uint64_t* high) noexcept
+    # Would count_match take longer than a step may?
     cdef bint is_long(self, uint64_t from_seq, Filters filters) noexcept
     cdef uint64_t last_for(self, const char* subject, uint32_t subject_len) noexcept      # literal
     cdef uint64_t count_for(self, const char* subject, uint32_t subject_len) noexcept     # literal
     cdef uint64_t oldest_size(self, const char* subject, uint32_t subject_len) noexcept   # literal; message_size of its first
     cdef uint64_t last_match(self, Filters filters, uint64_t up_to_seq) noexcept  # highest live <= up_to_seq (0: any)
     cdef uint64_t seq_at_time(self, int64_t ts_ns) noexcept                   # first live with ts >= ts_ns; last_seq + 1 if none
-    # [(subject, live messages)] under the filters, in subject order of first arrival.
-    cpdef list subjects_match(self, Filters filters)
-    # Sequences of the last message of every subject under the filters, ascending, none above up_to_seq (0: any).
-    # More than `subjects_max` subjects (0: no bound): returns None.
-    cpdef object last_seqs(self, Filters filters, uint64_t up_to_seq, uint64_t subjects_max)
-    # The same of now, as an array of *count sequences (NULL when there are none); the caller frees it.
-    cdef uint64_t* last_of_each(self, Filters filters, size_t* count) except? NULL
-    # Deleted sequences between first and last, ascending, at most `most`.
-    cpdef list deleted(self, uint64_t most)
+    # A part of a walk over the subjects under the filters, of at most *looks, which are taken off. `found` gets the
+    # sequences of their last messages; `later` gets the subjects that begin below up_to_seq and go on behind it, for
+    # lasts_down(). False: they are more than `most` (0: any number).
+    cdef bint lasts_of_part(self, Filters filters, uint64_t up_to_seq, SubjectWalk* walk, uint64_t* looks, set found,
+                            set later, uint64_t most) except -1
+    # Looks at no more than `rows` messages from from_seq downwards; those that are the first ones seen of the subjects in
+    # `later`, which leave it, go into `found`. Returns where to go on, 0 at the end.
+    cdef uint64_t lasts_down(self, set later, uint64_t from_seq, uint64_t rows, set found) except? 0xFFFFFFFFFFFFFFFF
+    # The last messages of their subjects, as of a sequence: a list that nobody has to keep. How many there are now,
+    # and the lowest of them; False: these are too many subjects to look at in one step.
+    cdef bint count_lasts(self, Filters filters, uint64_t* count, uint64_t* first) noexcept
+    # The same in steps, as of `as_of`, among the sequences from_seq..as_of; *first is set by the first one found.
+    cdef uint64_t lasts_part(self, uint64_t from_seq, uint64_t as_of, Filters filters, uint64_t rows, uint64_t* first,
+                             uint64_t* resume) noexcept
+    # The first one at or behind from_seq; see search.
+    cdef uint64_t search_last(self, uint64_t from_seq, uint64_t as_of, Filters filters, uint64_t rows,
+                              uint64_t* resume) noexcept
+    # Is, or was, the message of that subject and sequence one of them? And the live one of the subject before it, 0: none.
+    cdef bint is_last(self, uint64_t stream_seq, const char* subject, uint32_t subject_len, uint64_t as_of) noexcept
+    cdef uint64_t before(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) noexcept
+    # Deleted sequences between first and last, ascending, from `from_seq` on: ([at most `most`], where to go on or 0).
+    cpdef tuple deleted_part(self, uint64_t from_seq, uint64_t most)
 
     # --- removal; every one of them is logged ---
     cdef bint remove(self, uint64_t stream_seq, bint secure) except *         # False: was not there
@@ -136,13 +164,20 @@ cdef class Store:
     # appended with NEVER_EXPIRES). Looks at no more than `budget` messages. Returns the wall time (ns) when the next
     # one falls due, `now_ns` when there is more to look at already, 0 when nothing will.
     cdef int64_t expire(self, int64_t now_ns, uint32_t budget) except? -1
-    cdef int set_limits(self, Limits limits) except -1                         # and enforces them
+    # Sets and enforces them, in part if it is long: first that of subjects, unless others were set before and are not
+    # reached yet.
+    cdef int set_limits(self, Limits limits) except -1
+    # Removes at most `most` messages that are over the limits. True: there are more.
+    cdef bint enforce_part(self, uint64_t most) except *
     # An empty store starts at `first_seq` instead of 1.
     cdef int set_first_seq(self, uint64_t first_seq) except -1
 
     # --- life ---
+    # Nothing is written, and so nothing committed, until go_on() (memory: nothing to do).
+    cpdef int hold(self) except -1
+    cpdef int go_on(self) except -1
     cpdef int close(self) except -1             # writes, syncs (file), releases everything
-    cpdef int destroy(self) except -1           # close and give back its disk space
+    cpdef int destroy(self) except -1           # close, without a write or a wait: its files are not wanted any more
     cpdef list check(self)                      # fsck of the live store against its own invariants; [] = sound
     cpdef dict memory(self)                     # {"index": bytes, "subjects": bytes, "buffers": bytes, ...}
     # The turn's commit phase. A memory store tells its owner here what has become committed since the last

@@ -7,7 +7,6 @@ The `def` methods below the C ones translate to Python values for tools and test
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp
 
 from millpond.subjects cimport tokens
@@ -124,6 +123,9 @@ cdef Filters _as_filters(filters):
 cdef class Store:
     """One stream's messages; see api.pxd for what every method promises."""
 
+    def __cinit__(self):
+        self.removals_max = limits.PURGE_STEP_MESSAGES
+
     cdef uint64_t message_size(self, uint32_t subject_len, uint32_t hdr_len, uint32_t body_len) noexcept:
         return 16 + <uint64_t>subject_len + hdr_len + body_len
 
@@ -155,6 +157,9 @@ cdef class Store:
     cdef uint64_t next_live(self, uint64_t from_seq) noexcept:
         return 0
 
+    cdef uint64_t next_headed(self, uint64_t from_seq) noexcept:
+        return self.next_live(from_seq)
+
     cdef uint64_t next_match(self, uint64_t from_seq, Filters filters) noexcept:
         return 0
 
@@ -172,9 +177,15 @@ cdef class Store:
         resume[0] = 0
         return self.count_match(from_seq, filters) - self.count_match(to_seq + 1, filters)
 
-    cdef size_t last_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows, uint64_t* seqs,
-                          uint64_t* resume) noexcept:
+    cdef uint64_t search_down(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
+                              uint64_t* resume) noexcept:
+        cdef uint64_t found = self.last_match(filters, from_seq) if from_seq else 0
         resume[0] = 0
+        return found if found >= to_seq else 0
+
+    cdef uint64_t bounds_part(self, Filters filters, uint64_t from_seq, uint64_t to_seq, SubjectWalk* walk,
+                              uint64_t looks, uint64_t* low, uint64_t* high) noexcept:
+        low[0], high[0], walk.done = from_seq, to_seq, True
         return 0
 
     cdef bint is_long(self, uint64_t from_seq, Filters filters) noexcept:
@@ -195,26 +206,34 @@ cdef class Store:
     cdef uint64_t seq_at_time(self, int64_t ts_ns) noexcept:
         return 0
 
-    cpdef list subjects_match(self, Filters filters):
+    cdef bint lasts_of_part(self, Filters filters, uint64_t up_to_seq, SubjectWalk* walk, uint64_t* looks, set found,
+                            set later, uint64_t most) except -1:
         raise NotImplementedError
 
-    cpdef object last_seqs(self, Filters filters, uint64_t up_to_seq, uint64_t subjects_max):
-        raise NotImplementedError
+    cdef uint64_t lasts_down(self, set later, uint64_t from_seq, uint64_t rows, set found) except? 0xFFFFFFFFFFFFFFFF:
+        return 0
 
-    cdef uint64_t* last_of_each(self, Filters filters, size_t* count) except? NULL:
-        cdef list found = self.last_seqs(filters, 0, 0)
-        cdef uint64_t* seqs = NULL
-        cdef size_t i
-        count[0] = len(found)
-        if found:
-            seqs = <uint64_t*>malloc(count[0] * sizeof(uint64_t))
-            if seqs == NULL:
-                raise MemoryError
-            for i in range(count[0]):
-                seqs[i] = found[i]
-        return seqs
+    cdef bint count_lasts(self, Filters filters, uint64_t* count, uint64_t* first) noexcept:
+        count[0] = first[0] = 0
+        return True
 
-    cpdef list deleted(self, uint64_t most):
+    cdef uint64_t lasts_part(self, uint64_t from_seq, uint64_t as_of, Filters filters, uint64_t rows, uint64_t* first,
+                             uint64_t* resume) noexcept:
+        resume[0] = 0
+        return 0
+
+    cdef uint64_t search_last(self, uint64_t from_seq, uint64_t as_of, Filters filters, uint64_t rows,
+                              uint64_t* resume) noexcept:
+        resume[0] = 0
+        return 0
+
+    cdef bint is_last(self, uint64_t stream_seq, const char* subject, uint32_t subject_len, uint64_t as_of) noexcept:
+        return False
+
+    cdef uint64_t before(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) noexcept:
+        return 0
+
+    cpdef tuple deleted_part(self, uint64_t from_seq, uint64_t most):
         raise NotImplementedError
 
     cdef bint remove(self, uint64_t stream_seq, bint secure) except *:
@@ -244,11 +263,20 @@ cdef class Store:
     cdef int set_limits(self, Limits limits) except -1:
         raise NotImplementedError
 
+    cdef bint enforce_part(self, uint64_t most) except *:
+        return False
+
     cdef int set_first_seq(self, uint64_t first_seq) except -1:
         raise NotImplementedError
 
     cpdef int close(self) except -1:
         raise NotImplementedError
+
+    cpdef int hold(self) except -1:
+        return 0
+
+    cpdef int go_on(self) except -1:
+        return 0
 
     cpdef int destroy(self) except -1:
         raise NotImplementedError
@@ -305,13 +333,13 @@ cdef class Store:
             "body": record.body[:record.body_len] if record.body_len else b"",
         }
 
+    def promise_batch(self, uint64_t bytes, uint32_t largest):
+        """Before begin_batch(): records of so many bytes together, none larger than `largest`, will have room.
+        Raises OSError when the disk has none; then nothing has happened."""
+
     def state_dict(self):
         """`state`, by its field names."""
         return self.state
-
-    def limits_dict(self):
-        """`limits`, by their field names."""
-        return self.limits
 
     def size_of(self, uint32_t subject_len, uint32_t hdr_len, uint32_t body_len):
         """What a message of these lengths counts for."""
@@ -325,6 +353,10 @@ cdef class Store:
         """First live sequence >= from_seq under the filters; 0 = none."""
         cdef Filters chosen = _as_filters(filters)
         return self.next_live(from_seq) if chosen.all else self.next_match(from_seq, chosen)
+
+    def next_message_with_headers(self, uint64_t from_seq):
+        """First live sequence >= from_seq that is not known to have no headers; 0 = none."""
+        return self.next_headed(from_seq)
 
     def count_messages(self, uint64_t from_seq, filters=()):
         """How many live messages >= from_seq are under the filters."""
@@ -346,14 +378,6 @@ cdef class Store:
         """First live sequence with a timestamp >= ts_ns; last_seq + 1 if none."""
         return self.seq_at_time(ts_ns)
 
-    def subjects(self, filters=()):
-        """[(subject, live messages)], in order of first arrival."""
-        return self.subjects_match(_as_filters(filters))
-
-    def last_of_each(self, filters=(), uint64_t up_to_seq=0, uint64_t subjects_max=0):
-        """Last sequence of each subject under the filters; None when there are more subjects than allowed."""
-        return self.last_seqs(_as_filters(filters), up_to_seq, subjects_max)
-
     def search_message(self, uint64_t from_seq, uint64_t to_seq, filters=(), uint64_t rows=1):
         """(first match or 0, where to go on or 0)"""
         cdef uint64_t resume = 0
@@ -366,21 +390,40 @@ cdef class Store:
         found = self.count_part(from_seq, to_seq, _as_filters(filters), rows, &resume)
         return found, resume
 
+    def search_message_down(self, uint64_t from_seq, uint64_t to_seq, filters=(), uint64_t rows=1):
+        """(last match or 0, where to go on or 0)"""
+        cdef uint64_t resume = 0
+        found = self.search_down(from_seq, to_seq, _as_filters(filters), rows, &resume)
+        return found, resume
+
     def is_long_to_count(self, uint64_t from_seq, filters=()):
         """Does counting need steps?"""
         return self.is_long(from_seq, _as_filters(filters))
 
-    def last_in_part(self, uint64_t from_seq, uint64_t to_seq, filters=(), uint64_t rows=1):
-        """([last of their subject], where to go on or 0)"""
+    def lasts_in_part(self, uint64_t from_seq, uint64_t as_of, filters=(), uint64_t rows=1):
+        """(how many are the last of their subject, the first of them, where to go on or 0)"""
+        cdef uint64_t first = 0, resume = 0
+        found = self.lasts_part(from_seq, as_of, _as_filters(filters), rows, &first, &resume)
+        return found, first, resume
+
+    def lasts_now(self, filters=()):
+        """(how many, the first one); None when that takes too long for one step."""
+        cdef uint64_t count = 0, first = 0
+        return (count, first) if self.count_lasts(_as_filters(filters), &count, &first) else None
+
+    def search_last_message(self, uint64_t from_seq, uint64_t as_of, filters=(), uint64_t rows=1):
+        """(first that was the last of its subject or 0, where to go on or 0)"""
         cdef uint64_t resume = 0
-        cdef uint64_t* seqs = <uint64_t*>malloc(rows * sizeof(uint64_t))
-        if seqs == NULL:
-            raise MemoryError
-        try:
-            count = self.last_part(from_seq, to_seq, _as_filters(filters), rows, seqs, &resume)
-            return [seqs[i] for i in range(count)], resume
-        finally:
-            free(seqs)
+        found = self.search_last(from_seq, as_of, _as_filters(filters), rows, &resume)
+        return found, resume
+
+    def was_last(self, uint64_t stream_seq, bytes subject, uint64_t as_of):
+        """Was the message of that subject and sequence the last of its subject, as of another sequence?"""
+        return self.is_last(stream_seq, PyBytes_AS_STRING(subject), <uint32_t>len(subject), as_of)
+
+    def message_before(self, uint64_t stream_seq, bytes subject):
+        """The live message of a subject before that sequence; 0: none."""
+        return self.before(stream_seq, PyBytes_AS_STRING(subject), <uint32_t>len(subject))
 
     def remove_message(self, uint64_t stream_seq, bint secure=False):
         """Remove one message; False: was not there."""
@@ -396,11 +439,15 @@ cdef class Store:
 
     def configure(self, uint64_t messages_max=0, uint64_t bytes_max=0, uint64_t per_subject_max=0,
                   int64_t age_max_ns=0):
-        """Set and enforce all limits."""
+        """Set all limits, and enforce them as far as one step goes."""
         cdef Limits limits
         limits.messages_max, limits.bytes_max = messages_max, bytes_max
         limits.per_subject_max, limits.age_max_ns = per_subject_max, age_max_ns
         self.set_limits(limits)
+
+    def enforce_messages(self, uint64_t most):
+        """Remove at most so many that are over the limits; True: there are more."""
+        return self.enforce_part(most)
 
     def start_at(self, uint64_t first_seq):
         """Let an empty store begin at `first_seq`."""

@@ -1,24 +1,40 @@
 """A value that must not be lost: two copies of it, each written only while the other one is good.
 
-    save ──> write copy 0 ──sync──> `done` called, write copy 1 ──sync──> both good
+    save ──> write the copy that is not the last one on disk for sure ──sync──> `done` called, write the other copy
 
     file: magic "MPCT" | version u32 | generation u64 | length u32 | crc32c of all before and of the payload, u32 | payload
 
 The valid copy of the highest generation is the value. A copy is overwritten in place, so the names never
 change; bytes after the payload are left over from longer values and are not read. Saves that come while a
 sync runs are merged: the newest value is written, and every `done` is called once a sync covers it.
+
+The other copy is there for the day when the first one cannot be read. Nobody waits for it, and no sync is spent on it:
+the kernel writes it in its own time, and until then it is not the one that a save relies on. So two equal copies say
+that the value was synced once, but not which of them: the first save after a start syncs the one it relies on, in a
+round of its own, before it writes over the other one. Where they differ, the newer one may never have been synced, nor
+is it believed when it was in vain: the next start writes it again where it is, syncs it, and then writes the other one.
+A save is synced in the tier `interval` too, for two copies that are both in the kernel's memory are worth nothing.
+On a full disk a save waits for room; who asks `Space.check` first has it refused instead. The files are open from a save
+until it is done, so that it is refused at once when there is no descriptor for them, and nothing has changed.
 """
 
+import errno
+import logging
 import os
 import struct
 
 from millpond.base.errors import StoreError
 from millpond.store.checksum import checksum
+from millpond.store.committer cimport tell_all
+from millpond.store.space import is_full
+
+log = logging.getLogger("millpond")
 
 MAGIC = b"MPCT"
 VERSION = 1
 HEAD = struct.Struct("<4sIQII")
 SUFFIXES = (".0", ".1")
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
 
 def encode(uint64_t generation, bytes payload):
@@ -55,55 +71,89 @@ def read_copies(str prefix):
 
 
 cdef class Catalog(Target):
-    """The value at `<prefix>.0` and `<prefix>.1`. Raises OSError when the directory cannot be read."""
+    """The value at `<prefix>.0` and `<prefix>.1`; `new`: there is none yet. Raises OSError when the directory cannot be
+    read."""
 
-    def __init__(self, str prefix, Committer committer):
-        self._prefix, self._committer = prefix, committer
+    def __init__(self, str prefix, Committer committer, bint new=False):
+        self._prefix, self._committer, self._new = prefix, committer, new
+        self.insists = True
         self.failure = ""
         self._waiting, self._covered = [], []
         self._fds = [-1, -1]
-        self._directory_fd = -1
+        self._certain = self._directory_fd = -1
 
     cpdef bytes load(self):
-        """The newest valid value, None when there is none. Writes a bad or older copy again."""
+        """The newest valid value, None when there is none. Writes a bad or older copy again, if there is room."""
         copies = read_copies(self._prefix)
         good = [copy for copy in copies if copy is not None]
         if not good:
             return None
         generation, payload = max(good)
         self.generation = max(generation, self.generation)
+        self._certain = copies.index((generation, payload))
+        self._named = self._trusted = True
         for which, copy in enumerate(copies):
             if copy != (generation, payload):
-                self._open(which)
-                self._put(which, encode(generation, payload))
-                os.fsync(self._fds[which])
-                os.fsync(self._directory())
+                self._repair(which, encode(generation, payload))
         return payload
 
+    def _repair(self, which, bytes image):
+        """The older copy is the only one that is surely on disk, until the newer one is."""
+        try:
+            self._open()
+            self._put(self._certain, image)
+            os.fsync(self._fds[self._certain])
+            self._trusted = False
+            os.fsync(self._directory())
+            self._put(which, image)
+        except OSError as error:
+            self._named = False
+            if not is_full(error):
+                raise
+            self._warn(which)
+        finally:
+            self._close_files()
+
     cpdef int save(self, bytes payload, object done=None) except -1:
-        """Replace the value; `done()` is called when that is durable (never after a failure)."""
-        if self.failure:
-            raise StoreError(self.failure)
-        if self.generation == 0:
+        """Replace the value (see the `.pxd`)."""
+        if self.generation == 0 and not self._new:
             self.load()
+        self.prepare()
         self.generation += 1
         self._image = encode(self.generation, payload)
         if done is not None:
             self._waiting.append(done)
         return self._committer.enlist(self)
 
-    cdef int write(self) except -2:
-        cdef bint second = self._second_due and self._written is self._image
-        self._copy = 1 if second else 0
-        if not second:
-            self._written = self._image
-            self._covered, self._waiting = self._waiting, []
+    cpdef int prepare(self) except -1:
+        if self.failure:
+            raise StoreError(self.failure)
         try:
-            self._open(self._copy)
+            self._open()
+            if not self._named:
+                self._directory()
+        except OSError as error:                   # others are met again by write()
+            if not (self.enlisted or self.syncing or self.stalled):
+                self._close_files()
+            if error.errno in NO_DESCRIPTOR:
+                raise
+        return 0
+
+    cdef int write(self) except -2:
+        self._copy = 1 if self._certain == 0 else 0
+        try:
+            self._open()
+            if self._trusted and self._committer.ever_syncs:
+                self._copy, self._proving = self._certain, True
+                return self._fds[self._copy]
+            self._covered, self._waiting = self._covered + self._waiting, []
+            self._written = self._image
             self._put(self._copy, self._written)
             if not self._named:
-                self.sync_first(self._directory())
+                self.sync_also(self._directory())
         except OSError as error:
+            if is_full(error):
+                raise
             self._fail(error.strerror or str(error))
             return -1
         return self._fds[self._copy]
@@ -112,31 +162,60 @@ cdef class Catalog(Target):
         if error:
             self._fail(os.strerror(error))
             return 0
-        if self._copy == 1:
-            self._second_due = False
-            self._named = True
-            return 0
-        self._second_due = True
-        self._committer.enlist(self)
+        if self._proving:
+            self._proving = self._trusted = False
+            return self._committer.enlist(self)
+        self._certain, self._named = self._copy, True
+        if self._written is self._image:           # else the next save writes over it at once
+            self._write_other(1 - self._copy)
+            self._close_files()
         covered, self._covered = self._covered, []
-        for done in covered:
-            done()
+        return tell_all(covered, "")
+
+    def _write_other(self, which):
+        try:
+            self._put(which, self._written)
+        except OSError:
+            self._warn(which)
+
+    cpdef int when_kept(self, object done) except -1:
+        if self.enlisted or self.stalled:
+            self._waiting.append(done)
+        elif self.syncing:
+            self._covered.append(done)
+        else:
+            done(self.failure)
         return 0
 
     cpdef int close(self) except -1:
-        """Commits what was saved and gives the descriptors back."""
-        if self.enlisted or self.syncing:
+        """Commits what was saved, as far as there is room, and gives the descriptors back."""
+        if self.enlisted or self.syncing or self.stalled:
             self._committer.drain()
+        self.gone = True
+        return self._close_files()
+
+    cpdef int discard(self) except -1:
+        self._committer.let_go(self, self._close_files)
+        return tell_all(self._everyone(), "")
+
+    def _everyone(self):
+        everyone, self._covered, self._waiting = self._covered + self._waiting, [], []
+        return everyone
+
+    def _open(self):
+        """Both: the second copy's name is as durable as the first one's."""
+        for which in range(2):
+            if self._fds[which] < 0:
+                path = self._prefix + SUFFIXES[which]
+                self._fds[which] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    cpdef int _close_files(self) except -1:
         for fd in (*self._fds, self._directory_fd):
             if fd >= 0:
                 os.close(fd)
         self._fds = [-1, -1]
         self._directory_fd = -1
         return 0
-
-    def _open(self, which):
-        if self._fds[which] < 0:
-            self._fds[which] = os.open(self._prefix + SUFFIXES[which], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
     def _directory(self):
         if self._directory_fd < 0:
@@ -149,6 +228,11 @@ cdef class Catalog(Target):
         while at < len(image):
             at += os.pwrite(self._fds[which], view[at:], at)
 
+    def _warn(self, which):
+        log.warning("%s%s is not whole and could not be written; the other copy is", self._prefix, SUFFIXES[which])
+
     def _fail(self, reason):
-        """The other copy still holds the value before; whoever waits is not told that this one is kept."""
+        """The other copy still holds the value before; whoever waits is told that this one is not kept."""
         self.failure = f"cannot write {self._prefix}{SUFFIXES[self._copy]}: {reason}"
+        self._close_files()
+        tell_all(self._everyone(), self.failure)

@@ -1,43 +1,79 @@
 # Group commit: whoever has bytes for the disk enlists; one `run()` a turn writes them and asks the
 # sync worker for one fdatasync per file, one in flight per file, while the next batch gathers.
-# The worker is a plain thread without Python state; it owns nothing and answers through `event_fd`.
+# The worker is a few plain threads without Python state; it owns nothing and answers through `event_fd`. Syncs of one
+# run end in any order: whoever depends on two files waits for both.
 from libc.stdint cimport int64_t, uint64_t
 
 cdef enum Tier:
     WRITTEN = 0      # survives our death: committed after write()
     SYNCED = 1       # survives power loss: committed after fdatasync
 
+# Every one of these callables is called with `failure`; what they raise is logged.
+cpdef int tell_all(list everyone, str failure) except -1
+
 cdef class Target:
-    # A file with buffered bytes. Subclasses: file store, consumer journal, catalog.
+    # A file with buffered bytes. Subclasses: file store, consumer journal, catalog, names.
     cdef bint enlisted               # waiting for run()
     cdef bint syncing                # one sync in flight
-    # Hands the buffered bytes to the kernel. Returns the descriptor to sync, or -1 when nothing needs it.
+    cdef bint stalled                # waits for room on the disk
+    cdef bint insists                # synced in the tier WRITTEN too, unless nothing ever is
+    cdef bint held                   # waits for go_on()
+    cdef bint gone                   # let go: nothing of it is written or told any more
+    cdef object _let_go              # called when no sync of it is in flight
+    # Hands the buffered bytes to the kernel. Returns the descriptor to sync, or -1 when nothing needs it. Raises
+    # OSError when the disk is full, and can be called again then.
     cdef int write(self) except -2
     # The sync that was asked for after the last write() is done; error is an errno, 0 = success.
     cdef int synced(self, int error) except -1
-    # tier WRITTEN: called right after write() instead.
-    # Called in write(): `fd` (a directory, a sealed segment) is synced before the descriptor that write() returns.
-    cdef list _first                 # descriptors given to sync_first by the write() that runs
+    # tier WRITTEN: called right after write() instead, but for a target that insists.
+    # Called in write(): `fd` (a directory, a sealed segment) is synced as well as the descriptor that write() returns.
+    cdef list _others                # descriptors given to sync_also by the write() that runs
     cdef int _syncs_left, _sync_error
-    cdef int sync_first(self, int fd) except -1
+    cdef int sync_also(self, int fd) except -1
+
+cdef class Names(Target):
+    # What was made, renamed and removed in one directory.
+    cdef Committer _committer
+    cdef str _directory
+    cdef list _waiting, _covered     # callables, of the next sync and of the one in flight
+    cdef int _fd
+    # `done(failure)` when every change of its names until now is durable ("" or why it is not).
+    cpdef int keep(self, object done) except -1
+    cdef int _tell(self, str failure) except -1
 
 cdef class Committer:
     cdef readonly Tier tier
     cdef readonly int event_fd       # readable when syncs are done; register it with the reactor
     cdef readonly uint64_t syncs, sync_ns_total
     cdef readonly bint draining      # drain() runs: work that can wait for another turn should
+    cdef public object space         # space.Space of the store directory
+    cdef list _stalled               # [Target] that wait for room
     cdef list _enlisted              # [Target] for the next run
     cdef dict _in_flight             # {ticket: Target}
     cdef dict _unsynced              # sync "interval": {(device, inode): a descriptor of our own}
     cdef bint _interval
+    cdef readonly bint ever_syncs
     cdef uint64_t _tickets
     cdef void* _worker
     cdef int _submit(self, Target target, int fd) except -1
     cdef int _remember(self, int fd) except -1
     cdef int _answered(self, Target target, int error) except -1
     cdef int enlist(self, Target target) except -1
-    cdef int run(self) except -1     # the commit phase of the turn
+    cdef int stall(self, Target target) except -1            # enlist it when there may be room on the disk again
+    # Nothing of it is written until go_on(): what it depends on is not durable yet.
+    cdef int hold(self, Target target) except -1
+    cdef int go_on(self, Target target) except -1
+    # Nothing of it is written or told from here; `then()` when its descriptors may be closed.
+    cdef int let_go(self, Target target, object then) except -1
+    cdef int _write(self, Target target) except -2
+    # Everyone who waits for room tries again. Called while the disk is full, and when it no longer is.
+    cpdef int retry(self) except -1
+    # The commit phase of the turn. What one target raises is its own: it is logged, and the others go on; so in collect().
+    cdef int run(self) except -1
+    cdef int _commit(self, Target target) except -1
     cpdef int collect(self) except -1  # completions -> Target.synced; called when event_fd is readable
+    cdef int64_t _sync_ns              # how long a sync takes, of late
+    cdef bint waits_longer(self, int64_t ns) noexcept      # for a sync that usually takes longer than this
     cpdef int drain(self) except -1    # blocks until everything enlisted is committed (stop, tests)
     # sync "interval": what was written since the last call is synced, by the worker or (blocking) at once
     cpdef int begin_sync_written(self) except -1

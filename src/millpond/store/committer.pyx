@@ -1,6 +1,8 @@
 """Group commit: one write a turn per file, one fdatasync in flight per file, the next batch gathers meanwhile.
 
 A target goes round:  enlisted -> write() -> syncing -> synced() -> (enlisted again while it was syncing: once more)
+                               └─ the disk is full and nothing is set aside any more: stalled -> retry() -> enlisted
+Names, of a directory, are made durable in the same way: what is asked for while a sync runs shares the next one.
 """
 
 import logging
@@ -11,6 +13,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from millpond.base.errors import StoreError
+from millpond.base import limits
+from millpond.store.space import Space, is_full
 
 cdef extern from "sync_thread.h" nogil:
     ctypedef struct worker_job:
@@ -23,7 +27,7 @@ cdef extern from "sync_thread.h" nogil:
         int wake_read
     int sync_file(int fd)
     void sync_act(worker_job* job)
-    int worker_start(worker* self, worker_act act)
+    int worker_start(worker* self, worker_act act, int threads_max)
     int worker_submit(worker* self, worker_job job)
     int worker_take(worker* self, worker_job* out)
     void worker_clear_wake(worker* self)
@@ -35,9 +39,21 @@ log = logging.getLogger("millpond")
 
 SYNC_MODES = ("always", "interval", "never")
 
+cdef int SYNC_THREADS_MAX = limits.SYNC_THREADS_MAX
+cdef uint64_t GIVEN_BYTES = limits.RESERVE_STEP_BYTES    # of what is set aside, to a target whose write was refused
+
+
+cpdef int tell_all(list everyone, str failure) except -1:
+    for done in everyone:
+        try:
+            done(failure)
+        except Exception:
+            log.exception("%r failed when it was told about the disk", done)
+    return 0
+
 
 cdef class Target:
-    """A file with buffered bytes. Subclasses: file store, consumer journal, catalog."""
+    """A file with buffered bytes. Subclasses: file store, consumer journal, catalog, names."""
 
     cdef int write(self) except -2:
         raise NotImplementedError(type(self).__name__)
@@ -45,11 +61,43 @@ cdef class Target:
     cdef int synced(self, int error) except -1:
         raise NotImplementedError(type(self).__name__)
 
-    cdef int sync_first(self, int fd) except -1:
-        if self._first is None:
-            self._first = []
-        self._first.append(fd)
+    cdef int sync_also(self, int fd) except -1:
+        if self._others is None:
+            self._others = []
+        self._others.append(fd)
         return 0
+
+
+cdef class Names(Target):
+    """The names in `directory`. Everyone who asks is told, also when the directory cannot be opened any more."""
+
+    def __init__(self, str directory, Committer committer):
+        self._directory, self._committer = directory, committer
+        self._waiting, self._covered, self._fd = [], [], -1
+
+    cpdef int keep(self, object done) except -1:
+        self._waiting.append(done)
+        return self._committer.enlist(self)
+
+    cdef int write(self) except -2:
+        self._covered, self._waiting = self._covered + self._waiting, []
+        try:
+            if self._fd < 0:
+                self._fd = os.open(self._directory, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            self._tell(f"cannot open {self._directory}: {error.strerror}")
+            return -1
+        return self._fd
+
+    cdef int synced(self, int error) except -1:
+        if not self._waiting:
+            os.close(self._fd)
+            self._fd = -1
+        return self._tell(f"cannot sync {self._directory}: {os.strerror(error)}" if error else "")
+
+    cdef int _tell(self, str failure) except -1:
+        covered, self._covered = self._covered, []
+        return tell_all(covered, failure)
 
 
 cdef class Interval(Target):
@@ -78,15 +126,18 @@ cdef class Committer:
         if isinstance(tier, str):
             assert tier in SYNC_MODES, f"sync mode {tier!r} is not one of {SYNC_MODES}"
             self._interval = tier == "interval"
+            self.ever_syncs = tier != "never"
             tier = SYNCED if tier == "always" else WRITTEN
+        self.ever_syncs = self.ever_syncs or tier == SYNCED
         self.tier = tier
         self._unsynced = {}
-        self._enlisted = []
+        self._enlisted, self._stalled = [], []
         self._in_flight = {}
+        self.space = Space()
         self._worker = <void*>PyMem_Calloc(1, sizeof(worker))
         if self._worker == NULL:
             raise MemoryError("no memory for the sync worker")
-        error = worker_start(<worker*>self._worker, sync_act)
+        error = worker_start(<worker*>self._worker, sync_act, SYNC_THREADS_MAX)
         if error:
             raise StoreError(f"cannot start the sync worker: {os.strerror(error)}")
         self.event_fd = (<worker*>self._worker).wake_read
@@ -98,38 +149,91 @@ cdef class Committer:
             PyMem_Free(self._worker)
 
     cdef int enlist(self, Target target) except -1:
-        if not target.enlisted:
+        if not target.enlisted and not target.stalled and not target.gone:
             target.enlisted = True
-            if not target.syncing:
+            if not target.syncing and not target.held:
                 self._enlisted.append(target)
         return 0
+
+    cdef int stall(self, Target target) except -1:
+        if not target.stalled:
+            target.stalled = True
+            self._stalled.append(target)
+        return 0
+
+    cdef int hold(self, Target target) except -1:
+        assert not target.enlisted and not target.syncing
+        target.held = True
+        return 0
+
+    cdef int go_on(self, Target target) except -1:
+        if target.held and target.enlisted and not target.gone:
+            self._enlisted.append(target)
+        target.held = False
+        return 0
+
+    cdef int let_go(self, Target target, object then) except -1:
+        target.gone = True
+        if target.syncing:
+            target._let_go = then
+        else:
+            then()
+        return 0
+
+    cpdef int retry(self) except -1:
+        cdef list waiting = self._stalled
+        cdef Target target
+        self._stalled = []
+        for target in waiting:
+            target.stalled = False
+            self.enlist(target)
+        return 0
+
+    cdef int _write(self, Target target) except -2:
+        """Its write(), with what is set aside when the disk is full; -1 also when it has to wait."""
+        while True:
+            target._others = None
+            try:
+                return target.write()
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                self.space.exhausted(error)
+                if not self.space.give(GIVEN_BYTES):
+                    self.stall(target)
+                    return -1
 
     cdef int run(self) except -1:
         cdef list batch = self._enlisted
         cdef Target target
-        cdef int fd
         if not batch:
             return 0
         self._enlisted = []
         for target in batch:
             assert target.enlisted and not target.syncing
             target.enlisted = False
-            target._first = None
-            fd = target.write()
-            if fd < 0:
-                continue
-            if self.tier == WRITTEN:
-                if self._interval:
-                    for first in target._first or ():
-                        self._remember(first)
-                    self._remember(fd)
-                target.synced(0)
-                continue
-            target._sync_error, target._syncs_left = 0, 0
-            target.syncing = True
-            for first in target._first or ():
-                self._submit(target, first)
-            self._submit(target, fd)
+            try:
+                self._commit(target)
+            except Exception:
+                log.exception("a commit of %r failed", target)
+        return 0
+
+    cdef int _commit(self, Target target) except -1:
+        cdef int fd = -1 if target.gone else self._write(target)
+        if fd < 0:
+            return 0
+        if self.tier == WRITTEN and not (target.insists and self.ever_syncs):
+            if self._interval:
+                for other in target._others or ():
+                    self._remember(other)
+                self._remember(fd)
+            target.synced(0)
+            return 0
+        target._sync_error, target._syncs_left = 0, 0
+        target.syncing = True
+        for other in target._others or ():
+            self._submit(target, other)
+        self._submit(target, fd)
         return 0
 
     cdef int _submit(self, Target target, int fd) except -1:
@@ -185,7 +289,11 @@ cdef class Committer:
             target = self._in_flight.pop(job.ticket)
             self.syncs += 1
             self.sync_ns_total += <uint64_t>job.took_ns
-            self._answered(target, job.error)
+            self._sync_ns += (job.took_ns - self._sync_ns) // 8
+            try:
+                self._answered(target, job.error)
+            except Exception:
+                log.exception("the end of a commit of %r failed", target)
         return 0
 
     cdef int _answered(self, Target target, int error) except -1:
@@ -195,13 +303,21 @@ cdef class Committer:
         if target._syncs_left:
             return 0
         target.syncing = False
+        if target.gone:
+            then, target._let_go = target._let_go, None
+            then()
+            return 0
         if target.enlisted:
             self._enlisted.append(target)
         target.synced(target._sync_error)
         return 0
 
+    cdef bint waits_longer(self, int64_t ns) noexcept:
+        return self._sync_ns > ns and len(self._in_flight) > 0
+
     cpdef int drain(self) except -1:
         self.draining = True
+        self.retry()                     # once: who has no room now is left as it is
         try:
             while self._enlisted or self._in_flight:
                 self.run()
@@ -226,6 +342,10 @@ cdef class Committer:
     def in_flight(self):
         """Syncs that are with the worker."""
         return len(self._in_flight)
+
+    def py_waits_longer(self, int64_t ns):
+        """Python's door to `waits_longer`."""
+        return self.waits_longer(ns)
 
     def run_now(self):
         """The commit phase, for tests."""

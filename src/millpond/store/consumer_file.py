@@ -4,9 +4,10 @@
     frame    length u32 | crc32c of the payload, u32 | payload            (repeated)
 
 The first frame of a file is a checkpoint (its payload ends with the END op); every later frame is one
-committed batch of changes. A swap writes the other file from its start with the next generation, so a
-torn swap leaves the old file whole. The valid file of the highest generation is the truth; frames
-after the first torn or damaged one are not read. All numbers are little-endian.
+committed batch of changes. A swap writes the file that is not the last one known to be on disk, from its start and
+with the next generation, so a swap that is torn, or refused, or whose sync fails leaves that one whole. The valid file
+of the highest generation is the truth; frames after the first torn or damaged one are not read. All numbers are
+little-endian.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ HEADER: Final = struct.Struct("<4sIQI")
 FRAME: Final = struct.Struct("<II")
 MAGIC: Final = b"MPCJ"
 VERSION: Final = 1
+COPIED_MAX: Final = 256 * 1024
+"""To put a frame together costs less than another write as long as it is shorter."""
 
 Checksum = Callable[[bytes], int]
 
@@ -62,7 +65,12 @@ class JournalFiles:
         self.directory = Path(directory)
         self.checksum = checksum
         self.current = -1
+        self._kept = -1
+        """The file whose checkpoint is on disk."""
         self._fds = [-1, -1]
+        self._directory_fd = -1
+        self._named = [False, False]
+        """Is the name in the directory on disk?"""
         self._ends = [0, 0]
 
     def recover(self) -> tuple[int, list[bytes]]:
@@ -74,11 +82,21 @@ class JournalFiles:
                 generation, frames = read_frames((self.directory / name).read_bytes(), self.checksum)
                 found.append((generation, which, frames))
         generation, self.current, frames = max(found, default=(0, -1, []), key=lambda row: row[0])
+        self._kept = self.current
         return generation, frames
 
+    def synced(self) -> None:
+        """Everything written to the current file is on disk, its name included."""
+        self._kept = self.current
+        self._named[self.current] = True
+        self._close_directory()
+
     def swap(self, generation: int, checkpoint: bytes) -> int:
-        """Start the other file over with a checkpoint; it is the current one from here. Returns its size."""
-        which = 1 if self.current == 0 else 0
+        """Start the other file over with a checkpoint; it is the current one from here. Returns its size.
+
+        After an OSError it is to be called again before anything is appended.
+        """
+        which = 1 if self._kept == 0 else 0
         fd = self._open(which)
         os.ftruncate(fd, 0)
         self._ends[which] = 0
@@ -89,20 +107,23 @@ class JournalFiles:
 
     def append(self, payload: bytes) -> int:
         """Add one frame to the current file. Returns the file's size."""
-        self._append(FRAME.pack(len(payload), self.checksum(payload)) + payload)
+        head = FRAME.pack(len(payload), self.checksum(payload))
+        if len(payload) < COPIED_MAX:
+            self._append(head + payload)
+        else:
+            self._append(head)
+            self._append(payload)
         return self._ends[self.current]
 
     def descriptor(self) -> int:
         """What has to be synced."""
         return self._fds[self.current]
 
-    def sync_directory(self) -> None:
-        """The two names themselves survive a power loss."""
-        fd = os.open(self.directory, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+    def directory_descriptor(self) -> int:
+        """What has to be synced as well, or -1: the directory, until the current file's name is on disk."""
+        if self._directory_fd < 0 and not self._named[self.current]:
+            self._directory_fd = os.open(self.directory, os.O_RDONLY | os.O_CLOEXEC)
+        return self._directory_fd
 
     def close(self) -> None:
         """Give back the descriptors."""
@@ -110,6 +131,12 @@ class JournalFiles:
             if fd >= 0:
                 os.close(fd)
             self._fds[which] = -1
+        self._close_directory()
+
+    def _close_directory(self) -> None:
+        if self._directory_fd >= 0:
+            os.close(self._directory_fd)
+            self._directory_fd = -1
 
     def _open(self, which: int) -> int:
         if self._fds[which] < 0:

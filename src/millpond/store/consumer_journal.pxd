@@ -7,7 +7,7 @@ from millpond.store.consumer_state cimport ConsumerState
 cdef class ConsumerJournal(Target):
     cdef readonly OpLog log
     cdef readonly uint64_t committed_position        # of log.position
-    cdef public object on_committed                  # callable() or None, loop thread
+    cdef public object on_committed, on_failed       # callable() or None, loop thread; failed: until a restart
     cdef readonly str failure                        # "" = healthy
     cdef readonly uint64_t generation
     cdef Committer _committer
@@ -23,8 +23,12 @@ cdef class ConsumerJournal(Target):
     cpdef int set_config(self, str name, bytes config) except -1
     cpdef int delete_consumer(self, str name) except -1
     cpdef dict recovered(self)                       # {name: (config bytes, ConsumerState)} found on disk
+    cpdef int hold(self) except -1                   # nothing is written until go_on()
+    cpdef int go_on(self) except -1
     cpdef int close(self) except -1
+    cpdef int discard(self) except -1                # the same, without a write: its files are about to be removed
 
+    cdef int _end(self) except -1
     cdef int _put_open(self, uint32_t id, bytes name, bytes config) except -1
     cdef int _replay(self, bytes frame) except -1
     cdef int _checkpoint(self) except -1

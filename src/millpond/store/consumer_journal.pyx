@@ -4,7 +4,8 @@ Every change of a state is one op, gathered in an `OpLog`; a commit writes what 
 one checksum. Deliveries ride along with the next write; everything that somebody waits for (acks,
 configurations, deletions) asks the committer for one. Recovery replays ops through the very methods that made
 them. The file is started over, in the other of its two names, when its records outgrow its checkpoint; also
-after a failed sync, so that nothing is ever synced twice from the same pages.
+after a failed sync, so that nothing is ever synced twice from the same pages. On a full disk the committer gives what
+is set aside, or has the journal wait; then a checkpoint takes the place of what was gathered, which stays small.
 """
 
 import logging
@@ -22,6 +23,7 @@ from millpond.store.consumer_state cimport ConsumerState
 from millpond.base.errors import StoreError
 from millpond.store.consumer_file import JournalFiles
 from millpond.store.checksum import checksum
+from millpond.store.space import is_full
 
 log = logging.getLogger("millpond")
 
@@ -91,14 +93,25 @@ cdef class ConsumerJournal(Target):
         """Writes and syncs what is gathered; the states live on in memory only."""
         if self._closed:
             return 0
-        if not self.failure and self.log.used:
+        if not self.failure and (self.log.used or self.stalled):
             self.log.owe()
             self._committer.drain()
+        return self._end()
+
+    cpdef int hold(self) except -1:
+        return self._committer.hold(self)
+
+    cpdef int go_on(self) except -1:
+        return self._committer.go_on(self)
+
+    cpdef int discard(self) except -1:
+        return 0 if self._closed else self._end()
+
+    cdef int _end(self) except -1:
         self._closed = self.log.closed = True
         for state in self._states.values():
             (<ConsumerState>state).log = None
-        self._files.close()
-        return 0
+        return self._committer.let_go(self, self._files.close)
 
     # --- Target ---
 
@@ -110,10 +123,17 @@ cdef class ConsumerJournal(Target):
                 self._checkpoint()
             else:
                 self._file_bytes = self._files.append(PyBytes_FromStringAndSize(self.log.buffer, self.log.used))
+            directory_fd = self._files.directory_descriptor()
         except OSError as error:
+            if is_full(error):
+                self._swap_next = True
+                self.log.used = 0
+                raise
             return self._failed(error.errno or 5)
         self.log.used = 0
         self._written_position = self.log.appended
+        if directory_fd >= 0:
+            self.sync_also(directory_fd)
         return self._files.descriptor()
 
     cdef int synced(self, int error) except -1:
@@ -121,6 +141,7 @@ cdef class ConsumerJournal(Target):
             self._failed(error)
             return 0
         self._errors = 0
+        self._files.synced()
         self.committed_position = self._written_position
         if self.on_committed is not None:
             self.on_committed()
@@ -134,6 +155,8 @@ cdef class ConsumerJournal(Target):
             self.log.closed = True
             log.error("the consumer journal in %s cannot be written (error %d): what consumers do is not kept, and "
                       "acknowledgements are not confirmed, until a restart", self._files.directory, error)
+            if self.on_failed is not None:
+                self.on_failed()
             return -1
         self._swap_next = True
         self._committer.enlist(self)
@@ -167,13 +190,10 @@ cdef class ConsumerJournal(Target):
         op[0] = OpId(END, self._next_id)
         self.log.appended = appended
         self.generation += 1
-        first = self._checkpoint_bytes == 0
         checkpoint = PyBytes_FromStringAndSize(self.log.buffer, self.log.used)
         self._file_bytes = self._files.swap(self.generation, checkpoint)
         self._checkpoint_bytes = self._file_bytes
         self._swap_next = False
-        if first or self.generation <= 2:
-            self._files.sync_directory()
         return 0
 
     cdef int _replay(self, bytes frame) except -1:

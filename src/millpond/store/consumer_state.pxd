@@ -61,6 +61,10 @@ cdef class ConsumerState:
     cdef bint is_exhausted(self, uint64_t stream_seq) noexcept
     # Lowest pending >= from_seq; False: none. Iterate with stream_seq + 1.
     cdef bint next_pending(self, uint64_t from_seq, Pending* out) noexcept
+    # The same for all of them, from *slot (0) on, at no cost but of looking: nothing may come or leave meanwhile.
+    cdef bint next_slot(self, size_t* slot, Pending* out) noexcept
+    # move() of what next_slot() has just found.
+    cdef void move_slot(self, size_t slot, int64_t ts_ns, Place place) noexcept
     # Lowest stream sequence that is pending or exhausted; 0 = none.
     cdef uint64_t lowest(self) noexcept
     # Nothing at or below stream_seq will ever be asked for again (purge; start position): floors move up to it.

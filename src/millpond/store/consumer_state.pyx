@@ -73,10 +73,14 @@ cdef class ConsumerState:
         cdef size_t slot = self._find(stream_seq)
         if slot >= self._count:
             return False
-        self.num_queued -= self._table[slot].place == QUEUED
-        self.num_queued += place == QUEUED
-        self._table[slot].ts_ns, self._table[slot].place = ts_ns, place
+        self.move_slot(slot + 1, ts_ns, place)
         return True
+
+    cdef void move_slot(self, size_t slot, int64_t ts_ns, Place place) noexcept:
+        cdef Pending* pending = &self._table[slot - 1]
+        self.num_queued -= pending.place == QUEUED
+        self.num_queued += place == QUEUED
+        pending.ts_ns, pending.place = ts_ns, place
 
     cdef bint postpone(self, uint64_t stream_seq, int64_t ts_ns) except *:
         if not self.move(stream_seq, ts_ns, MOVED):
@@ -92,6 +96,15 @@ cdef class ConsumerState:
             return False
         out[0] = self._table[slot]
         return True
+
+    cdef bint next_slot(self, size_t* slot, Pending* out) noexcept:
+        slot[0] = max(slot[0], self._head)
+        while slot[0] < self._count:
+            slot[0] += 1
+            if self._table[slot[0] - 1].deliveries:
+                out[0] = self._table[slot[0] - 1]
+                return True
+        return False
 
     cdef bint is_exhausted(self, uint64_t stream_seq) noexcept:
         cdef size_t slot = _lower_seq(self._exhausted, self._exhausted_count, stream_seq)
@@ -326,8 +339,7 @@ cdef class ConsumerState:
     cdef int put_checkpoint(self) except -1:
         cdef Pending row
         cdef OpPending* out
-        cdef uint64_t at = 0
-        cdef size_t i
+        cdef size_t i, left, slot = 0
         cdef OpState* op
         (<OpChange*>self.log.reserve(sizeof(OpChange)))[0] = OpChange(RESET, self.id, self.began_stream_seq, 1, 0)
         op = <OpState*>self.log.reserve(sizeof(OpState))
@@ -336,11 +348,14 @@ cdef class ConsumerState:
             self.floor_consumer_seq, self.delivered_ts_ns, self.acked_ts_ns, self.num_pending_acks,
             self._exhausted_count,
         )
-        while self.next_pending(at, &row):
-            out = <OpPending*>self.log.reserve(sizeof(OpPending))
+        out = <OpPending*>self.log.reserve(self.num_pending_acks * sizeof(OpPending))
+        left = self.num_pending_acks
+        while left and self.next_slot(&slot, &row):
             out[0] = OpPending(row.stream_seq, row.consumer_seq, 0 if row.place == QUEUED else row.ts_ns,
                                row.deliveries if row.place == TIMED else row.deliveries | POSTPONED)
-            at = row.stream_seq + 1
+            out += 1
+            left -= 1
+        assert left == 0, "the table holds as many as it counts"
         for i in range(self._exhausted_count):
             (<OpSeq*>self.log.reserve(sizeof(OpSeq)))[0] = OpSeq(self._exhausted[i])
         return 0
@@ -451,9 +466,6 @@ cdef class ConsumerState:
 
     def py_advance(self, stream_seq):
         self.advance(stream_seq)
-
-    def py_reset(self, stream_seq, anew=True):
-        self.reset(stream_seq, anew)
 
     def pending(self):
         """[(stream_seq, consumer_seq, ts_ns, deliveries)] ascending."""

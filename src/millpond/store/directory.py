@@ -2,6 +2,7 @@
 
     <root>/jetstream/
         lock                          held by flock while a server runs; its text is that server's process id
+        set.aside                     blocks for removals on a full disk (space.py); its content means nothing
         <account>/streams/0000/       one slot per stream: its catalog, segments, consumer journal
                           0001/
 
@@ -10,21 +11,32 @@ name is in its catalog, never in a path. An account's name is percent-quoted. A 
 no files; one that is being emptied holds the file `released` until nothing else is left, so that a crash in
 between is finished at the next start and never taken for a stream that lost its catalog. One that is being filled by
 a restore holds it until everything is there.
+
+What is done here while a server runs changes names and syncs nothing: who depends on them has them synced together
+with others' (`committer.Names`). At the start it is done, and synced, before anything else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import heapq
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+from millpond.base import limits
 from millpond.base.errors import StoreError, StoreInUseError
 
 LOCK = "lock"
 RELEASED = "released"
+REPACKED = "repacked"
+"""A segment in its other form, until it takes the old file's name."""
 PLAIN = dict.fromkeys(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789$-_")
 """Takes away what stands in a folder's name as it is."""
 CATALOG = "stream"
+FOLDER_BYTES_MAX = 255
+"""What file systems take as a name."""
 
 
 def sync_directory(path: Path) -> None:
@@ -45,16 +57,32 @@ def make_directory(path: Path) -> None:
     sync_directory(path.parent)
 
 
-def mark_released(slot: str | Path) -> None:
-    """From here `slot` is being emptied, whatever happens."""
-    (Path(slot) / RELEASED).touch(mode=0o640)
-    sync_directory(Path(slot))
+def mark_released(slot: Path) -> None:
+    """From here `slot` is being emptied, whatever happens: when that is durable.
+
+    The mark takes the name of the catalog's second copy where there is one, for a full disk may refuse a new file.
+    """
+    try:
+        os.rename(slot / f"{CATALOG}.1", slot / RELEASED)
+    except FileNotFoundError:
+        (slot / RELEASED).touch(mode=0o640)
 
 
-def reveal(slot: str | Path) -> None:
+def reveal(slot: Path) -> None:
     """What is in `slot` is to stay: it is whole now. The opposite of `mark_released`."""
-    (Path(slot) / RELEASED).unlink()
-    sync_directory(Path(slot))
+    (slot / RELEASED).unlink()
+
+
+def remove_files(slot: Path) -> Iterator[bool]:
+    """Removes what is in a marked `slot` but for the mark, a few files with each step; they must be closed, or soon."""
+    removed = 0
+    for path in slot.iterdir():
+        if path.name != RELEASED:
+            removed += path.stat().st_size
+            path.unlink()
+        if removed >= limits.FILE_BYTES_REMOVED_PER_STEP:
+            removed = 0
+            yield True
 
 
 def _folder(account: str) -> str:
@@ -64,6 +92,18 @@ def _folder(account: str) -> str:
     from urllib.parse import quote  # half a mebibyte, for names that hardly anybody has
 
     return quote(account, safe="$-_").replace(".", "%2E")       # `..` is another folder
+
+
+def is_unfinished(slot: Path) -> bool:
+    """Did a power cut come before the first save of a catalog was on disk? A creation writes everything else after
+    that, its second copy included. `slot` has no readable catalog, and no mark: what a restore writes, log and journal
+    before the catalog, is marked until all of it is on disk."""
+    for path in slot.iterdir():
+        if path.name != f"{CATALOG}.0":
+            with path.open("rb") as file:
+                if any(file.read(limits.READ_WINDOW_BYTES)):
+                    return False
+    return True
 
 
 class StoreDirectory:
@@ -78,17 +118,14 @@ class StoreDirectory:
         self.root = Path(root)
         self._base = self.root / "jetstream"
         folder = _folder(account)
-        if not folder or len(folder) > 255:
+        if not folder or len(folder) > FOLDER_BYTES_MAX:
             raise StoreError(f"account name {account!r} cannot name a directory")
         self.streams = self._base / folder / "streams"
         make_directory(self._base)
         self._lock_fd = -1 if locked else self._lock()
         try:
             make_directory(self.streams)
-            self._taken: set[Path] = set()
-            for path in self._folders():
-                if (path / RELEASED).exists():
-                    self._empty(path)
+            self._find_slots()
         except BaseException:
             self.close()
             raise
@@ -108,8 +145,24 @@ class StoreDirectory:
                 f"store directory {self.root} is in use by {who}. Stop it, or give this one another directory (-sd)"
             ) from None
         os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: it is there for people to read
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         return fd
+
+    def _find_slots(self) -> None:
+        """Finishes the releases that were cut short, and learns which slots are free.
+
+        The names of slots are synced: a kill may have come between a creation's steps, and what is found is relied on.
+        """
+        sync_directory(self.streams)
+        self._free: list[Path] = []
+        self._names = {path.name for path in self.streams.iterdir()}
+        self._next = 0
+        for path in self._folders():
+            if (path / RELEASED).exists():
+                self.finish_release(path)
+            elif not any(path.iterdir()):
+                heapq.heappush(self._free, path)
 
     def _folders(self) -> list[Path]:
         return sorted(path for path in self.streams.iterdir() if path.name.isdigit() and path.is_dir())
@@ -119,33 +172,45 @@ class StoreDirectory:
         return [path for path in self._folders() if any(path.iterdir())]
 
     def create_slot(self) -> Path:
-        """An empty slot, the caller's from here until `release_slot`: the lowest free one."""
-        folders = self._folders()
-        for path in folders:
-            if path not in self._taken and not any(path.iterdir()):
-                self._taken.add(path)
-                return path
-        used = {path.name for path in folders}
-        number = next(n for n in range(len(folders) + 1) if f"{n:04d}" not in used)
-        path = self.streams / f"{number:04d}"
-        make_directory(path)
-        self._taken.add(path)
-        return path
+        """An empty slot, the caller's from here until `free`: the lowest free one, or a new one."""
+        while not self._free:
+            name = f"{self._next:04d}"
+            self._next += 1
+            if name not in self._names:
+                self._free.append(self.streams / name)
+        self._free[0].mkdir(mode=0o750, exist_ok=True)
+        return heapq.heappop(self._free)
 
-    def release_slot(self, slot: Path) -> None:
-        """Remove what is in `slot`, durably; its files must be closed. The slot itself stays for the next stream."""
+    def free(self, slot: Path) -> None:
+        """Nothing is left in `slot`, durably, but perhaps the mark: it is the next stream's."""
         assert slot.parent == self.streams, f"{slot} is not a slot of this directory"
-        mark_released(slot)
-        self._empty(slot)
-        self._taken.discard(slot)
+        (slot / RELEASED).unlink(missing_ok=True)
+        heapq.heappush(self._free, slot)
 
-    def _empty(self, slot: Path) -> None:
-        for path in slot.iterdir():
-            if path.name != RELEASED:
-                path.unlink()
+    def remove(self, slot: Path) -> None:
+        """Everything in `slot` goes, at once, waiting for the disk."""
+        mark_released(slot)
         sync_directory(slot)
-        (slot / RELEASED).unlink()
+        self.finish_release(slot)
+
+    def finish_release(self, slot: Path) -> None:
+        """Everything that is left to do for a marked slot, at once, waiting for the disk."""
+        for _ in remove_files(slot):
+            pass
         sync_directory(slot)
+        self.free(slot)
+
+    @staticmethod
+    def exists(root: str | Path, account: str) -> bool:
+        """Is there a part of this account in the store directory?"""
+        folder = _folder(account)
+        return 0 < len(folder) <= FOLDER_BYTES_MAX and (Path(root) / "jetstream" / folder / "streams").is_dir()
+
+    def remove_folders(self) -> None:
+        """Remove this part with its slots; what is not empty stays."""
+        for path in (*self._folders(), self.streams, self.streams.parent):
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
     def close(self) -> None:
         """Let another server have it."""

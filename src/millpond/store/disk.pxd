@@ -8,6 +8,7 @@ cdef class Disk:
     cdef int open(self, int directory_fd, str name, bint create) except -1
     cdef int close(self, int fd) noexcept
     cdef int unlink(self, int directory_fd, str name) except -1
+    cdef int rename(self, int directory_fd, str old, str new) except -1
     cdef int sync(self, int fd) except -1                        # blocks: recovery only
     # The file is exactly `size` bytes long and its blocks are there. Raises OSError (disk full).
     cdef int reserve(self, int fd, uint64_t size) except -1

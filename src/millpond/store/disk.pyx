@@ -39,6 +39,10 @@ cdef class Disk:
         os.unlink(name, dir_fd=directory_fd)
         return 0
 
+    cdef int rename(self, int directory_fd, str old, str new) except -1:
+        os.rename(old, new, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+        return 0
+
     cdef int sync(self, int fd) except -1:
         cdef int error
         with nogil:

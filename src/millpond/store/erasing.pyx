@@ -23,6 +23,7 @@ cdef Load erase(SegmentLog log, uint32_t number, uint32_t offset, uint64_t seq, 
     cdef char* at
     cdef Head* head
     cdef Load found = log.view(number, offset, sizeof(Head), False, &at, &have)
+    assert segment.packed == NULL, "a packed file is never written to"
     assert log.proven(segment.generation, offset), "a torn erasure must not pass for a torn write"
     if found != FOUND:
         return found
@@ -47,5 +48,6 @@ cdef Load erase(SegmentLog log, uint32_t number, uint32_t offset, uint64_t seq, 
         memcpy(segment.buffer, at + overlap, length - overlap)
     if offset < segment.written:
         log.disk.write(log.fd(number), at, length, offset)
+        segment.changes += 1
         log._patched.append(number)
     return FOUND

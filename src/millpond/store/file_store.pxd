@@ -6,6 +6,7 @@ from millpond.store.compaction cimport Compactor
 from millpond.store.index cimport Entry
 from millpond.store.indexed_store cimport IndexedStore
 from millpond.store.read_cache cimport ReadCache
+from millpond.store.repacking cimport Repacker
 from millpond.store.segment_log cimport SegmentLog
 
 cdef enum Batch:
@@ -21,6 +22,7 @@ cdef class FileStore(IndexedStore):
     cdef Writer _writer
     cdef ReadCache _cache
     cdef Compactor _compactor
+    cdef Repacker _repacker
     cdef bint _own_cache, _stopping
     cdef uint32_t _home                  # segment of the index's newest run
     # Removals that are not logged yet.
@@ -34,6 +36,8 @@ cdef class FileStore(IndexedStore):
     cdef list _secure_writing            # their tombstones are in the write that runs
     cdef list _erasures                  # their tombstones are committed: to be overwritten
     cdef bint _unproven                  # some of those wait for a record behind them
+    cdef uint64_t _removals_at           # position before the first removal that has to be logged before an append
+    cdef bint _unwritten                 # the disk was full: what is buffered has to be written before anything is taken
     cdef uint64_t _writing_position, _writing_seq
     # --- Target, through the writer ---
     cdef int write(self) except -2
@@ -44,8 +48,11 @@ cdef class FileStore(IndexedStore):
     cdef int _put_secure(self, Secure removal) except -1
     cdef int _erase_committed(self) except -1
     cdef int _append_work(self) except -1
+    cdef int _put_work(self) except -1
+    cdef int _put_what_is_due(self) except -1
     cdef int _fail(self, str reason) except -1
     cdef int _healthy(self) except -1
+    cdef int _ready(self) except -1
     cdef int _moved_on(self, uint64_t n) except -1
     cdef int _keep_order(self) except -1
     cdef int _note_secure(self, const Entry* entry) except -1
@@ -54,6 +61,8 @@ cdef class FileStore(IndexedStore):
     cdef Load _damaged(self, uint64_t seq, str reason) except *
     cdef int _note_gone(self, uint64_t seq) except -1
     cpdef int arrived(self) except -1
+    # Sealed segments are compressed from now on, or not any more: those that are stay.
+    cpdef int compress(self, bint on) except -1
 
 cdef class Secure:                       # a secure removal that is not logged yet
     cdef uint64_t seq, generation

@@ -18,9 +18,13 @@ message is overwritten where it lies. Recovery does that again if it has to. Why
 newest write of all may be a torn write, whose removals recovery does not believe. An erasure that is cut short must
 not make a write look torn that was answered.
 
-After a failed write or sync nothing is written any more: the kernel may call pages clean that never reached the
-disk. `failure` says why, changes are refused, reads go on. A record that does not verify is read once more, then
-lost: logged with its sequence, counted, taken out of the index (not out of the log), never delivered.
+A full disk is no failure. An append that finds no place raises OSError and has done nothing. Removals spend what is set
+aside (space.py); when that is gone they stay gathered, appends behind them are refused, and the committer asks again.
+Where the disk refuses even what was reserved, what is buffered stays so, and nothing is taken until it is written.
+
+After any other failed write, and after a failed sync, nothing is written any more: the kernel may call pages clean that
+never reached the disk. `failure` says why, changes are refused, reads go on. A record that does not verify is read once
+more, then lost: logged with its sequence, counted, taken out of the index (not out of the log), never delivered.
 """
 
 import logging
@@ -30,40 +34,30 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp
 
-from millpond.store.api cimport COLD, FOUND, MISSING, Limits, Load, Record, StoreOwner
-from millpond.store.api cimport Filters
+from millpond.store.api cimport COLD, FOUND, MISSING, Filters, Limits, Load, Record, StoreOwner
 from millpond.store.committer cimport SYNCED, Committer, Target
 from millpond.store.erasing cimport erase
 from millpond.store.index cimport Entry, Index
 from millpond.store.indexed_store cimport IndexedStore
 from millpond.store.pin cimport Kept, Pin
 from millpond.store.record cimport (
-    CLEAN,
-    FIRST,
-    FLOOR,
-    MESSAGE,
-    REMOVE,
-    SECURE,
-    Erasure,
-    Head,
-    aligned,
-    body_len_of,
-    content_at,
-    record_valid,
+    CLEAN, FIRST, FLOOR, MESSAGE, REMOVE, SECURE, Erasure, Head, aligned, record_message,
 )
 from millpond.store.segment cimport IN_LOG, NO_SEGMENT, segment_name
 from millpond.wire.message cimport Msg
 
 from millpond.base import limits
 from millpond.base.errors import StoreError
-from millpond.store.directory import mark_released
+from millpond.store.space import is_full, no_room
 from millpond.store.recovery cimport Recovery
 
 log = logging.getLogger("millpond")
 
 cdef uint64_t RECORD_BYTES_MAX = limits.RECORD_BYTES_MAX
 cdef uint32_t SEGMENT_BYTES_SMALL = limits.SEGMENT_BYTES_SMALL
+cdef uint32_t SUMMARY_BYTES_LEAST = limits.SUMMARY_SEGMENT_BYTES_LEAST
 cdef uint64_t COMPACT_STEP = limits.COMPACT_STEP_BYTES
+cdef uint64_t HELD_FOR_REMOVALS = limits.RESERVE_BYTES // 2      # compaction spends no more of it
 
 cdef enum:
     REMOVAL_BYTES = 8                # what one removal moves `position` by
@@ -88,26 +82,25 @@ cdef class Writer(Target):
 cdef class FileStore(IndexedStore):
     """The stream in the directory `slot`, recovered. Raises StoreError, OSError when it cannot be read at all.
 
-    cache: the server's; None makes one of its own. segment_bytes: of the smallest segments (tests).
+    cache: the server's; None makes one of its own. segment_bytes: of the smallest segments, summary_bytes: of the
+    smallest that get a summary (tests).
     """
 
     def __init__(self, str slot, Committer committer, ReadCache cache=None, StoreOwner owner=None,
-                 uint32_t segment_bytes=SEGMENT_BYTES_SMALL):
+                 uint32_t segment_bytes=SEGMENT_BYTES_SMALL, uint32_t summary_bytes=SUMMARY_BYTES_LEAST):
         self.owner, self._committer = owner, committer
-        self._own_cache = cache is None
-        self._cache = cache if cache is not None else ReadCache()
+        self._own_cache, self._cache = cache is None, cache if cache is not None else ReadCache()
         self._secure, self._secure_logged, self._secure_writing, self._erasures = [], [], [], []
-        self._home = NO_SEGMENT
-        self._writer = Writer()
+        self._home, self._writer = NO_SEGMENT, Writer()
         self._writer.store = self
-        self.log = SegmentLog(slot, self._cache, self.arrived, committer.tier == SYNCED,
-                              segment_bytes)
+        self.log = SegmentLog(slot, self._cache, self.arrived, committer.tier == SYNCED, segment_bytes)
+        self.log.space = committer.space
         self._compactor = Compactor(self, self.log)
-        recovery = Recovery(self, self.log)
+        self._repacker = Repacker(self.log, self._cache.packer, self.arrived, summary_bytes)
+        recovery = Recovery(self, self.log, self._repacker)
         recovery.run()
         self.damage, self.lost, self.torn_seq = recovery.damage, recovery.lost, recovery.torn_seq
-        self._erasures = recovery.erasures
-        self.state = self.index.state
+        self.state, self._erasures = self.index.state, recovery.erasures
         self._start_committed()
 
     def __dealloc__(self):
@@ -134,6 +127,13 @@ cdef class FileStore(IndexedStore):
             raise StoreError(self.failure)
         return 0
 
+    cdef int _ready(self) except -1:
+        """Something may be added: what was removed before is logged before."""
+        self._healthy()
+        if self._unwritten:
+            raise no_room(self.log.directory)
+        return self._keep_order()
+
     cdef int _moved_on(self, uint64_t n) except -1:
         self.position += n
         return self._committer.enlist(self._writer)
@@ -143,8 +143,7 @@ cdef class FileStore(IndexedStore):
         cdef uint32_t number, offset
         cdef uint32_t size = <uint32_t>self.message_size(msg.subject_len, msg.hdr_len, msg.body_len)
         assert <uint64_t>msg.hdr_len + msg.body_len <= RECORD_BYTES_MAX, "refused before it came here"
-        self._healthy()
-        self._keep_order()
+        self._ready()
         ts_ns = max(ts_ns, self.state.last_ts_ns)
         self.log.put_message(seq, ts_ns, expires_ns, msg, &number, &offset)
         try:
@@ -173,8 +172,8 @@ cdef class FileStore(IndexedStore):
             self._floor_due = True
         else:
             self._note_gone(entry.seq)
-        if not evicted or (self.limits.bytes_max and self.limits.per_subject_max):
-            self._removals_first = True
+        if not self._removals_first and (not evicted or (self.limits.bytes_max and self.limits.per_subject_max)):
+            self._removals_first, self._removals_at = True, self.position
         return self._moved_on(REMOVAL_BYTES)
 
     cdef int _note_secure(self, const Entry* entry) except -1:
@@ -210,8 +209,14 @@ cdef class FileStore(IndexedStore):
         self._batch = BEGINS
         return 0
 
+    def promise_batch(self, uint64_t bytes, uint32_t largest):
+        """Records of so many bytes, none larger than `largest`, will have room. OSError: they have not."""
+        self._ready()
+        self.log.begin_batch(bytes, largest)
+
     cdef int end_batch(self) except -1:
         self._batch = NO_BATCH
+        self.log.end_batch()
         return 0
 
     cdef int floor_raised(self) except -1:
@@ -221,7 +226,8 @@ cdef class FileStore(IndexedStore):
         return self._moved_on(sizeof(Head))
 
     cdef int skip_through(self, uint64_t stream_seq, int64_t ts_ns) except -1:
-        self._healthy()
+        self._ready()
+        self.log.make_room(sizeof(Head))
         return IndexedStore.skip_through(self, stream_seq, ts_ns)
 
     cdef int last_raised(self) except -1:
@@ -247,8 +253,17 @@ cdef class FileStore(IndexedStore):
             return 0
         return IndexedStore.set_limits(self, limits)
 
+    cdef bint enforce_part(self, uint64_t most) except *:
+        self.over_limits = False
+        return False if self.failure else IndexedStore.enforce_part(self, most)
+
     cdef int set_first_seq(self, uint64_t first_seq) except -1:
-        self._healthy()
+        self.log.urgent = True                     # a part of a purge
+        try:
+            self._ready()
+            self.log.make_room(sizeof(Head))
+        finally:
+            self.log.urgent = False
         return IndexedStore.set_first_seq(self, first_seq)
 
     # --- commit ---
@@ -256,34 +271,67 @@ cdef class FileStore(IndexedStore):
     cdef int write(self) except -2:
         if self.failure or self.closed:
             return -1
+        self.log.urgent = True
         try:
             return self._write()
         except (OSError, StoreError, MemoryError) as error:
+            if is_full(error):
+                raise
             self._fail(f"cannot write {self.log.directory}: {error}")
             return -1
+        finally:
+            self.log.urgent = False
 
     cdef int _write(self) except -2:
         cdef int fd
         cdef bint more = self.log.reclaim()
+        if not self._unwritten:                    # else the same once more: a TRIM ends its write
+            self._put_work()
+        self._unwritten = True
+        fd = self.log.write(self._writer)
+        self._unwritten = False
+        if fd < 0 and (more or self.log.reclaim()):
+            self._committer.enlist(self._writer)
+        return fd
+
+    cdef int _put_work(self) except -1:
+        """What goes behind the messages of this write."""
         self._append_work()
         if self._erasures:
             self._erase_committed()
+        self._writing_position, self._writing_seq = self.position, self.state.last_seq
+        try:
+            self._put_what_is_due()
+        except OSError as error:
+            if not is_full(error):
+                raise
+            if self._removals_first:
+                self._writing_position = self._removals_at
+            self._committer.stall(self._writer)    # what is appended can be written
+        return 0
+
+    cdef int _put_what_is_due(self) except -1:
         self._put_removals()
-        self._secure_writing, self._secure_logged = self._secure_logged, []
+        self._secure_writing += self._secure_logged
+        self._secure_logged = []
         if not self.pins:
             self.log.trim()
         if self._unproven and not self.log.has_begun():
             self.log.put(REMOVE, 0, 0, NULL, 0)    # of nothing: it proves the write before
-        self._writing_position, self._writing_seq = self.position, self.state.last_seq
-        fd = self.log.write(self._writer)
-        if fd < 0 and more:
-            self._committer.enlist(self._writer)
-        return fd
+        return 0
 
     cdef int _append_work(self) except -1:
-        """Compaction's share of this commit."""
-        if not self._stopping and not self._committer.draining and not self.pins and self._compactor.due():
+        """Compaction's share of this commit; on a full disk as far as it comes."""
+        if self._stopping or self._committer.draining or self.pins or not self._compactor.due():
+            return 0
+        self.log.urgent = self._committer.space.held > HELD_FOR_REMOVALS
+        try:
             self.position += self._compactor.step(max(COMPACT_STEP, 4 * (self.position - self.committed_position)))
+        except OSError as error:
+            if not is_full(error):
+                raise
+        finally:
+            self.log.urgent = True
         return 0
 
     cdef int _put_removals(self) except -1:
@@ -336,6 +384,12 @@ cdef class FileStore(IndexedStore):
             elif not self.log.proven(generation, offset):
                 self._unproven = True
                 left.append(item)
+            elif self.log.at[number].packed != NULL:
+                self._repacker.want_plain(number)  # without its summary
+                left.append(item)
+            elif self.log.at[number].summary:
+                self._repacker.wipe(number)        # and that is on disk before the message is overwritten
+                left.append(item)
             elif erase(self.log, number, offset, seq, size) == COLD:
                 left.append(item)
         self._erasures = left
@@ -361,11 +415,12 @@ cdef class FileStore(IndexedStore):
         except (OSError, MemoryError) as failed:
             return self._fail(f"cannot put segments in {self.log.directory} in order: {failed}")
         self.committed_position, self.committed_seq = self._writing_position, self._writing_seq
-        if more or self._erasures or (self._compactor.due() and not self._committer.draining):
+        if more or self._erasures or self.position > self._writing_position \
+                or (self._compactor.due() and not self._committer.draining):
             self._committer.enlist(self._writer)
         if self.owner is not None:
             self.owner.committed()
-        return 0
+        return self._repacker.look()
 
     cdef int _fail(self, str reason) except -1:
         if self.failure:
@@ -396,19 +451,12 @@ cdef class FileStore(IndexedStore):
         """FOUND only what verifies and is what the index says."""
         cdef char* at
         cdef uint32_t have
-        cdef const Head* head
         cdef Load found = self.log.view(entry.run_id, entry.offset, entry.size + MORE_BYTES, wait, &at, &have)
         if found != FOUND:
             return found
-        head = <const Head*>at
-        if not record_valid(at, have, self.log.at[entry.run_id].seed) or head.kind != MESSAGE \
-                or head.seq != entry.seq or head.subject_len != entry.subject_len:
+        if not record_message(at, have, self.log.at[entry.run_id].seed, out) \
+                or out.seq != entry.seq or out.subject_len != entry.subject_len:
             return MISSING
-        out.seq, out.ts_ns = head.seq, head.ts_ns
-        at += content_at(head)
-        out.subject, out.subject_len = at, head.subject_len
-        out.hdr, out.hdr_len = at + head.subject_len, head.hdr_len
-        out.body, out.body_len = out.hdr + head.hdr_len, body_len_of(head)
         if entry.subject != NULL and memcmp(out.subject, entry.subject, entry.subject_len) != 0:
             return MISSING
         return FOUND
@@ -462,6 +510,9 @@ cdef class FileStore(IndexedStore):
             found = self.index.next_live(found + 1) or self.state.last_seq + 1
         return found
 
+    cdef bint has_headers(self, uint32_t run_id) noexcept:
+        return self.log.at[run_id].headers
+
     cpdef int arrived(self) except -1:
         """A cold read is there, for whoever asked."""
         if self.closed:
@@ -472,7 +523,16 @@ cdef class FileStore(IndexedStore):
             self.owner.warm()
         return 0
 
+    cpdef int compress(self, bint on) except -1:
+        return self._repacker.compress(on)
+
     # --- life ---
+
+    cpdef int hold(self) except -1:
+        return self._committer.hold(self._writer)
+
+    cpdef int go_on(self) except -1:
+        return self._committer.go_on(self._writer)
 
     cpdef int close(self) except -1:
         return self._end(False)
@@ -487,20 +547,21 @@ cdef class FileStore(IndexedStore):
         self._stopping = True
         if discard:
             self.failure = self.failure or "the stream is deleted"
-        if self._writer.enlisted or self._writer.syncing:
+        elif self._writer.enlisted or self._writer.syncing or self._writer.stalled:
             self._committer.drain()
-        touched = self.position > 0 and not self.failure
-        self.closed = True
+        touched = self.position > 0 and not self.failure and not self._unwritten and not self._writer.held
+        self.closed = self.log.urgent = True
+        self._repacker.close()
         try:
             if touched:
                 self.log.put(CLEAN, 0, self.state.last_seq, NULL, 0)
                 self.log.write(None)
-            elif discard:
-                mark_released(self.log.directory)
-                self.log.unlink_all()
+        except OSError as error:
+            if not is_full(error):                 # without its last record the next start syncs what it finds
+                raise
         finally:
             self._writer.store = None
-            self.log.close()
+            self._committer.let_go(self._writer, self.log.close)
             if self._own_cache:
                 self._cache.close()
             self.index = Index()
@@ -513,7 +574,7 @@ cdef class FileStore(IndexedStore):
         return {
             "segments": len(self.log.order), "files": self.log.files(), "log_bytes": self.log.log_bytes,
             "live_bytes": self.log.live_bytes, "copied_bytes": self._compactor.copied_bytes,
-            "names_made": self.log.names_made, "lost": self.lost,
+            "names_made": self.log.names_made, "lost": self.lost, **self._repacker.figures(),
         }
 
     cpdef dict memory(self):
@@ -525,7 +586,6 @@ cdef class FileStore(IndexedStore):
         cdef list wrong = IndexedStore.check(self) + self.log.check()
         cdef dict live = {}
         cdef uint64_t seq = self.index.next_live(0)
-        cdef uint32_t number
         cdef Entry entry
         cdef Record record
         while seq:
@@ -537,10 +597,4 @@ cdef class FileStore(IndexedStore):
             elif self.message_size(record.subject_len, record.hdr_len, record.body_len) != entry.size:
                 wrong.append(f"message {seq} is not as big as the index says")
             seq = self.index.next_live(seq + 1)
-        for number in range(self.log.count):
-            if self.log.at[number].state == IN_LOG and number in self.log.order and \
-                    (self.log.at[number].live, self.log.at[number].live_bytes) != live.pop(number, (0, 0)):
-                wrong.append(f"{segment_name(number)}: {self.log.at[number].live} messages live, counted otherwise")
-        if live:
-            wrong.append(f"live messages outside the log: {live}")
-        return wrong
+        return wrong + self.log.check_live(live)

@@ -7,11 +7,10 @@ goes on through the columns, so that a rare subject costs its subjects and not t
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport malloc, qsort
 from libc.string cimport memset
 
 from millpond.store.api cimport Filters
-from millpond.store.index_core cimport Entry, IndexCore
+from millpond.store.index_core cimport Entry, IndexCore, Row
 from millpond.store.index_walk cimport Verdicts, Walk, matches_id, walk_begin, walk_on
 from millpond.store.run cimport (
     NO_ROW,
@@ -22,6 +21,7 @@ from millpond.store.run cimport (
     run_count_live,
     run_count_of,
     run_is_live,
+    run_last_seq,
     run_lower_bound,
     run_next_live,
     run_next_of,
@@ -40,11 +40,6 @@ cdef enum:
 
 cdef uint64_t STEP_ROWS = limits.SEARCH_STEP_ROWS
 cdef uint64_t EVERYTHING = 0xFFFFFFFFFFFFFFFF
-
-cdef int _ascending(const void* a, const void* b) noexcept nogil:
-    cdef uint64_t x = (<const uint64_t*>a)[0], y = (<const uint64_t*>b)[0]
-    return -1 if x < y else x > y
-
 
 cdef inline uint32_t _literal_id(Index index, Filters filters) noexcept:
     cdef bytes subject = filters.subjects[0]
@@ -68,6 +63,11 @@ cdef class Index(IndexCore):
         if from_seq <= self.state.first_seq:
             return self.state.first_seq
         return self._live_after(from_seq - 1, &ts_ns)
+
+    cdef uint64_t run_end(self, uint64_t seq) noexcept:
+        cdef uint32_t row
+        cdef Run* run = self._locate(seq, &row)
+        return seq + 1 if run == NULL or run.homes != NULL else run_last_seq(run) + 1
 
     cdef uint64_t prev_live(self, uint64_t from_seq) noexcept:
         cdef uint32_t i, row
@@ -299,6 +299,18 @@ cdef class Index(IndexCore):
         found = self.next_match(from_seq, filters)
         return found if found <= to_seq else 0
 
+    cdef uint64_t search_down(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
+                              uint64_t* resume) noexcept:
+        cdef uint64_t found
+        resume[0] = 0
+        from_seq, to_seq = min(from_seq, self.state.last_seq), max(to_seq, self.state.first_seq)
+        if self.state.messages == 0 or from_seq < to_seq:
+            return 0
+        if filters.all or filters.literal:
+            found = self.last_match(filters, from_seq)
+            return found if found >= to_seq else 0
+        return self._scan_down(from_seq, to_seq, filters, rows, resume)
+
     cdef uint64_t count_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
                              uint64_t* resume) noexcept:
         cdef uint64_t n = 0
@@ -309,93 +321,82 @@ cdef class Index(IndexCore):
         resume[0] = walk.resume
         return n
 
-    cdef size_t last_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows, uint64_t* seqs,
-                          uint64_t* resume) noexcept:
-        cdef size_t n = 0
-        cdef uint32_t id
-        cdef Walk walk
-        walk_begin(self, &walk, from_seq, to_seq, rows)
-        while walk_on(self, &walk):
-            id = walk.run.subject[walk.row]
-            if self.subjects.at[id].last_seq == walk.seq and matches_id(self, id, filters, &walk.verdicts):
-                seqs[n] = walk.seq
-                n += 1
-        resume[0] = walk.resume
-        return n
-
     cdef bint is_long(self, uint64_t from_seq, Filters filters) noexcept:
         if filters.all or filters.literal or self.state.messages <= STEP_ROWS:
             return False
         return self.subjects.ids > STEP_ROWS if from_seq <= self.state.first_seq else \
             self.state.last_seq > from_seq + STEP_ROWS
 
+    # --- the last of each subject ---
+
+    cdef bint count_lasts(self, Filters filters, uint64_t* count, uint64_t* first) noexcept:
+        cdef uint32_t id
+        count[0] = first[0] = 0
+        if filters.literal:
+            id = _literal_id(self, filters)
+            if id != NO_SUBJECT and self.subjects.at[id].count:
+                count[0], first[0] = 1, self.subjects.at[id].last_seq
+            return True
+        if self.subjects.ids > STEP_ROWS:
+            return False
+        for id in range(self.subjects.ids):
+            if _subject_matches(self, id, filters):
+                count[0] += 1
+                first[0] = min(first[0] or EVERYTHING, self.subjects.at[id].last_seq)
+        return True
+
+    cdef uint64_t lasts_part(self, uint64_t from_seq, uint64_t as_of, Filters filters, uint64_t rows, uint64_t* first,
+                             uint64_t* resume) noexcept:
+        cdef uint64_t n = 0
+        cdef Walk walk
+        walk_begin(self, &walk, from_seq, as_of, rows)
+        while walk_on(self, &walk):
+            if self._is_last_of(walk.run.subject[walk.row], walk.seq, as_of):
+                if matches_id(self, walk.run.subject[walk.row], filters, &walk.verdicts):
+                    first[0] = first[0] or walk.seq
+                    n += 1
+        resume[0] = walk.resume
+        return n
+
+    cdef uint64_t search_last(self, uint64_t from_seq, uint64_t as_of, Filters filters, uint64_t rows,
+                              uint64_t* resume) noexcept:
+        cdef Walk walk
+        walk_begin(self, &walk, from_seq, as_of, rows)
+        while walk_on(self, &walk):
+            if self._is_last_of(walk.run.subject[walk.row], walk.seq, as_of):
+                if matches_id(self, walk.run.subject[walk.row], filters, &walk.verdicts):
+                    break
+        resume[0] = walk.resume
+        return walk.seq if walk.live else 0
+
+    cdef inline bint _is_last_of(self, uint32_t id, uint64_t seq, uint64_t as_of) noexcept:
+        """Of the subject with this id, which has messages."""
+        cdef uint64_t last_seq = self.subjects.at[id].last_seq
+        return last_seq == seq or (last_seq > as_of and self._next_same(seq, id) > as_of)
+
+    cdef bint is_last(self, uint64_t seq, const char* subject, uint32_t subject_len, uint64_t as_of) noexcept:
+        cdef uint32_t id = self.subjects.find(subject, subject_len)
+        cdef uint64_t next_seq = 0 if id == NO_SUBJECT else self._next_same(seq, id)
+        return next_seq == 0 or next_seq > as_of
+
+    cdef uint64_t before(self, uint64_t seq, const char* subject, uint32_t subject_len) noexcept:
+        cdef uint32_t id = self.subjects.find(subject, subject_len)
+        return 0 if id == NO_SUBJECT or seq == 0 else self._last_of_id(seq - 1, id)
+
     # --- lists ---
 
-    cdef list subjects_match(self, Filters filters):
-        cdef list found = []
-        cdef uint32_t id
-        for id in range(self.subjects.ids):
-            if _subject_matches(self, id, filters):
-                found.append((self.subjects.at[id].first_seq, id))
-        found.sort()
-        return [(self.subjects.text(id)[:self.subjects.at[id].text_len], self.subjects.at[id].count)
-                for _, id in found]
-
-    cdef object last_seqs(self, Filters filters, uint64_t up_to_seq, uint64_t subjects_max):
-        cdef list found = []
-        cdef set wanted = set()                    # ids whose last one is too high: searched downwards together
-        cdef uint32_t id, i, row
-        cdef Run* run
-        up_to_seq = up_to_seq or self.state.last_seq
-        for id in range(self.subjects.ids):
-            if self.subjects.at[id].first_seq <= up_to_seq and _subject_matches(self, id, filters):
-                if self.subjects.at[id].last_seq <= up_to_seq:
-                    found.append(self.subjects.at[id].last_seq)
-                else:
-                    wanted.add(id)
-                if subjects_max and <uint64_t>(len(found) + len(wanted)) > subjects_max:
-                    return None
-        i = self._run_at(up_to_seq) + 1
-        while i and wanted:
-            i -= 1
-            run = self._runs[i]
-            row = run_lower_bound(run, up_to_seq + 1)
-            while row and wanted:
-                row -= 1
-                if run_is_live(run, row) and run.subject[row] in wanted:
-                    wanted.discard(run.subject[row])
-                    found.append(run_seq(run, row))
-        assert not wanted, "a subject that begins below has a message below"
-        found.sort()
-        return found
-
-    cdef uint64_t* last_of_each(self, Filters filters, size_t* count) except? NULL:
-        cdef uint64_t* seqs
-        cdef uint32_t id
-        count[0] = 0
-        if self.subjects.live == 0:
-            return NULL
-        seqs = <uint64_t*>malloc(self.subjects.live * sizeof(uint64_t))
-        if seqs == NULL:
-            raise MemoryError
-        for id in range(self.subjects.ids):
-            if _subject_matches(self, id, filters):
-                seqs[count[0]] = self.subjects.at[id].last_seq
-                count[0] += 1
-        assert count[0] <= self.subjects.live
-        qsort(seqs, count[0], sizeof(uint64_t), _ascending)
-        return seqs
-
-    cdef list deleted(self, uint64_t most):
+    cdef tuple deleted_part(self, uint64_t from_seq, uint64_t most):
         cdef list gone = []
-        cdef uint64_t at = self.state.first_seq, live, n
-        while self.state.messages and at <= self.state.last_seq and most > 0:
+        cdef uint64_t at = max(from_seq, self.state.first_seq), live, n, looks = STEP_ROWS
+        while self.state.messages and at <= self.state.last_seq:
+            if most == 0 or looks == 0:
+                return gone, at
             live = self.next_live(at) or self.state.last_seq + 1
             n = min(live - at, most)
             gone.extend(range(at, at + n))
-            most -= n
-            at = live + 1
-        return gone
+            at, most, looks = at + n, most - n, looks - 1
+            at += at == live
+        return gone, 0
 
     # --- care ---
 
@@ -515,21 +516,13 @@ cdef class Index(IndexCore):
         """last_match()"""
         return self.last_match(filters, up_to_seq)
 
-    def ask_last_seqs(self, Filters filters, uint64_t up_to_seq, uint64_t subjects_max):
-        """last_seqs()"""
-        return self.last_seqs(filters, up_to_seq, subjects_max)
-
-    def ask_subjects(self, Filters filters):
-        """subjects_match()"""
-        return self.subjects_match(filters)
-
     def ask_time(self, int64_t ts_ns):
         """seq_at_time()"""
         return self.seq_at_time(ts_ns)
 
-    def ask_deleted(self, uint64_t most):
-        """deleted()"""
-        return self.deleted(most)
+    def ask_deleted(self, uint64_t from_seq, uint64_t most):
+        """deleted_part()"""
+        return self.deleted_part(from_seq, most)
 
     def bytes_held(self):
         """(memory_bytes(), subject_bytes())"""

@@ -37,6 +37,7 @@ from millpond.store.run cimport (
     run_next_of,
     run_prev_of,
     run_reserve,
+    run_reserve_rows,
     run_scatter,
     run_seq,
     run_allow_gaps,
@@ -315,7 +316,12 @@ cdef class IndexCore:
 
     cdef int add(self, uint64_t seq, const char* subject, uint32_t subject_len,
                  uint32_t offset, uint32_t size, int64_t ts_ns) except -1:
-        cdef uint32_t id, row
+        self.add_known(seq, NO_SUBJECT, subject, subject_len, offset, size, ts_ns)
+        return 0
+
+    cdef uint32_t add_known(self, uint64_t seq, uint32_t id, const char* subject, uint32_t subject_len,
+                            uint32_t offset, uint32_t size, int64_t ts_ns) except? NO_SUBJECT:
+        cdef uint32_t row
         cdef Run* run
         cdef Subject* entry
         assert seq > self.state.last_seq, "sequences only grow"
@@ -327,7 +333,8 @@ cdef class IndexCore:
                 self._rows + self.subjects.live:
             self._renumber()
         run = self._room_for(seq, ts_ns)
-        id = self.subjects.acquire(subject, subject_len)
+        if not self.subjects.is_of(id, subject, subject_len):
+            id = self.subjects.acquire(subject, subject_len)
         row = run_append(run, seq)
         run.subject[row], run.offset[row], run.link[row], run.size[row] = id, offset, 0, size
         run.age_ms[row] = <uint32_t>((ts_ns - run.base_ts_ns) // NS_PER_MS)
@@ -349,7 +356,62 @@ cdef class IndexCore:
         self.state.bytes += size
         self.state.last_seq, self.state.last_ts_ns = seq, ts_ns
         self._refresh()
+        return id
+
+    cdef int expect(self, uint32_t rows) except -1:
+        return run_reserve_rows(self._runs[self._runs_count - 1], rows) if self._runs_count else 0
+
+    cdef int add_rows(self, const Row* rows, uint32_t n) except -1:
+        cdef uint32_t i = 0
+        while i < n:
+            rows[i].known[0] = self.add_known(rows[i].seq, rows[i].known[0], rows[i].subject, rows[i].subject_len,
+                                              rows[i].offset, rows[i].size, rows[i].ts_ns)
+            i += 1
+            i += self._extend(rows + i, n - i)
         return 0
+
+    cdef uint32_t _extend(self, const Row* rows, uint32_t n) noexcept:
+        """Adds what simply follows in the newest run, and what is of subjects that are there. Returns how many."""
+        cdef Run* run = self._runs[self._runs_count - 1]
+        cdef uint32_t i, id, row
+        cdef uint64_t bytes = 0, last, age_ms
+        cdef int64_t ts_ns = self.state.last_ts_ns
+        cdef const Row* at
+        cdef Subject* entry
+        if run.rel != NULL or run.homes != NULL or run.home != self._home:
+            return 0
+        n = min(n, run.rows_max - run.rows)
+        for i in range(n):
+            at, id, row = &rows[i], rows[i].known[0], run.rows
+            if at.seq != run.base + row or not self.subjects.is_of(id, at.subject, at.subject_len):
+                n = i
+                break
+            age_ms = <uint64_t>(max(ts_ns, at.ts_ns) - run.base_ts_ns) // NS_PER_MS
+            if age_ms > DISTANCE_MAX:
+                n = i
+                break
+            ts_ns = max(ts_ns, at.ts_ns)
+            run.subject[row], run.offset[row], run.link[row], run.size[row] = id, at.offset, 0, at.size
+            run.age_ms[row] = <uint32_t>age_ms
+            run.rows += 1
+            entry = &self.subjects.at[id]
+            last = entry.last_seq
+            if last >= run.base:
+                run.link[last - run.base] = <uint32_t>(at.seq - last)
+            else:
+                self._link(last, at.seq)
+            entry.last_seq = at.seq
+            entry.count += 1
+            bytes += at.size
+        if n:
+            run.live += n
+            self._rows += n
+            self._homes[self._home].live += n
+            self.state.messages += n
+            self.state.bytes += bytes
+            self.state.last_seq, self.state.last_ts_ns = rows[n - 1].seq, ts_ns
+            self._refresh()
+        return n
 
     cdef bint remove(self, uint64_t seq, Entry* out) except *:
         cdef uint32_t row, id
@@ -450,6 +512,7 @@ cdef class IndexCore:
         if map == NULL:
             raise MemoryError
         self.subjects.renumber(map)
+        self.renumbered += 1
         for i in range(self._runs_count):
             run = self._runs[i]
             for row in range(run.rows):

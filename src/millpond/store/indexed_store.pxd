@@ -29,16 +29,22 @@ cdef class IndexedStore(Store):
     cdef int last_raised(self) except -1
     # The exact time of a live message. False: not at hand; the index's, exact to 1 ms downwards, must do.
     cdef bint exact_ts(self, const Entry* entry, int64_t* ts_ns) noexcept
+    # May there be messages with header blocks in that segment?
+    cdef bint has_headers(self, uint32_t run_id) noexcept
     # Takes over index.state, after every change of the index.
     cdef int refresh(self) except -1
     # Removes one message whole: index, bytes, owner. False: was not there.
     cdef bint drop(self, uint64_t stream_seq, bint secure, bint evicted=*) except *
     # The live message ends at expires_ns, or NEVER_EXPIRES. Called by append and by recovery, never twice for one.
     cdef int note_expiry(self, uint64_t stream_seq, int64_t expires_ns) except -1
-    # After an append: evicts the oldest of this subject, then the oldest of all, until the limits hold.
+    # After an append: evicts the oldest of this subject, then the oldest of all, until the limits hold, or (over_limits)
+    # as many as one append may.
     cdef int enforce(self, const char* subject, uint32_t subject_len) except -1
     cdef int _keep(self, const Entry* entry) except -1
-    cdef int _enforce_totals(self) except -1
+    cdef uint32_t _enforce_id, _enforce_numbering      # where enforcing is among the subjects, and under which ids
+    cdef bint _totals_first                            # they were set, and not reached, before the limit of subjects was
+    cdef int _enforce_totals(self, uint64_t* most) except -1
+    cdef bint _enforce_subjects(self, uint64_t* most) except *
     cdef int64_t _expire_aged(self, int64_t now_ns, uint32_t* budget) except? -1
     cdef int64_t _expire_own(self, int64_t now_ns, uint32_t* budget) except? -1
     cdef list _check_expiries(self)

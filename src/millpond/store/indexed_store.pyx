@@ -9,16 +9,21 @@ brought up to date, the owner hears of it. So an owner that asks the store withi
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from millpond.store.api cimport NEVER_EXPIRES, Filters, Limits, Load, Record, Store
+from millpond.store.api cimport NEVER_EXPIRES, Filters, Limits, Load, Record, Store, SubjectWalk
 from millpond.store.expiry_heap cimport Due, ExpiryHeap
 from millpond.store.index cimport Entry, Index
 from millpond.store.pin cimport Kept, Pin
+from millpond.store.subject_walk cimport bounds_part, lasts_down, lasts_of_part
+
+from millpond.base import limits
 
 cdef enum:
     NS_PER_MS = 1_000_000
     SWEEP_ENTRIES = 3                # per change
+    LOOKS_PER_EVICTION = 16
 
 cdef uint64_t EVERYTHING = 0xFFFFFFFFFFFFFFFF
+cdef uint64_t EVICTED_PER_APPEND = limits.EVICTIONS_PER_APPEND_MAX
 
 
 cdef class IndexedStore(Store):
@@ -103,17 +108,56 @@ cdef class IndexedStore(Store):
         return self.expiries.push(stream_seq, expires_ns)
 
     cdef int enforce(self, const char* subject, uint32_t subject_len) except -1:
+        cdef uint64_t most = min(EVICTED_PER_APPEND, self.removals_max)
         if self.limits.per_subject_max:
             while self.index.count_for(subject, subject_len) > self.limits.per_subject_max:
+                if most == 0:
+                    self._enforce_id, self.over_limits = 0, True
+                    return 0
                 self.drop(self.index.first_for(subject, subject_len), False, True)
-        return self._enforce_totals()
+                most -= 1
+        return self._enforce_totals(&most)
 
-    cdef int _enforce_totals(self) except -1:
+    cdef bint enforce_part(self, uint64_t most) except *:
+        """In the order of an append: what an append evicts is logged late, and after a crash evicted again by this."""
+        assert not self.closed
+        self.over_limits = False
+        if self._totals_first:
+            self._enforce_totals(&most)
+            self._totals_first = self.over_limits
+        if not self.over_limits and self.limits.per_subject_max:
+            self.over_limits = self._enforce_subjects(&most)
+        if not self.over_limits:
+            self._enforce_totals(&most)
+        return self.over_limits
+
+    cdef bint _enforce_subjects(self, uint64_t* most) except *:
+        """Subject by subject; True: there are more to look at."""
+        cdef uint64_t looks = most[0] * LOOKS_PER_EVICTION
+        if self._enforce_numbering != self.index.renumbered:
+            self._enforce_id, self._enforce_numbering = 0, self.index.renumbered
+        while self._enforce_id < self.index.subjects.ids:          # removals neither move ids nor add any
+            while self.index.subjects.at[self._enforce_id].count > self.limits.per_subject_max:
+                if most[0] == 0:
+                    return True
+                self.drop(self.index.subjects.at[self._enforce_id].first_seq, False, True)
+                most[0] -= 1
+            if looks == 0:
+                return True
+            looks -= 1
+            self._enforce_id += 1
+        return False
+
+    cdef int _enforce_totals(self, uint64_t* most) except -1:
         while self.state.messages and (
             self.limits.messages_max and self.state.messages > self.limits.messages_max
             or self.limits.bytes_max and self.state.bytes > self.limits.bytes_max
         ):
+            if most[0] == 0:
+                self.over_limits = True
+                return 0
             self.drop(self.state.first_seq, False, True)
+            most[0] -= 1
         return 0
 
     cdef int skip_through(self, uint64_t stream_seq, int64_t ts_ns) except -1:
@@ -141,6 +185,16 @@ cdef class IndexedStore(Store):
     cdef uint64_t next_live(self, uint64_t from_seq) noexcept:
         return self.index.next_live(from_seq)
 
+    cdef bint has_headers(self, uint32_t run_id) noexcept:
+        return True
+
+    cdef uint64_t next_headed(self, uint64_t from_seq) noexcept:
+        cdef uint64_t seq = self.index.next_live(from_seq)
+        cdef Entry entry
+        while self.index.get(seq, &entry) and not self.has_headers(entry.run_id):
+            seq = self.index.next_live(self.index.run_end(seq))
+        return seq
+
     cdef uint64_t next_match(self, uint64_t from_seq, Filters filters) noexcept:
         return self.index.next_match(from_seq, filters)
 
@@ -155,9 +209,13 @@ cdef class IndexedStore(Store):
                              uint64_t* resume) noexcept:
         return self.index.count_part(from_seq, to_seq, filters, rows, resume)
 
-    cdef size_t last_part(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows, uint64_t* seqs,
-                          uint64_t* resume) noexcept:
-        return self.index.last_part(from_seq, to_seq, filters, rows, seqs, resume)
+    cdef uint64_t search_down(self, uint64_t from_seq, uint64_t to_seq, Filters filters, uint64_t rows,
+                              uint64_t* resume) noexcept:
+        return self.index.search_down(from_seq, to_seq, filters, rows, resume)
+
+    cdef uint64_t bounds_part(self, Filters filters, uint64_t from_seq, uint64_t to_seq, SubjectWalk* walk,
+                              uint64_t looks, uint64_t* low, uint64_t* high) noexcept:
+        return bounds_part(self.index, filters, from_seq, to_seq, walk, looks, low, high)
 
     cdef bint is_long(self, uint64_t from_seq, Filters filters) noexcept:
         return self.index.is_long(from_seq, filters)
@@ -183,9 +241,6 @@ cdef class IndexedStore(Store):
             found = self.index.next_live(found + 1) or self.state.last_seq + 1
         return found
 
-    cpdef list subjects_match(self, Filters filters):
-        return self.index.subjects_match(filters)
-
     def subject_ids(self):
         """Numbers of subjects in use and free ones: what subjects_part() goes through. Falls when they change."""
         return self.index.subjects.ids
@@ -200,14 +255,32 @@ cdef class IndexedStore(Store):
                     found.append(self.index.subjects.text(id)[:self.index.subjects.at[id].text_len])
         return found
 
-    cpdef object last_seqs(self, Filters filters, uint64_t up_to_seq, uint64_t subjects_max):
-        return self.index.last_seqs(filters, up_to_seq, subjects_max)
+    cdef bint lasts_of_part(self, Filters filters, uint64_t up_to_seq, SubjectWalk* walk, uint64_t* looks, set found,
+                            set later, uint64_t most) except -1:
+        return lasts_of_part(self.index, filters, up_to_seq, walk, looks, found, later, most)
 
-    cdef uint64_t* last_of_each(self, Filters filters, size_t* count) except? NULL:
-        return self.index.last_of_each(filters, count)
+    cdef uint64_t lasts_down(self, set later, uint64_t from_seq, uint64_t rows, set found) except? 0xFFFFFFFFFFFFFFFF:
+        return lasts_down(self.index, later, from_seq, rows, found)
 
-    cpdef list deleted(self, uint64_t most):
-        return self.index.deleted(most)
+    cdef bint count_lasts(self, Filters filters, uint64_t* count, uint64_t* first) noexcept:
+        return self.index.count_lasts(filters, count, first)
+
+    cdef uint64_t lasts_part(self, uint64_t from_seq, uint64_t as_of, Filters filters, uint64_t rows, uint64_t* first,
+                             uint64_t* resume) noexcept:
+        return self.index.lasts_part(from_seq, as_of, filters, rows, first, resume)
+
+    cdef uint64_t search_last(self, uint64_t from_seq, uint64_t as_of, Filters filters, uint64_t rows,
+                              uint64_t* resume) noexcept:
+        return self.index.search_last(from_seq, as_of, filters, rows, resume)
+
+    cdef bint is_last(self, uint64_t stream_seq, const char* subject, uint32_t subject_len, uint64_t as_of) noexcept:
+        return self.index.is_last(stream_seq, subject, subject_len, as_of)
+
+    cdef uint64_t before(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) noexcept:
+        return self.index.before(stream_seq, subject, subject_len)
+
+    cpdef tuple deleted_part(self, uint64_t from_seq, uint64_t most):
+        return self.index.deleted_part(from_seq, most)
 
     # --- removal ---
 
@@ -305,14 +378,14 @@ cdef class IndexedStore(Store):
         return self.owner.expiring(entry.seq, entry.subject, entry.subject_len)
 
     cdef int set_limits(self, Limits limits) except -1:
-        cdef uint32_t id
         assert not self.closed and limits.age_max_ns >= 0
+        if self.limits.per_subject_max == 0 or limits.per_subject_max < self.limits.per_subject_max:
+            self._enforce_id = 0                               # else no subject has more than it had
+        self._totals_first = self.over_limits
         self.limits = limits
-        if limits.per_subject_max:
-            for id in range(self.index.subjects.ids):          # removals neither move ids nor add any
-                while self.index.subjects.at[id].count > limits.per_subject_max:
-                    self.drop(self.index.subjects.at[id].first_seq, False, True)
-        return self._enforce_totals()
+        if not self.over_limits:
+            self.enforce_part(self.removals_max)
+        return 0
 
     cdef int set_first_seq(self, uint64_t first_seq) except -1:
         assert not self.closed

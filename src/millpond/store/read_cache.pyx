@@ -9,17 +9,26 @@ that is being written grow with it (`put`), so a consumer that keeps up never re
             in the page cache? ──yes──> read it now, drop the pages
               │ no
             worker thread reads, drops the pages ──event_fd──> collect() ──> arrived()
+
+Who reads a file from the disk window by window does not wait for each: when he comes to a window that the worker has
+read, the next few are read ahead.
+
+A window holds the segment as it was written; of a packed file its blocks are decoded for that, where they are read.
 """
 
 import os
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from millpond.store.api cimport COLD, FOUND, MISSING, Load
 from millpond.store.disk cimport Disk
+from millpond.store.packed cimport BLOCK_BYTES, packed_extent, packed_keep, packed_let_go, unpack
+from millpond.store.packer cimport Packer
+from millpond.store.segment cimport Packed
 
 from millpond.base import limits
 from millpond.base.errors import StoreError
@@ -31,13 +40,15 @@ cdef extern from "read_thread.h" nogil:
         char* data
         size_t size
         size_t got
+        const void* packed
         int fd
         int error
     ctypedef void (*worker_act)(worker_job* job)
     ctypedef struct worker:
         int wake_read
+        int wake_write
     void read_act(worker_job* job)
-    int worker_start(worker* self, worker_act act)
+    int worker_start(worker* self, worker_act act, int threads_max)
     int worker_submit(worker* self, worker_job job)
     int worker_take(worker* self, worker_job* out)
     void worker_clear_wake(worker* self)
@@ -50,7 +61,10 @@ cdef enum:
 
 cdef uint64_t SPREAD = 0x9E3779B97F4A7C15
 cdef uint32_t CELL = limits.READ_WINDOW_BYTES
+assert CELL % <uint32_t>BLOCK_BYTES == 0, "a cell begins where a block of a packed file does"
 cdef int COLD_READS_MAX = limits.COLD_READS_MAX
+cdef uint32_t AHEAD = limits.READ_AHEAD_WINDOWS
+cdef int READ_THREADS_MAX = limits.READ_THREADS_MAX
 
 
 cdef inline uint32_t _chain(uint64_t id, uint32_t key) noexcept:
@@ -62,6 +76,28 @@ cdef class ColdRead:
 
     def __dealloc__(self):
         free(self.data)
+        packed_let_go(&self.packed.packed)
+
+
+cdef void _act(worker_job* job) noexcept nogil:
+    """The worker's part."""
+    cdef const PackedRead* read = <const PackedRead*>job.packed
+    cdef char* out = job.data
+    cdef uint32_t file_at, file_end
+    if read == NULL:
+        read_act(job)
+        return
+    packed_extent(read.packed, read.begin, read.end, &file_at, &file_end)
+    job.offset, job.size = file_at, file_end - file_at
+    job.data = <char*>malloc(job.size + 1)
+    if job.data == NULL:
+        job.error = ENOMEM
+        return
+    read_act(job)
+    if not job.error:
+        unpack(read.packed, job.data, file_at, job.got, read.begin, read.end, out)
+        job.got = read.end - read.begin
+    free(job.data)
 
 
 cdef class ReadCache:
@@ -75,10 +111,11 @@ cdef class ReadCache:
         self._worker = <void*>PyMem_Calloc(1, sizeof(worker))
         if self._chains == NULL or self._worker == NULL:
             raise MemoryError("no memory for the read cache")
-        error = worker_start(<worker*>self._worker, read_act)
+        error = worker_start(<worker*>self._worker, _act, READ_THREADS_MAX)
         if error:
             raise StoreError(f"cannot start the read worker: {os.strerror(error)}")
         self.event_fd = (<worker*>self._worker).wake_read
+        self.packer = Packer((<worker*>self._worker).wake_write)
 
     def __dealloc__(self):
         if self._worker != NULL:
@@ -173,8 +210,8 @@ cdef class ReadCache:
 
     # --- reading ---
 
-    cdef Load fetch(self, uint64_t id, int fd, uint32_t offset, uint32_t n, uint32_t end, bint wait, bint drop,
-                    object arrived, char** out) except *:
+    cdef Load fetch(self, uint64_t id, int fd, const Packed* packed, uint32_t offset, uint32_t n, uint32_t end,
+                    bint wait, bint drop, object arrived, char** out) except *:
         cdef uint32_t begin = offset // CELL * CELL, key = offset // CELL << 1, size
         cdef size_t got
         cdef char* data
@@ -184,23 +221,23 @@ cdef class ReadCache:
         if out[0] != NULL:
             return FOUND
         if offset + n - begin > CELL + MORE_BYTES:
-            begin, key, size = offset, offset << 1 | 1, n
+            key = offset << 1 | 1
+            if packed == NULL:                     # else from the start of its block on, which is a cell's
+                begin = offset
+            size = offset + n - begin
         else:
             size = min(end - begin, CELL + MORE_BYTES)
         reason = self._failed.pop((id, key), None)
         if reason is not None:
             raise OSError(reason, os.strerror(reason))
         if not wait and (id, key) in self._flying:
-            self._submit(id, key, begin, size, fd, arrived)
+            self._submit(id, key, begin, size, fd, packed, arrived)
             return COLD
         data = <char*>malloc(size)
         if data == NULL:
             raise MemoryError
         try:
-            if wait:
-                got = self.disk.read(fd, data, size, begin)
-            else:
-                got = self.disk.read_hot(fd, data, size, begin)
+            got = self._read(fd, packed, begin, size, data, wait, drop)
         except BaseException:
             free(data)
             raise
@@ -208,19 +245,66 @@ cdef class ReadCache:
             free(data)
             if wait:
                 return MISSING
-            self._submit(id, key, begin, size, fd, arrived)
+            self._submit(id, key, begin, size, fd, packed, arrived)
             return COLD
         if wait:
             self.waited_reads += 1
         else:
             self.hot_reads += 1
-        if drop:
-            self.disk.drop(fd, begin, size)
         window = self._insert(id, key, begin, begin + <uint32_t>got, size, data)
         out[0] = window.data + (offset - begin)
         return FOUND
 
-    cdef int _submit(self, uint64_t id, uint32_t key, uint32_t begin, uint32_t size, int fd, object arrived) except -1:
+    cdef int read_ahead(self, int fd, const Packed* packed, uint32_t end) except -1:
+        cdef Window* window = self._newest
+        cdef uint32_t key = window.key, begin, i
+        cdef uint64_t id = window.id
+        window.fresh = False
+        for i in range(AHEAD):
+            key += 2
+            begin = (key >> 1) * CELL
+            if begin >= end or len(self._jobs) >= COLD_READS_MAX // 2:
+                break
+            if self._lookup(id, key) != NULL or (id, key) in self._flying:
+                continue
+            try:
+                self._submit(id, key, begin, min(end - begin, CELL + MORE_BYTES), fd, packed, None)
+            except (MemoryError, OSError):
+                break                              # nobody has asked for it yet
+            self.ahead_reads += 1
+        return 0
+
+    cdef bint _is_in_a_row(self, uint64_t id, uint32_t key) noexcept:
+        return key == 0 or (key & 1 == 0 and self._lookup(id, key - 2) != NULL)
+
+    cdef size_t _read(self, int fd, const Packed* packed, uint32_t begin, uint32_t size, char* data, bint wait,
+                      bint drop) except? 0xFFFFFFFFFFFFFFFF:
+        """The bytes of a segment; without `wait` 0 or fewer when the disk is needed for them."""
+        cdef uint32_t at = begin, n = size, file_end
+        cdef char* to = data
+        cdef size_t got
+        if packed != NULL:
+            packed_extent(packed, begin, begin + size, &at, &file_end)
+            n = file_end - at
+            to = <char*>malloc(n + <size_t>1)
+            if to == NULL:
+                raise MemoryError
+        try:
+            got = self.disk.read(fd, to, n, at) if wait else self.disk.read_hot(fd, to, n, at)
+            if packed != NULL:
+                if got < n and not wait:
+                    return 0
+                unpack(packed, to, at, got, begin, begin + size, data)
+                got = size
+        finally:
+            if packed != NULL:
+                free(to)
+        if drop:
+            self.disk.drop(fd, at, n)
+        return got
+
+    cdef int _submit(self, uint64_t id, uint32_t key, uint32_t begin, uint32_t size, int fd, const Packed* packed,
+                     object arrived) except -1:
         cdef ColdRead job = self._flying.get((id, key))
         cdef worker_job order
         if job is not None:
@@ -235,11 +319,17 @@ cdef class ReadCache:
         job.data = <char*>malloc(size)
         if job.data == NULL:
             raise MemoryError
-        job.id, job.key, job.begin, job.size, job.arrived = id, key, begin, size, [arrived]
+        job.id, job.key, job.begin, job.size = id, key, begin, size
+        job.arrived = [] if arrived is None else [arrived]
+        job.in_a_row = arrived is None or self._is_in_a_row(id, key)
         job.fd = os.dup(fd)
         memset(&order, 0, sizeof(worker_job))
         self._tickets += 1
         order.ticket, order.fd, order.offset, order.data, order.size = self._tickets, job.fd, begin, job.data, size
+        if packed != NULL:
+            job.packed = PackedRead(<Packed*>packed, begin, begin + size)
+            packed_keep(job.packed.packed)
+            order.packed = &job.packed
         if worker_submit(<worker*>self._worker, order):
             os.close(job.fd)
             raise MemoryError("no memory to queue a read")
@@ -253,6 +343,7 @@ cdef class ReadCache:
         if self._worker == NULL:
             return 0
         worker_clear_wake(<worker*>self._worker)
+        self.packer.collect()
         while worker_take(<worker*>self._worker, &done):
             self._arrive(self._jobs.pop(done.ticket), done.got, done.error)
         starved, self._starved = self._starved, []
@@ -267,9 +358,10 @@ cdef class ReadCache:
         job.data = NULL
         if error:
             free(data)
-            self._failed[(job.id, job.key)] = error
+            if job.arrived:                        # else whoever comes to it asks again
+                self._failed[(job.id, job.key)] = error
         else:
-            self._insert(job.id, job.key, job.begin, job.begin + <uint32_t>got, job.size, data)
+            self._insert(job.id, job.key, job.begin, job.begin + <uint32_t>got, job.size, data).fresh = job.in_a_row
         for arrived in job.arrived:
             arrived()
         return 0
@@ -335,6 +427,7 @@ cdef class ReadCache:
         """Waits for reads that run; nobody is told of them any more."""
         if self._worker == NULL:
             return 0
+        self.packer.close()
         for job in self._jobs.values():
             (<ColdRead>job).arrived.clear()
         self._starved.clear()

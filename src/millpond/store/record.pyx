@@ -8,6 +8,7 @@ records of the file's former life nor bytes that a client put into a payload pas
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
+from millpond.store.api cimport Record
 from millpond.store.checksum cimport crc32c
 
 assert sizeof(Head) == 32, "the format's head"
@@ -17,7 +18,7 @@ cdef void record_seal(Head* head, uint32_t seed) noexcept:
     head.crc = crc32c(seed, <const char*>head + 4, head.length - 4)
 
 
-cdef bint record_plausible(const char* at, size_t have) noexcept:
+cdef bint record_plausible(const char* at, size_t have) noexcept nogil:
     cdef const Head* head = <const Head*>at
     if have < sizeof(Head) or head.length < sizeof(Head) or head.length > have:
         return False
@@ -29,6 +30,17 @@ cdef bint record_plausible(const char* at, size_t have) noexcept:
 cdef bint record_valid(const char* at, size_t have, uint32_t seed) noexcept:
     cdef const Head* head = <const Head*>at
     return record_plausible(at, have) and crc32c(seed, at + 4, head.length - 4) == head.crc
+
+
+cdef bint record_message(const char* at, size_t have, uint32_t seed, Record* out) noexcept:
+    cdef const Head* head = <const Head*>at
+    if not record_valid(at, have, seed) or head.kind != MESSAGE:
+        return False
+    out.seq, out.ts_ns = head.seq, head.ts_ns
+    out.subject, out.subject_len = at + content_at(head), head.subject_len
+    out.hdr, out.hdr_len = out.subject + head.subject_len, head.hdr_len
+    out.body, out.body_len = out.hdr + head.hdr_len, body_len_of(head)
+    return True
 
 
 cdef void record_erase(Head* head, uint32_t seed) noexcept:
@@ -47,11 +59,13 @@ cdef inline bint _all_zero(const char* image, uint32_t at, uint32_t end) noexcep
 
 
 cdef uint32_t record_next(const char* image, uint32_t at, uint32_t end, uint32_t seed, uint32_t* bad) noexcept:
-    cdef uint32_t page_end
+    cdef uint32_t page_end, begin = aligned(at)
     bad[0] = end
-    at = aligned(at)
+    at = begin
     while at + <uint64_t>sizeof(Head) <= end:
         if record_valid(image + at, end - at, seed):
+            if at > begin and bad[0] == end and not (<const Head*>(image + at)).flags & BATCH:
+                bad[0] = begin                     # padding ends a write: the first record of this one is missing
             return at
         page_end = page_floor(at) + PAGE
         if page_end > end:

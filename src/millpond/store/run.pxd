@@ -41,6 +41,7 @@ cdef Run* run_new(uint64_t base, int64_t base_ts_ns, uint32_t home) except NULL
 cdef void run_free(Run* run) noexcept
 # Makes room for one more row / gives back room that is not used.
 cdef int run_reserve(Run* run) except -1
+cdef int run_reserve_rows(Run* run, uint32_t more) except -1
 cdef int run_trim(Run* run) except -1
 # One more row, reserved before (the caller fills its columns); returns its number. `seq` must follow directly when dense.
 cdef uint32_t run_append(Run* run, uint64_t seq) except? NO_ROW

@@ -80,6 +80,10 @@ cdef int run_reserve(Run* run) except -1:
     return _resize(run, run.rows + (run.rows >> 1) + ROWS_MIN) if run.rows == run.rows_max else 0
 
 
+cdef int run_reserve_rows(Run* run, uint32_t more) except -1:
+    return _resize(run, run.rows + more) if run.rows_max - run.rows < more else 0
+
+
 cdef int run_trim(Run* run) except -1:
     return _resize(run, run.rows) if run.rows and run.rows_max - run.rows > run.rows >> 3 else 0
 

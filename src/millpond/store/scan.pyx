@@ -17,6 +17,8 @@ from millpond.store.record cimport (
 )
 from millpond.store.segment cimport RECORDS_AT, SegmentHead, segment_head_read, segment_seed
 
+from millpond.store.packed import plain_bytes
+
 KINDS = {1: "message", 2: "remove", 3: "floor", 4: "first", 5: "trim", 6: "erased", 7: "clean"}
 FLAGS = {1: "expiry", 2: "copy", 4: "batch", 8: "secure"}
 
@@ -40,19 +42,20 @@ def scan_segment(path):
 
 
 def scan_bytes(bytes data):
-    """The same, of the file's bytes."""
-    cdef const char* image = PyBytes_AS_STRING(data)
-    cdef uint32_t at = RECORDS_AT, bad, size = <uint32_t>len(data), end = RECORDS_AT, seed
+    """The same, of the file's bytes. Of a packed file the offsets are those before it was packed."""
+    cdef bytes plain = plain_bytes(data)
+    cdef const char* image = PyBytes_AS_STRING(plain)
+    cdef uint32_t at = RECORDS_AT, bad, size = <uint32_t>len(plain), end = RECORDS_AT, seed
     cdef SegmentHead head
     cdef const Head* record
     cdef list records = []
-    if not segment_head_read(image, size, &head):
-        return SegmentScan(None, [], 0, size)
+    if not segment_head_read(PyBytes_AS_STRING(data), len(data), &head):
+        return SegmentScan(None, [], 0, len(data))
     seed = segment_seed(&head)
     while True:
         at = record_next(image, at, size, seed, &bad)
         if at >= size:
-            return SegmentScan(head, records, end, size)
+            return SegmentScan(head, records, end, len(data))
         if bad < at:
             records.append(ScannedRecord(bad, at - bad, "damaged", (), 0, 0, 0, b"", 0, 0, ()))
         record = <const Head*>(image + at)

@@ -17,9 +17,25 @@ cdef packed struct SegmentHead:      # little-endian, 64 bytes, at 0 and at 64
     uint64_t last_seq                # highest sequence issued before this segment
     int64_t last_ts_ns               # time of that sequence
     uint32_t before_end              # where the records of the segment before end
-    uint32_t bytes                   # length of the file
+    uint32_t bytes                   # length of the file, of a packed one before it was packed
     uint32_t salt                    # random: part of the records' seed
     uint32_t crc                     # crc32c of the 60 bytes before
+
+cdef enum Form:                      # version of a head: how the file holds the segment
+    PLAIN = 1
+    PACKED = 2                       # compressed in blocks (packed.pyx)
+
+cdef struct PackedBlock:             # where a block of a packed file begins (its head), and how long it is; 0: not there
+    uint32_t at
+    uint32_t length
+
+cdef struct Packed:                  # what is known of a packed file; shared by its segment and the reads that run
+    uint32_t references
+    uint32_t seed
+    uint32_t end                     # of the records in the plain segment
+    uint32_t bytes                   # of the file
+    uint32_t count                   # of blocks that the plain segment has
+    PackedBlock[1] blocks            # as many as `count`
 
 cdef enum SegmentState:
     ABSENT = 0                       # no file of this number
@@ -33,7 +49,7 @@ cdef struct Segment:
     uint64_t cache_id                # of this life of the file
     uint64_t live_bytes              # accounted bytes of live messages in it
     uint32_t live                    # live messages in it
-    uint32_t bytes                   # length of the file
+    uint32_t bytes                   # length of the file, of a packed one before it was packed
     uint32_t used                    # end of the records, written or not
     uint32_t written                 # the kernel has everything below
     uint32_t asked                   # the sync that runs covers everything below
@@ -42,17 +58,25 @@ cdef struct Segment:
     uint32_t seed                    # of the records' checksums
     uint32_t buffer_from             # offset of buffer[0], a multiple of PAGE
     uint32_t buffer_bytes            # allocated
+    uint32_t changes                 # so often records were overwritten where they lie
+    uint32_t summary                 # bytes of the summary at the file's end; 0: there is none
+    Packed* packed                   # NULL: the file is plain
     char* buffer                     # records that are not committed yet; NULL: none
     int fd                           # -1: not open
     SegmentState state
     bint copies                      # holds records that compaction moved
+    bint headers                     # a message with a header block may be in it
     bint scrub                       # holds content that was erased elsewhere: not to be used again but removed
     bint dirty                       # to be written
     bint syncing                     # its descriptor is with the sync worker
 
-cdef uint32_t segment_seed(const SegmentHead* head) noexcept
+cdef uint32_t segment_seed(const SegmentHead* head) noexcept nogil
 # Fills both copies at `out` (RECORDS_AT bytes).
 cdef void segment_head_write(SegmentHead* head, char* out) noexcept
-# From the first RECORDS_AT bytes of a file. False: neither copy is whole. Raises StoreError for another version.
+# The same for another form than PLAIN.
+cdef void segment_head_write_as(SegmentHead* head, Form form, char* out) noexcept nogil
+# The first whole copy of a head in the first RECORDS_AT bytes of a file; False: there is none.
+cdef bint segment_head_find(const char* data, size_t n, SegmentHead* out) noexcept nogil
+# The same. Raises StoreError for a version that is no Form.
 cdef bint segment_head_read(const char* data, size_t n, SegmentHead* out) except *
 cdef str segment_name(uint32_t number)

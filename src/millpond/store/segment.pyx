@@ -6,7 +6,7 @@ ends and where the log began: a segment that is missing, or one that should be g
 
 import re
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy
 
 from millpond.store.checksum cimport crc32c
@@ -15,7 +15,6 @@ from millpond.base.errors import StoreError
 
 cdef enum:
     MAGIC = 0x4753504D               # "MPSG"
-    VERSION = 1
 
 assert sizeof(SegmentHead) * HEAD_COPIES == RECORDS_AT
 
@@ -32,31 +31,35 @@ def segment_number(str name):
     return int(found[1]) if found and segment_name(int(found[1])) == name else None
 
 
-cdef uint32_t segment_seed(const SegmentHead* head) noexcept:
+cdef uint32_t segment_seed(const SegmentHead* head) noexcept nogil:
     return crc32c(head.salt, &head.generation, sizeof(head.generation))
 
 
 cdef void segment_head_write(SegmentHead* head, char* out) noexcept:
+    segment_head_write_as(head, PLAIN, out)
+
+
+cdef void segment_head_write_as(SegmentHead* head, Form form, char* out) noexcept nogil:
     cdef int i
-    head.magic, head.version = MAGIC, VERSION
+    head.magic, head.version = MAGIC, <uint16_t>form
     head.crc = crc32c(0, head, sizeof(SegmentHead) - 4)
     for i in range(HEAD_COPIES):
         memcpy(out + i * sizeof(SegmentHead), head, sizeof(SegmentHead))
 
 
-cdef bint segment_head_read(const char* data, size_t n, SegmentHead* out) except *:
+cdef bint segment_head_find(const char* data, size_t n, SegmentHead* out) noexcept nogil:
     cdef size_t at = 0
     while at + sizeof(SegmentHead) <= n and at < RECORDS_AT:
         memcpy(out, data + at, sizeof(SegmentHead))
         at += sizeof(SegmentHead)
         if out.magic == MAGIC and crc32c(0, out, sizeof(SegmentHead) - 4) == out.crc:
-            if out.version != VERSION:
-                raise StoreError(f"segment has version {out.version}; this server reads version {VERSION}")
             return True
     return False
 
 
-def describe_head(bytes data):
-    """The head of a segment from its first bytes, as a dict; None when no copy is whole."""
-    cdef SegmentHead head
-    return head if segment_head_read(data, len(data), &head) else None
+cdef bint segment_head_read(const char* data, size_t n, SegmentHead* out) except *:
+    if not segment_head_find(data, n, out):
+        return False
+    if out.version != PLAIN and out.version != PACKED:
+        raise StoreError(f"segment has version {out.version}; this server reads versions {<int>PLAIN} and {<int>PACKED}")
+    return True

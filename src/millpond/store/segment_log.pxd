@@ -3,32 +3,24 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from millpond.store.api cimport Load
 from millpond.store.committer cimport Target
-from millpond.store.disk cimport Disk
 from millpond.store.read_cache cimport ReadCache
 from millpond.store.record cimport Head
 from millpond.store.segment cimport Segment
+from millpond.store.segment_files cimport SegmentFiles
 from millpond.wire.message cimport Msg
 
 cdef struct Place:                       # of a record
     uint64_t generation
     uint32_t offset
 
-cdef class SegmentLog:
-    cdef Segment* at                     # by number, below `count`
-    cdef uint32_t count, _count_max
-    cdef readonly uint32_t bytes_small, bytes_large      # of segments, at least and at most
-    cdef readonly str directory
-    cdef int directory_fd
-    cdef Disk disk
+cdef class SegmentLog(SegmentFiles):
     cdef ReadCache cache
     cdef object arrived                  # callable: a cold read is there
     cdef bint drops_pages                # what is committed is on disk (tier SYNCED): the kernel may forget it
     cdef object order                    # deque of the numbers in the log, oldest first
     cdef uint32_t tail                   # takes records; NO_SEGMENT: the next record begins one
     cdef readonly uint64_t generation    # highest ever used
-    cdef readonly uint64_t live_bytes    # accounted, of live messages
     cdef readonly uint64_t log_bytes     # of the files in the log
-    cdef readonly uint64_t names_made    # files created since the log was opened
     cdef uint64_t last_seq               # of the records so far
     cdef int64_t last_ts_ns
     cdef list _dirty, _syncing, _patched # numbers
@@ -36,7 +28,7 @@ cdef class SegmentLog:
     cdef list _open_sealed
     cdef uint32_t _trimming              # so many of the oldest leave with the write that runs
     cdef uint32_t _batch_bytes           # of the last write: how large the next buffer begins
-    cdef bint _batch_begins, _names_synced
+    cdef bint _batch_begins
     cdef Place _gathered, _writing, _proof   # first record of the write that gathers, that runs, that was committed last
 
     # --- records; each returns its number and offset. Raises OSError, MemoryError; then nothing was appended ---
@@ -44,16 +36,21 @@ cdef class SegmentLog:
                          uint32_t* number, uint32_t* offset) except -1
     cdef int put_copy(self, const Head* record, uint32_t* number, uint32_t* offset) except -1
     cdef int put(self, uint8_t kind, uint8_t flags, uint64_t seq, const void* body, uint32_t n) except -1
+    # The next record, of `length` bytes, will have room without asking the disk. Raises as the puts do.
+    cdef int make_room(self, uint32_t length) except -1
+    # So will so many bytes of records, none longer than `largest`, until end_batch().
+    cdef int begin_batch(self, uint64_t total, uint32_t largest) except -1
     # Takes the record back that was appended last.
     cdef int undo(self, uint32_t number, uint32_t offset) except -1
     # --- what lives ---
     cdef void added(self, uint32_t number, uint32_t size) noexcept       # one live message more / less
+    cdef void added_many(self, uint32_t number, uint32_t n, uint64_t size) noexcept
     cdef void gone(self, uint32_t number, uint32_t size) noexcept
     # Logs that the oldest segments, where nothing lives, leave the log with the next write. False: there are none.
     cdef bint trim(self) except *
     # --- commit ---
     # Hands what is buffered to the kernel; returns the descriptor to sync, -1 when there is nothing. `target` is told
-    # of descriptors to be synced before; None: nobody will sync (the records only say what is known anyway).
+    # of descriptors to be synced as well; None: nobody will sync (the records only say what is known anyway).
     cdef int write(self, Target target) except -2
     # What the last write() wrote is committed. Returns the numbers of segments that left the log.
     cdef list committed(self)
@@ -71,25 +68,22 @@ cdef class SegmentLog:
     # The file is removed when it has left the log, not used again: it holds what was to be erased.
     cdef int discard(self, uint32_t number) except -1
     # --- recovery ---
-    cdef int reserve_number(self, uint32_t number) except -1             # the table reaches so far
     cdef int fd(self, uint32_t number) except -1
+    # n bytes of a segment from `offset` on, fewer at the end of a plain file; blocks until they are read.
+    cdef size_t read(self, uint32_t number, char* data, size_t n, uint32_t offset) except? 0xFFFFFFFFFFFFFFFF
     # --- life ---
-    cdef int close(self) except -1
+    cpdef int close(self) except -1
     cdef int close_files(self) except -1
-    cdef int unlink_all(self) except -1
     cdef uint64_t memory_bytes(self) noexcept
     cpdef list check(self)
+    cpdef list check_live(self, dict live)
 
     cdef char* _take(self, uint32_t length, uint32_t* number, uint32_t* offset) except NULL
     cdef uint8_t _flags(self, uint32_t number, uint32_t offset) noexcept
     cdef int _resume(self) except -1
     cdef int _begin_segment(self, uint32_t n) except -1
-    cdef uint32_t _bytes_for(self, uint32_t n) noexcept
-    cdef uint32_t _pick(self, uint32_t bytes) except? 0xFFFFFFFF
-    cdef int _open_file(self, uint32_t number, uint32_t bytes) except -1
     cdef int _room(self, Segment* segment, uint64_t n) except -1
     cdef int _flush(self, Segment* segment) except -1
     cdef int _settle(self, uint32_t number) except -1
     cdef int _settle_buffer(self, Segment* segment, uint32_t from_offset) except -1
-    cdef void _close_file(self, Segment* segment) noexcept
     cdef void _free_buffer(self, Segment* segment) noexcept

@@ -22,7 +22,7 @@ from libc.string cimport memcpy, memmove, memset
 
 from millpond.store.api cimport COLD, FOUND, MISSING, Load
 from millpond.store.committer cimport Target
-from millpond.store.disk cimport Disk
+from millpond.store.packed cimport packed_let_go, packed_memory, packed_read
 from millpond.store.read_cache cimport ReadCache
 from millpond.store.record cimport (
     ALIGN,
@@ -52,11 +52,12 @@ from millpond.store.segment cimport (
     segment_name,
     segment_seed,
 )
+from millpond.store.segment_files cimport SegmentFiles
 from millpond.wire.message cimport Msg
 
 from millpond.base import limits
+from millpond.store.space import no_room
 
-cdef uint32_t LARGE_BY_SMALL = limits.SEGMENT_BYTES_LARGE // limits.SEGMENT_BYTES_SMALL
 cdef uint32_t SPARES_MAX = limits.SEGMENT_SPARES_MAX
 cdef uint32_t OPEN_MAX = limits.SEGMENTS_OPEN_MAX
 cdef uint32_t RECLAIM_MAX = limits.RECLAIM_SEGMENTS_PER_COMMIT
@@ -70,21 +71,18 @@ cdef class SegmentLog:
     """See the head of this file; recovery fills the table."""
 
     def __init__(self, str directory, ReadCache cache, object arrived, bint drops_pages, uint32_t bytes_small):
-        assert bytes_small % PAGE == 0 and bytes_small > RECORDS_AT
-        self.bytes_small, self.bytes_large = bytes_small, bytes_small * LARGE_BY_SMALL
-        self.directory, self.cache, self.disk = directory, cache, cache.disk
-        self.arrived, self.drops_pages = arrived, drops_pages
+        SegmentFiles.__init__(self, directory, cache.disk, bytes_small)
+        self.cache, self.arrived, self.drops_pages = cache, arrived, drops_pages
         self.order, self._released = deque(), deque()
         self._dirty, self._syncing, self._patched, self._open_sealed = [], [], [], []
         self.tail = NO_SEGMENT
-        self._batch_begins = self._names_synced = True
-        self.directory_fd = -1
-        self.directory_fd = self.disk.open_directory(directory)
+        self._batch_begins = True
 
     def __dealloc__(self):
         cdef uint32_t i
         for i in range(self.count):
             free(self.at[i].buffer)
+            packed_let_go(&self.at[i].packed)
         free(self.at)
 
     # --- records ---
@@ -154,10 +152,7 @@ cdef class SegmentLog:
         cdef uint32_t n = aligned(length)
         cdef Segment* segment
         cdef char* at
-        if self.tail != NO_SEGMENT and self.at[self.tail].buffer == NULL:
-            self._resume()
-        if self.tail == NO_SEGMENT or <uint64_t>self.at[self.tail].used + n > self.at[self.tail].bytes:
-            self._begin_segment(n)
+        self.make_room(length)
         segment = &self.at[self.tail]
         if <uint64_t>segment.used + n - segment.buffer_from > segment.buffer_bytes:
             self._room(segment, <uint64_t>segment.used + n - segment.buffer_from)
@@ -169,6 +164,22 @@ cdef class SegmentLog:
         number[0], offset[0] = self.tail, segment.used
         segment.used += n
         return at
+
+    cdef int make_room(self, uint32_t length) except -1:
+        cdef uint32_t n = aligned(length)
+        if self.tail != NO_SEGMENT and self.at[self.tail].buffer == NULL:
+            self._resume()
+        if self.tail == NO_SEGMENT or <uint64_t>self.at[self.tail].used + n > self.at[self.tail].bytes:
+            self._begin_segment(n)
+        if self.tail == self.lent and not self.urgent and self.space.full:
+            raise no_room(self.directory)
+        return 0
+
+    cdef int begin_batch(self, uint64_t total, uint32_t largest) except -1:
+        cdef uint64_t left = 0
+        if self.tail != NO_SEGMENT and self.tail != self.lent:
+            left = self.at[self.tail].bytes - page_ceil(self.at[self.tail].used)   # it may go on at its next page
+        return self.promise(total, largest, left)
 
     cdef int _room(self, Segment* segment, uint64_t n) except -1:
         """The buffer holds n bytes and the rest of their last page."""
@@ -202,73 +213,10 @@ cdef class SegmentLog:
 
     # --- segments begin ---
 
-    cdef uint32_t _bytes_for(self, uint32_t n) noexcept:
-        """A power of two near an eighth of what lives, and room for a few records of n bytes."""
-        cdef uint64_t bytes = self.bytes_small
-        while bytes < self.bytes_large and (bytes * 8 < self.live_bytes or bytes < 4 * <uint64_t>n):
-            bytes *= 2
-        return <uint32_t>max(bytes, <uint64_t>page_ceil(RECORDS_AT + n))
-
-    cdef uint32_t _pick(self, uint32_t bytes) except? 0xFFFFFFFF:
-        """The number of the file to use: a spare of that size, any spare, the lowest that is not there."""
-        cdef uint32_t i, any_spare = NO_SEGMENT, absent = NO_SEGMENT
-        for i in range(self.count):
-            if self.at[i].state == SPARE:
-                if self.at[i].bytes == bytes:
-                    return i
-                if any_spare == NO_SEGMENT:
-                    any_spare = i
-            elif self.at[i].state == ABSENT and absent == NO_SEGMENT:
-                absent = i
-        if any_spare != NO_SEGMENT:
-            return any_spare
-        if absent == NO_SEGMENT:
-            absent = self.count
-            self.reserve_number(absent)
-        return absent
-
-    cdef int reserve_number(self, uint32_t number) except -1:
-        cdef uint32_t i, count_max
-        cdef void* grown
-        if number >= self._count_max:
-            count_max = number + (number >> 1) + 4
-            grown = realloc(self.at, <size_t>count_max * sizeof(Segment))
-            if grown == NULL:
-                raise MemoryError
-            self.at, self._count_max = <Segment*>grown, count_max
-        for i in range(self.count, number + 1):
-            memset(&self.at[i], 0, sizeof(Segment))
-            self.at[i].fd = -1
-        self.count = max(self.count, number + 1)
-        return 0
-
-    cdef int _open_file(self, uint32_t number, uint32_t bytes) except -1:
-        """The file is there, open and of that length; a new one is removed again when the disk refuses."""
-        cdef Segment* segment = &self.at[number]
-        cdef bint new = segment.state == ABSENT
-        if segment.fd < 0:
-            segment.fd = self.disk.open(self.directory_fd, segment_name(number), new)
-        if new:
-            self.names_made += 1
-            self._names_synced = False
-        elif segment.bytes == bytes:
-            return 0
-        try:
-            self.disk.reserve(segment.fd, bytes)
-        except OSError:
-            self._close_file(segment)
-            self.disk.unlink(self.directory_fd, segment_name(number))
-            segment.state, segment.bytes = ABSENT, 0
-            raise
-        segment.state, segment.bytes = SPARE, bytes
-        return 0
-
     cdef int _begin_segment(self, uint32_t n) except -1:
-        cdef uint32_t bytes = self._bytes_for(n), number = self._pick(bytes), last
+        cdef uint32_t number = self.file_for(n), bytes = self.at[number].bytes, last
         cdef SegmentHead head
-        cdef Segment* segment
-        self._open_file(number, bytes)
-        segment = &self.at[number]
+        cdef Segment* segment = &self.at[number]
         segment.buffer_from, segment.buffer_bytes = 0, 0
         self._room(segment, min(max(RECORDS_AT + n, self._batch_bytes), bytes))
         memset(&head, 0, sizeof(SegmentHead))
@@ -288,8 +236,9 @@ cdef class SegmentLog:
         segment.generation, segment.seed = self.generation, segment_seed(&head)
         segment.cache_id = self.cache.new_id()
         segment.live, segment.live_bytes, segment.used = 0, 0, RECORDS_AT
-        segment.written = segment.asked = segment.synced = segment.dropped = 0
+        segment.written = segment.asked = segment.synced = segment.dropped = segment.summary = 0
         segment.copies = segment.scrub = False
+        segment.headers = True
         segment.state = IN_LOG
         self.order.append(number)
         self.log_bytes += bytes
@@ -299,7 +248,10 @@ cdef class SegmentLog:
     # --- what lives ---
 
     cdef void added(self, uint32_t number, uint32_t size) noexcept:
-        self.at[number].live += 1
+        self.added_many(number, 1, size)
+
+    cdef void added_many(self, uint32_t number, uint32_t n, uint64_t size) noexcept:
+        self.at[number].live += n
         self.at[number].live_bytes += size
         self.live_bytes += size
 
@@ -341,7 +293,7 @@ cdef class SegmentLog:
         self._batch_bytes >>= 1
         for number in self._dirty:
             self._flush(&self.at[number])
-        self._syncing, self._dirty = self._dirty, []
+        self._syncing, self._dirty = list(dict.fromkeys(self._dirty)), []      # a full disk refused some before
         for number in self._patched:
             if number not in self._syncing:
                 self._syncing.insert(0, number)
@@ -352,10 +304,10 @@ cdef class SegmentLog:
         for number in self._syncing:
             self.at[number].syncing = True
             if fd >= 0 and target is not None:
-                target.sync_first(fd)
+                target.sync_also(fd)
             fd = self.fd(number)
         if not self._names_synced and target is not None:
-            target.sync_first(self.directory_fd)
+            target.sync_also(self.directory_fd)
             self._names_synced = True
         return fd
 
@@ -389,7 +341,7 @@ cdef class SegmentLog:
                 self.disk.drop(segment.fd, begin, end - begin)
                 segment.dropped = end
         if number != self.tail and not segment.dirty:
-            self._close_file(segment)
+            self.close_file(segment)
         return 0
 
     cdef int _settle_buffer(self, Segment* segment, uint32_t from_offset) except -1:
@@ -430,14 +382,16 @@ cdef class SegmentLog:
             number = self._released.popleft()
             segment = &self.at[number]
             self.cache.forget(segment.cache_id)
-            self._close_file(segment)
+            self.close_file(segment)
             self._free_buffer(segment)
-            if spares < SPARES_MAX and not segment.scrub and segment.bytes == self._bytes_for(0):
+            if spares < SPARES_MAX and not segment.scrub and segment.packed == NULL \
+                    and segment.bytes == self.bytes_for(0):
                 segment.state = SPARE
                 spares += 1
             else:
                 self.disk.unlink(self.directory_fd, segment_name(number))
                 segment.state, segment.bytes = ABSENT, 0
+                packed_let_go(&segment.packed)
         return len(self._released) > 0
 
     # --- reading ---
@@ -455,7 +409,7 @@ cdef class SegmentLog:
             if <uint32_t>len(self._open_sealed) > OPEN_MAX:
                 other = self._open_sealed[0]
                 if not self.at[other].syncing and not self.at[other].dirty and other not in self._patched:
-                    self._close_file(&self.at[other])
+                    self.close_file(&self.at[other])
         return segment.fd
 
     cdef Load view(self, uint32_t number, uint32_t offset, uint32_t n, bint wait, char** out, uint32_t* have) except *:
@@ -468,11 +422,20 @@ cdef class SegmentLog:
             return FOUND
         out[0] = self.cache.find(segment.cache_id, offset, have[0])
         if out[0] != NULL:
+            if self.cache.is_fresh() and segment.fd >= 0:
+                self.cache.read_ahead(segment.fd, segment.packed, segment.synced)
             return FOUND
         have[0] = min(n, segment.written - offset)
         drop = self.drops_pages and number != self.tail and segment.synced == segment.used
-        return self.cache.fetch(segment.cache_id, self.fd(number), offset, have[0], segment.written, wait, drop,
-                                self.arrived, out)
+        return self.cache.fetch(segment.cache_id, self.fd(number), segment.packed, offset, have[0], segment.written,
+                                wait, drop, self.arrived, out)
+
+    cdef size_t read(self, uint32_t number, char* data, size_t n, uint32_t offset) except? 0xFFFFFFFFFFFFFFFF:
+        cdef Segment* segment = &self.at[number]
+        if segment.packed == NULL:
+            return self.disk.read(self.fd(number), data, n, offset)
+        packed_read(self.disk, self.fd(number), segment.packed, offset, <uint32_t>n, data)
+        return n
 
     cdef char* peek(self, uint32_t number, uint32_t offset, uint32_t n) noexcept:
         cdef Segment* segment = &self.at[number]
@@ -503,11 +466,6 @@ cdef class SegmentLog:
 
     # --- life ---
 
-    cdef void _close_file(self, Segment* segment) noexcept:
-        if segment.fd >= 0:
-            self.disk.close(segment.fd)
-            segment.fd = -1
-
     cdef void _free_buffer(self, Segment* segment) noexcept:
         free(segment.buffer)
         segment.buffer, segment.buffer_bytes = NULL, 0
@@ -517,15 +475,16 @@ cdef class SegmentLog:
         cdef uint32_t i
         for i in range(self.count):
             if not self.at[i].syncing and not self.at[i].dirty:
-                self._close_file(&self.at[i])
+                self.close_file(&self.at[i])
         return 0
 
-    cdef int close(self) except -1:
+    cpdef int close(self) except -1:
         """Gives everything back but the files. What was not written is gone."""
         cdef uint32_t i
         for i in range(self.count):
-            self._close_file(&self.at[i])
+            self.close_file(&self.at[i])
             self._free_buffer(&self.at[i])
+            packed_let_go(&self.at[i].packed)
             self.cache.forget(self.at[i].cache_id)
         if self.directory_fd >= 0:
             self.disk.close(self.directory_fd)
@@ -536,19 +495,11 @@ cdef class SegmentLog:
         self.tail = NO_SEGMENT
         return 0
 
-    cdef int unlink_all(self) except -1:
-        cdef uint32_t i
-        for i in range(self.count):
-            if self.at[i].state != ABSENT:
-                self.disk.unlink(self.directory_fd, segment_name(i))
-                self.at[i].state = ABSENT
-        return 0
-
     cdef uint64_t memory_bytes(self) noexcept:
         cdef uint64_t n = <uint64_t>self._count_max * sizeof(Segment)
         cdef uint32_t i
         for i in range(self.count):
-            n += self.at[i].buffer_bytes
+            n += self.at[i].buffer_bytes + packed_memory(self.at[i].packed)
         return n
 
     def order_list(self):
@@ -578,4 +529,15 @@ cdef class SegmentLog:
             wrong.append(f"{self.live_bytes} live of {self.log_bytes} bytes, counted {live} of {bytes}")
         if self.order and self.tail != NO_SEGMENT and self.order[len(self.order) - 1] != self.tail:
             wrong.append("the tail is not the end of the log")
+        return wrong
+
+    cpdef list check_live(self, dict live):
+        """What its counts say that {number: (live messages, their bytes)} does not, in words."""
+        cdef list wrong = []
+        cdef uint32_t number
+        for number in self.order:
+            if (self.at[number].live, self.at[number].live_bytes) != live.pop(number, (0, 0)):
+                wrong.append(f"{segment_name(number)}: {self.at[number].live} messages live, counted otherwise")
+        if live:
+            wrong.append(f"live messages outside the log: {live}")
         return wrong

@@ -1,6 +1,7 @@
 # The subjects of one stream's live messages: id <-> bytes, and per subject how many messages, the first and
 # the last. Ids and text space of subjects that are gone are used again.
 from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcmp
 
 cdef enum:
     NO_SUBJECT = 0x7FFFFFFF          # ids are below this: the top bit is the columns' dead mark
@@ -26,6 +27,10 @@ cdef class SubjectTable:
 
     cdef inline const char* text(self, uint32_t id) noexcept:       # valid until the next acquire()
         return self._text + self.at[id].text
+
+    cdef inline bint is_of(self, uint32_t id, const char* subject, uint32_t n) noexcept:    # is this the subject's id?
+        return id < self.ids and self.at[id].count != 0 and self.at[id].text_len == n \
+            and memcmp(self._text + self.at[id].text, subject, n) == 0
 
     cdef uint32_t find(self, const char* subject, uint32_t n) noexcept         # NO_SUBJECT: not there
     # Finds or makes it. A new one has count 0, and must get its first message before the next call.

@@ -1,9 +1,13 @@
-/* One worker thread for what may block on the disk. It owns nothing: jobs come in with a descriptor and a number,
- * and go out with the number and an errno. No Python state is touched here.
+/* A worker for what may block on the disk. It owns nothing: jobs come in with a descriptor and a number, and go out with
+ * the number and an errno. No Python state is touched here.
  *
  *   loop thread:  worker_submit -> [ring] -> worker: act(job) -> [ring] -> wake-up descriptor -> worker_take
  *
- * What `act` does is in sync_thread.h (make a file durable) and read_thread.h (read a cold part of a file).
+ * It is one thread, or a few: another one starts when a job finds all of them at work, up to `threads_max`. Then jobs
+ * begin in their order and end in any.
+ *
+ * What `act` does is in sync_thread.h (make a file durable), read_thread.h (read a cold part of a file) and packer.pyx
+ * (compress one, and back).
  */
 #ifndef MILLPOND_WORKER_THREAD_H
 #define MILLPOND_WORKER_THREAD_H
@@ -18,15 +22,17 @@
 #include <unistd.h>
 #if defined(__linux__)
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #endif
 
 typedef struct {
     uint64_t ticket;
     int64_t took_ns;
-    uint64_t offset; /* reads only, as the next three */
+    uint64_t offset; /* reads only, as the next four */
     char *data;
     size_t size;
     size_t got;
+    const void *packed; /* how to get the data out of a packed file; NULL: it is a plain one */
     int fd;
     int error;
 } worker_job;
@@ -38,13 +44,16 @@ typedef struct {
     size_t capacity, head, count;
 } worker_ring;
 
+enum { WORKER_THREADS_MAX = 8 };
+
 typedef struct {
-    pthread_t thread;
+    pthread_t threads[WORKER_THREADS_MAX];
     pthread_mutex_t lock;
-    pthread_cond_t changed;
+    pthread_cond_t work, answer;
     worker_ring waiting, done;
     worker_act act;
-    int wake_read, wake_write, stopping, running;
+    int threads_max, running, idle; /* threads: as many as may be, as there are, as wait for a job */
+    int wake_read, wake_write, wakes_itself, stopping;
 } worker;
 
 static int worker_ring_push(worker_ring *ring, worker_job job) {
@@ -76,9 +85,16 @@ static int64_t worker_now_ns(void) {
 }
 
 static void worker_wake(worker *self) {
-    uint64_t one = 1;
-    ssize_t ignored = write(self->wake_write, &one, self->wake_read == self->wake_write ? 8 : 1);
+    uint64_t one = 1; /* of an event descriptor; of a pipe only a hint, so eight bytes do as well as one */
+    ssize_t ignored = write(self->wake_write, &one, sizeof one);
     (void)ignored;
+}
+
+/* The calling thread takes what the others leave. Elsewhere than on Linux it would be the whole process. */
+static void worker_step_back(void) {
+#if defined(__linux__)
+    (void)setpriority(PRIO_PROCESS, 0, 10);
+#endif
 }
 
 static void *worker_main(void *argument) {
@@ -87,8 +103,9 @@ static void *worker_main(void *argument) {
     for (;;) {
         worker_job job;
         int64_t begin;
-        while (!self->waiting.count && !self->stopping) pthread_cond_wait(&self->changed, &self->lock);
+        while (!self->waiting.count && !self->stopping) pthread_cond_wait(&self->work, &self->lock);
         if (!self->waiting.count) break;
+        self->idle--;
         job = worker_ring_pop(&self->waiting);
         pthread_mutex_unlock(&self->lock);
         begin = worker_now_ns();
@@ -96,16 +113,41 @@ static void *worker_main(void *argument) {
         job.took_ns = worker_now_ns() - begin;
         pthread_mutex_lock(&self->lock);
         worker_ring_push(&self->done, job); /* room was reserved by worker_submit */
+        self->idle++;
         worker_wake(self);
-        pthread_cond_broadcast(&self->changed);
+        pthread_cond_signal(&self->answer);
     }
     pthread_mutex_unlock(&self->lock);
     return NULL;
 }
 
-static int worker_start(worker *self, worker_act act) {
+/* One thread more. An errno when there can be none. */
+static int worker_grow(worker *self) {
     sigset_t all, before;
     int error;
+    sigfillset(&all); /* signals belong to the main thread */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    error = pthread_create(&self->threads[self->running], NULL, worker_main, self);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error) return error;
+    self->running++;
+    self->idle++;
+    return 0;
+}
+
+/* Its answers wake whoever waits at `wake_fd`, a descriptor of another worker. */
+static int worker_start_woken_by(worker *self, worker_act act, int threads_max, int wake_fd) {
+    if (threads_max < 1 || threads_max > WORKER_THREADS_MAX) return EINVAL;
+    self->wake_write = wake_fd;
+    self->act = act;
+    self->threads_max = threads_max;
+    pthread_mutex_init(&self->lock, NULL);
+    pthread_cond_init(&self->work, NULL);
+    pthread_cond_init(&self->answer, NULL);
+    return worker_grow(self);
+}
+
+static int worker_start(worker *self, worker_act act, int threads_max) {
 #if defined(__linux__)
     self->wake_read = self->wake_write = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (self->wake_read < 0) return errno;
@@ -119,16 +161,8 @@ static int worker_start(worker *self, worker_act act) {
     fcntl(ends[0], F_SETFD, FD_CLOEXEC);
     fcntl(ends[1], F_SETFD, FD_CLOEXEC);
 #endif
-    self->act = act;
-    pthread_mutex_init(&self->lock, NULL);
-    pthread_cond_init(&self->changed, NULL);
-    sigfillset(&all); /* signals belong to the main thread */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    error = pthread_create(&self->thread, NULL, worker_main, self);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error) return error;
-    self->running = 1;
-    return 0;
+    self->wakes_itself = 1;
+    return worker_start_woken_by(self, act, threads_max, self->wake_write);
 }
 
 static int worker_submit(worker *self, worker_job job) {
@@ -136,14 +170,16 @@ static int worker_submit(worker *self, worker_job job) {
     pthread_mutex_lock(&self->lock);
     failed = worker_ring_push(&self->waiting, job);
     /* Make room for every answer that can still come, so that the worker never has to fail. */
-    while (!failed && self->done.capacity < self->done.count + self->waiting.capacity + 1) {
+    while (!failed && self->done.capacity < self->done.count + self->waiting.capacity + (size_t)self->threads_max) {
         size_t before = self->done.count;
         worker_job none = {0};
         while (self->done.count < self->done.capacity) worker_ring_push(&self->done, none);
         failed = worker_ring_push(&self->done, none);
         self->done.count = before;
     }
-    pthread_cond_broadcast(&self->changed);
+    if (!failed && self->idle < (int)self->waiting.count && self->running < self->threads_max)
+        (void)worker_grow(self); /* without it the others do the work */
+    pthread_cond_signal(&self->work);
     pthread_mutex_unlock(&self->lock);
     return failed;
 }
@@ -166,7 +202,7 @@ static void worker_clear_wake(worker *self) {
 
 static void worker_wait_for_answer(worker *self) {
     pthread_mutex_lock(&self->lock);
-    while (!self->done.count) pthread_cond_wait(&self->changed, &self->lock);
+    while (!self->done.count) pthread_cond_wait(&self->answer, &self->lock);
     pthread_mutex_unlock(&self->lock);
 }
 
@@ -174,15 +210,17 @@ static void worker_stop(worker *self) {
     if (!self->running) return;
     pthread_mutex_lock(&self->lock);
     self->stopping = 1;
-    pthread_cond_broadcast(&self->changed);
+    pthread_cond_broadcast(&self->work);
     pthread_mutex_unlock(&self->lock);
-    pthread_join(self->thread, NULL);
-    self->running = 0;
-    close(self->wake_read);
-    if (self->wake_write != self->wake_read) close(self->wake_write);
+    while (self->running) pthread_join(self->threads[--self->running], NULL);
+    if (self->wakes_itself) {
+        close(self->wake_read);
+        if (self->wake_write != self->wake_read) close(self->wake_write);
+    }
     free(self->waiting.jobs);
     free(self->done.jobs);
     pthread_mutex_destroy(&self->lock);
-    pthread_cond_destroy(&self->changed);
+    pthread_cond_destroy(&self->work);
+    pthread_cond_destroy(&self->answer);
 }
 #endif

@@ -14,6 +14,7 @@ cdef class ByteBuffer:
     cdef void consume(self, size_t n) noexcept          # n bytes leave at the head
     cdef inline size_t size(self) noexcept:
         return self.tail - self.head
+    cdef void cut(self, size_t n) noexcept              # only the first n bytes stay
     cdef void release(self) noexcept                    # forgets everything, frees
 
 cdef inline int put_decimal(char* out, unsigned long long value) noexcept nogil:

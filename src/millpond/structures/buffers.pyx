@@ -65,6 +65,12 @@ cdef class ByteBuffer:
         if self.head == self.tail:
             self.head = self.tail = 0
 
+    cdef void cut(self, size_t n) noexcept:
+        assert_ok(n <= self.tail - self.head)
+        self.tail = self.head + n
+        if n == 0:
+            self.head = self.tail = 0
+
     cdef void release(self) noexcept:
         free(self.data)
         if self.budget is not None and self.capacity:

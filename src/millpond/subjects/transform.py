@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Final
 
 from millpond.base.ids import random_below
@@ -48,8 +49,9 @@ def _fault(text: str, token: str) -> TransformError:
     return TransformError(f"{text} in {token}" if token else text)
 
 
+@cache
 def _pattern(name: str) -> re.Pattern[str]:
-    """`name` is written with a capital where either case is accepted."""
+    """Made when the first transform is read. `name` is written with a capital where either case is accepted."""
     letters = "".join(f"[{c.lower()}{c}]" if c.isupper() else c for c in name)
     return re.compile(rf"{{{{[\t\n\f\r ]*{letters}[\t\n\f\r ]*\((.*)\)[\t\n\f\r ]*}}}}")
 
@@ -107,19 +109,15 @@ def _split(token: bytes, separator: str) -> bytes:
     return out.encode("utf-8", "surrogateescape")
 
 
-_SIZED: Final[list[tuple[re.Pattern[str], Callable[[bytes, int], bytes]]]] = [
-    (_pattern("SplitFromLeft"), _split_from_left),
-    (_pattern("SplitFromRight"), _split_from_right),
-    (_pattern("SliceFromLeft"), _slice_from_left),
-    (_pattern("SliceFromRight"), _slice_from_right),
-    (_pattern("Right"), _right),
-    (_pattern("Left"), _left),
-]
-"""Functions of (token, size), in the order in which they are looked for. Outside 0 < size < length: the whole token."""
-_WILDCARD: Final = _pattern("Wildcard")
-_PARTITION: Final = _pattern("Partition")
-_SPLIT: Final = _pattern("Split")
-_RANDOM: Final = _pattern("Random")
+_SIZED: Final[tuple[tuple[str, Callable[[bytes, int], bytes]], ...]] = (
+    ("SplitFromLeft", _split_from_left),
+    ("SplitFromRight", _split_from_right),
+    ("SliceFromLeft", _slice_from_left),
+    ("SliceFromRight", _slice_from_right),
+    ("Right", _right),
+    ("Left", _left),
+)
+"""Functions of (token, size). Outside 0 < size < length: the whole token."""
 
 
 # --- reading a destination ---
@@ -152,7 +150,7 @@ class _Call:
         self.indexes, self.make, self.kind = indexes, make, kind
 
 
-def _sized(token: str, args: list[str], function: Callable[[bytes, int], bytes]) -> _Call:
+def _sized(function: Callable[[bytes, int], bytes], token: str, args: list[str]) -> _Call:
     _want_two(token, args)
     index, size = _integer(args[0], token), _integer(args[1], token, 32)
 
@@ -199,6 +197,16 @@ def _drawn(token: str, args: list[str]) -> _Call:
     return _Call([], lambda chosen, tokens: _random(ceiling), "random")
 
 
+_FUNCTIONS: Final[tuple[tuple[str, Callable[[str, list[str]], _Call]], ...]] = (
+    ("Wildcard", _wildcard),
+    ("Partition", _partitioned),
+    *((name, partial(_sized, function)) for name, function in _SIZED),
+    ("Split", _splitting),
+    ("Random", _drawn),
+)
+"""In the order in which they are looked for."""
+
+
 def _call(token: str) -> _Call | None:
     """The function that a destination token calls; None: it is plain text. Raises TransformError."""
     if len(token) > 1 and token[0] == "$":
@@ -207,12 +215,8 @@ def _call(token: str) -> _Call | None:
         return _wildcard(token, [token[1:]]) if -_INT64_MAX - 1 <= number <= _INT64_MAX else None
     if not _is_function(token):
         return None
-    for pattern, read in (
-        (_WILDCARD, _wildcard), (_PARTITION, _partitioned),
-        *((pattern, lambda t, a, f=function: _sized(t, a, f)) for pattern, function in _SIZED),
-        (_SPLIT, _splitting), (_RANDOM, _drawn),
-    ):  # fmt: skip
-        if (found := pattern.search(token)) is not None:
+    for name, read in _FUNCTIONS:
+        if (found := _pattern(name).search(token)) is not None:
             return read(token, _COMMA.split(found[1]))
     raise _fault(UNKNOWN, token)
 
@@ -226,8 +230,7 @@ def check_destination(source: str, destination: str) -> None:
         if not token or open_end:
             raise _fault(BAD_DESTINATION, token)
         if _is_function(token):
-            known = (_PARTITION, _WILDCARD, *(pattern for pattern, _ in _SIZED), _SPLIT, _RANDOM)
-            if not any(pattern.search(token) for pattern in known):
+            if not any(_pattern(name).search(token) for name, _ in _FUNCTIONS):
                 raise _fault(UNKNOWN, token)
             continue
         open_end = token == ">"
@@ -278,7 +281,15 @@ class Transform:
         if self._identity:
             return subject
         tokens = subject.split(b".")
-        if b"" in tokens or b"*" in tokens or b">" in tokens or not self._covers(tokens):
+        return None if b"" in tokens or b"*" in tokens or b">" in tokens else self._rewritten(tokens)
+
+    def rewrite(self, subject: bytes) -> bytes | None:
+        """As `match`, but for any subject that can be published on: `*` and `>` are tokens like others, as requests
+        for consumers with filters have them."""
+        return subject if self._identity else self._rewritten(subject.split(b"."))
+
+    def _rewritten(self, tokens: list[bytes]) -> bytes | None:
+        if not self._covers(tokens):
             return None
         out = [piece(tokens) for piece in self._pieces]
         if self._open:

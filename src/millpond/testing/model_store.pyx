@@ -1,16 +1,18 @@
 """A store for tests: slow, obvious, in memory, with commits and cold reads on demand.
 
 Rows are (sequence, subject, header block, body, ts_ns, expires_ns) in a plain list. Nothing is committed until
-`commit_now()`; a sequence in `cold` is COLD until `warm_up()`; `fail_next` makes the next append raise.
+`commit_now()`; a sequence in `cold` is COLD until `warm_up()`; `fail_next` makes the next append raise, `full`
+every one, for want of room on the disk.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from millpond.broker.turn cimport Turn
-from millpond.store.api cimport COLD, FOUND, MISSING, NEVER_EXPIRES, Filters, Limits, Load, Record, Store
+from millpond.store.api cimport COLD, FOUND, MISSING, NEVER_EXPIRES, Filters, Limits, Load, Record, Store, SubjectWalk
 from millpond.wire.message cimport Msg
 
 from millpond.base.errors import StoreError
+from millpond.store.space import no_room
 
 
 def finish(Turn turn):
@@ -21,7 +23,7 @@ def finish(Turn turn):
 cdef class ModelStore(Store):
     cdef public list rows
     cdef public set cold
-    cdef public bint fail_next, closed, destroyed
+    cdef public bint fail_next, full, closed, destroyed
     cdef tuple _held
 
     def __init__(self):
@@ -65,7 +67,8 @@ cdef class ModelStore(Store):
         self.rows.remove(row)
         self.position += 1
         self._count()
-        self.owner.removed(row[0], <const char*>subject, <uint32_t>len(subject), 0)
+        self.owner.removed(row[0], <const char*>subject, <uint32_t>len(subject),
+                           16 + len(subject) + len(row[2]) + len(row[3]))
         return 0
 
     cdef int _enforce(self) except -1:
@@ -83,7 +86,9 @@ cdef class ModelStore(Store):
 
     cdef uint64_t append(self, const Msg* msg, int64_t ts_ns, int64_t expires_ns) except 0:
         if self.fail_next:
-            raise StoreError("no space left on device")
+            raise StoreError("input/output error")
+        if self.full:
+            raise no_room("model")
         self.state.last_seq += 1
         self.state.last_ts_ns = ts_ns
         self.rows.append((
@@ -157,20 +162,16 @@ cdef class ModelStore(Store):
     cdef uint64_t seq_at_time(self, int64_t ts_ns) noexcept:
         return min([row[0] for row in self.rows if row[4] >= ts_ns], default=self.state.last_seq + 1)
 
-    cpdef list subjects_match(self, Filters filters):
-        counts = {}
-        for row in self._under(filters):
-            counts[row[1]] = counts.get(row[1], 0) + 1
-        return list(counts.items())
+    cdef bint lasts_of_part(self, Filters filters, uint64_t up_to_seq, SubjectWalk* walk, uint64_t* looks, set found,
+                            set later, uint64_t most) except -1:
+        found.update({row[1]: row[0] for row in self._under(filters) if row[0] <= up_to_seq}.values())
+        walk.done = True
+        return most == 0 or <uint64_t>len(found) <= most
 
-    cpdef object last_seqs(self, Filters filters, uint64_t up_to_seq, uint64_t subjects_max):
-        last = {row[1]: row[0] for row in self._under(filters) if not up_to_seq or row[0] <= up_to_seq}
-        return None if subjects_max and len(last) > subjects_max else sorted(last.values())
-
-    cpdef list deleted(self, uint64_t most):
+    cpdef tuple deleted_part(self, uint64_t from_seq, uint64_t most):
         live = {row[0] for row in self.rows}
-        gaps = [seq for seq in range(self.state.first_seq, self.state.last_seq) if seq not in live]
-        return gaps[:most]
+        gaps = [seq for seq in range(max(from_seq, self.state.first_seq), self.state.last_seq) if seq not in live]
+        return gaps[:most], gaps[most] if len(gaps) > most else 0
 
     cdef bint remove(self, uint64_t stream_seq, bint secure) except *:
         for row in self.rows:

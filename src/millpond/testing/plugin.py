@@ -98,7 +98,7 @@ class NatsServer:
     async def _serve(self, started: Future[None]) -> None:
         import asyncio
 
-        from millpond.broker.broker import VERSION
+        from millpond.base import limits
         from millpond.server.server import Server
 
         self._loop = asyncio.get_running_loop()
@@ -107,7 +107,7 @@ class NatsServer:
         async with server:
             self.host, self.port, self.url = server.host, server.port, server.client_url
             self.monitor_url = server.monitor_url
-            self.jetstream_enabled, self.resolved_version = server.jetstream_enabled, VERSION
+            self.jetstream_enabled, self.resolved_version = server.jetstream_enabled, limits.SERVER_VERSION
             started.set_result(None)
             await self._stop.wait()
 

@@ -23,10 +23,12 @@ cdef class Reactor:
     cdef list unfinished                     # [Source] with input that waits for the next turn
     cdef int first                           # which event is heard first, so that each one is heard
     cdef char* read_buffer
+    cdef char* _spare
     cdef object timer_handle
     cdef int64_t timer_ns
     cdef bint scheduled, running, turning
     cdef int64_t spin_ns
+    cdef char* spare(self) except NULL      # SPARE_BYTES for a layer between a socket and read_buffer
     cdef int add(self, Source source, int fd, int want) except -1
     cdef int want(self, Source source, int want) except -1
     cdef int remove(self, Source source) except -1

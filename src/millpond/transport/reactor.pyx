@@ -2,8 +2,9 @@
 
 The set's descriptor is a reader of the running asyncio loop. When it becomes readable, `_on_ready` runs
 turns: take in what the sockets have, let timers, commits and pumps run, flush. While traffic is recent it
-polls a little longer (`spin_ns`) before it gives the loop back; one callback never takes more than a few
-milliseconds, so the rest of the program lives on. Works the same on uvloop and on the standard loop.
+polls a little longer (`spin_ns`) before it gives the loop back, unless it waits for a disk that takes longer than
+that; one callback never takes more than a few milliseconds, so the rest of the program lives on. Works the same on
+uvloop and on the standard loop.
 """
 
 import logging
@@ -81,6 +82,15 @@ cdef class Reactor:
 
     def __dealloc__(self):
         free(self.read_buffer)
+        free(self._spare)
+
+    cdef char* spare(self) except NULL:
+        """Made for the first connection that needs it."""
+        if self._spare == NULL:
+            self._spare = <char*>malloc(limits.SPARE_BUFFER_BYTES)
+            if self._spare == NULL:
+                raise MemoryError(f"no memory for a buffer of {limits.SPARE_BUFFER_BYTES} bytes")
+        return self._spare
 
     cdef int add(self, Source source, int fd, int want) except -1:
         self.last_tag += 1
@@ -202,7 +212,7 @@ cdef class Reactor:
                 if result & 2:
                     self.schedule()
                 break
-            if result == 0 and now - last >= self.spin_ns:
+            if result == 0 and (now - last >= self.spin_ns or self.broker.turn.waits_longer(self.spin_ns)):
                 break
         if self.running:
             self._arm()

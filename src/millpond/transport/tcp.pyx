@@ -1,4 +1,5 @@
-"""TCP in the data plane: the listener and its connections.
+"""TCP in the data plane: the listener and its connections. What stands between a socket and a session (TLS,
+WebSocket) is a subclass in `layered`; a connection in the clear reads and writes its socket itself.
 
 A connection reads into the reactor's shared buffer. Only the beginning of an unfinished frame is kept, in a
 carry buffer of its own that is freed when the frame is whole. The next read fills up that frame, in the carry,
@@ -9,7 +10,8 @@ and puts whatever follows it into the shared buffer, in one call:
 
 so a stream of messages costs as few reads as it does bytes, wherever the reads happen to cut it. A session that
 stalls, or that has used up the turn's time, leaves whole frames behind; they wait in the carry, and nothing is
-read until they are gone. Before authentication a connection may hold at most PREAUTH_BYTES_MAX.
+read until they are gone. Before authentication a connection may hold at most PREAUTH_BYTES_MAX, and no more than that
+is read of it at once.
 
 A frame that takes effect may end its own connection. Its bytes must outlive that: `shut` lets go of the
 carry, it never frees memory that a frame is being read from.
@@ -24,9 +26,10 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 from millpond.broker.broker cimport Broker
 from millpond.broker.outbox cimport Channel
-from millpond.broker.session cimport CLOSED, FRESH, Session
+from millpond.broker.session cimport CLOSED, Session
 from millpond.structures.buffers cimport ByteBuffer
 from millpond.transport.reactor cimport Reactor, Source
+from millpond.transport.stream cimport iovec
 
 from millpond.base import limits
 from millpond.transport.binding import bound, peer_ip
@@ -37,13 +40,11 @@ cdef extern from "poller.h" nogil:
     int POLLER_READ, POLLER_WRITE, POLLER_HANGUP
 
 cdef extern from "sys/uio.h" nogil:
-    struct iovec:
-        void* iov_base
-        size_t iov_len
     ssize_t readv(int fd, const iovec* parts, int count)
 
 cdef extern from "sys/socket.h" nogil:
     ssize_t c_send "send"(int fd, const void* buffer, size_t n, int flags)
+    ssize_t c_recv "recv"(int fd, void* buffer, size_t n, int flags)
     int MSG_NOSIGNAL
 
 cdef enum:
@@ -52,6 +53,7 @@ cdef enum:
 cdef size_t READ_BYTES = limits.READ_BUFFER_BYTES
 cdef size_t PREAUTH_BYTES = limits.PREAUTH_BYTES_MAX
 cdef size_t VERIFYING_BYTES = limits.VERIFYING_BYTES_MAX
+cdef char[65536] discarded
 
 
 cdef class TcpChannel(Channel):
@@ -80,18 +82,15 @@ cdef class TcpChannel(Channel):
 
 cdef class TcpConnection(Source):
     """One accepted socket and its session."""
-    cdef Session session
-    cdef object sock
-    cdef ByteBuffer carry
-    cdef size_t need
 
     def __init__(self, Reactor reactor, sock, str ip, int port):
         cdef TcpChannel channel = TcpChannel()
         channel.connection = self
         self.sock = sock
         self.carry = ByteBuffer()
-        self.carry.budget = reactor.broker.connections
         self.session = Session(reactor.broker, channel, ip, port)
+        self.carry.budget = self.session.input
+        self.reads_little = True
         reactor.add(self, sock.fileno(), POLLER_READ)
         self.session.open()
 
@@ -102,8 +101,10 @@ cdef class TcpConnection(Source):
         if what & POLLER_WRITE and self.session.outbox.channel is not None:
             self.session.outbox.flush()
         if what & (POLLER_READ | POLLER_HANGUP) and self.session.state != CLOSED:
-            if not self.session.stalled and self.session.broker.output.is_full():
-                self.session._stall()
+            if not self.session.stalled and self.session.must_wait():
+                self.session.stall()
+            if self.session.state == CLOSED:
+                return 0
             if self.session.stalled:
                 if what & POLLER_HANGUP:
                     self.session.close("Client Closed")
@@ -112,27 +113,35 @@ cdef class TcpConnection(Source):
                 self.read()
         return 0
 
+    cdef Py_ssize_t take(self, iovec* parts, int count) except -3:
+        cdef ssize_t got = readv(self.fd, parts, count)
+        if got < 0:
+            return -1 if c_errno == EAGAIN or c_errno == EINTR else -2
+        return got
+
     cdef int read(self) except -1:
         """One read; everything whole in it takes effect."""
         cdef iovec[2] parts
         cdef size_t kept = self.carry.size(), rest = 0, into_carry
+        cdef size_t most
         cdef char* shared = self.reactor.read_buffer
-        cdef ssize_t got
+        cdef Py_ssize_t got
         if kept and self.need > kept:
             rest = self.need - kept
             parts[0].iov_base = self.carry.reserve(rest)
+            self.session.has_room = True
         elif kept:
             # The length of the frame is not known yet: go on behind a copy of its beginning.
             assert kept < READ_BYTES, "an unfinished control line is short"
             memcpy(shared, self.carry.data + self.carry.head, kept)
         parts[0].iov_len = rest
         parts[1].iov_base = shared if rest else shared + kept
-        parts[1].iov_len = READ_BYTES if rest else READ_BYTES - kept
-        got = readv(self.fd, &parts[0 if rest else 1], 2 if rest else 1)
+        most = READ_BYTES if rest else READ_BYTES - kept
+        self.read_less = self.reads_little and self.session.is_anonymous()
+        parts[1].iov_len = min(most, PREAUTH_BYTES) if self.read_less else most
+        got = self.take(&parts[0 if rest else 1], 2 if rest else 1)
         if got < 0:
-            if c_errno == EAGAIN or c_errno == EINTR:
-                return 0
-            return self.session.close("Read Error")
+            return 0 if got == -1 else self.session.close("Read Error")
         if got == 0:
             return self.session.close("Client Closed")
         if not rest:
@@ -156,6 +165,7 @@ cdef class TcpConnection(Source):
         if self.session.state != CLOSED and used < n:
             self.carry.append(data + used, n - used)
             self.check_carry()
+        self.tell_unfinished(used > 0)
         if self.session.yielded:
             self.reactor.later(self)
         return 0
@@ -173,14 +183,24 @@ cdef class TcpConnection(Source):
         if carry.size() == 0:
             carry.release()
             self.need = 0
+        self.tell_unfinished(used > 0)
         if self.session.yielded:
             self.reactor.later(self)
         return self.check_carry()
 
+    cdef int tell_unfinished(self, bint another) except -1:
+        """The session knows since when a frame is unfinished, and whether all of it has room in the carry."""
+        cdef Session session = self.session
+        if self.carry.size() == 0:
+            session.unfinished_ns = 0
+        elif another or session.unfinished_ns == 0:
+            session.unfinished_ns = session.broker.clock.mono_ns
+        session.has_room = 0 < self.need <= self.carry.capacity
+        return 0
+
     cdef int check_carry(self) except -1:
-        cdef bint anonymous = self.session.state == FRESH and self.session.broker.auth_required
         cdef size_t bound = VERIFYING_BYTES if self.session.verifying else PREAUTH_BYTES
-        if anonymous and (self.carry.size() > bound or self.need > bound):
+        if self.session.is_anonymous() and (self.carry.size() > bound or self.need > bound):
             return self.session.close("Authentication Failure", "Authorization Violation")
         return 0
 
@@ -199,10 +219,20 @@ cdef class TcpConnection(Source):
     cdef int shut(self) except -1:
         if self.sock is not None:
             self.reactor.remove(self)
+            if self.read_less:
+                self.discard()
             self.carry = ByteBuffer()
             self.need = 0
             self.sock.close()
             self.sock = None
+        return 0
+
+    cdef int discard(self) except -1:
+        """What a stranger sent and was not read: with that in its buffer the kernel would not deliver our last words."""
+        cdef int _
+        for _ in range(READ_BYTES // sizeof(discarded)):
+            if c_recv(self.fd, discarded, sizeof(discarded), 0) < <ssize_t>sizeof(discarded):
+                break
         return 0
 
     def give_up(self):
@@ -211,10 +241,12 @@ cdef class TcpConnection(Source):
 
 
 cdef class TcpListener(Source):
-    """Accepts connections inside the turn."""
+    """Accepts connections inside the turn. `door(reactor, sock, ip, port)` makes them; None: they come in the clear."""
     cdef readonly object sock
+    cdef public object door
 
-    def __init__(self, Reactor reactor, str host, int port):
+    def __init__(self, Reactor reactor, str host, int port, door=None):
+        self.door = door
         try:
             self.sock = bound(host, port)
             self.sock.listen(1024)
@@ -240,7 +272,7 @@ cdef class TcpListener(Source):
             sock.setblocking(False)
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                TcpConnection(self.reactor, sock, peer_ip(address[0]), address[1])
+                (self.door or TcpConnection)(self.reactor, sock, peer_ip(address[0]), address[1])
             except OSError as error:
                 log.error("a new connection failed: %s", error)
                 sock.close()

@@ -7,6 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
+from millpond.base.ids import USER_PREFIX, decode_key
+from millpond.wire.quote import quote
+
 
 class ConnectOptions(msgspec.Struct, frozen=True):
     """What a client says of itself. Absent verbose, pedantic and echo are true."""
@@ -29,6 +32,35 @@ class ConnectOptions(msgspec.Struct, frozen=True):
     new_account: bool = False
     headers: bool = False
     no_responders: bool = False
+
+    @property
+    def shown_user(self) -> str:
+        """Who the client says it is, without secrets; "": nobody. A seed in the place of a public key is a secret."""
+        return self._public_key() or self.user or ("[REDACTED]" if self.auth_token else "")
+
+    def _public_key(self) -> str:
+        return self.nkey if self.nkey and decode_key(USER_PREFIX, self.nkey) else ""
+
+    @property
+    def shown_user_label(self) -> str:
+        """The same with its kind, for the log."""
+        if key := self._public_key():
+            return f"nkey:{key}"
+        return f"user:{self.user}" if self.user else "token" if self.auth_token else ""
+
+    @property
+    def shown_user_words(self) -> str:
+        """The same as nats-server says it of who is refused."""
+        if key := self._public_key():
+            return f'Nkey "{key}"'
+        if self.user:
+            return f"User {quote(self.user.encode('utf-8', 'surrogatepass'))}"
+        return 'Token "[REDACTED]"' if self.auth_token else ""
+
+    @property
+    def shown_names(self) -> str:
+        """`v1.0:python3:name`, as far as they are known, for the log."""
+        return ":".join(part for part in (f"v{self.version}" if self.version else "", self.lang, self.name) if part)
 
 
 _FIELDS: Final = {field.encode_name: field for field in msgspec.structs.fields(ConnectOptions)}

@@ -7,5 +7,8 @@ cdef bint find(const char* hdr, uint32_t hdr_len, const char* key, uint32_t key_
                const char** value, uint32_t* value_len) noexcept nogil
 # Cheap test before any find: can this block hold a key that begins with "Nats-"?
 cdef bint has_nats_key(const char* hdr, uint32_t hdr_len) noexcept nogil
+# Cheap test before a block is read: can it ask for a message trace, by a key `Nats-Trace-Dest`, or, with `parents`, by
+# `traceparent` in any case?
+cdef bint asks_for_trace(const char* hdr, uint32_t hdr_len, bint parents) noexcept nogil
 # Decimal, whole value, no sign; -1 when it is not a number or above int64.
 cdef int64_t parse_decimal(const char* s, uint32_t n) noexcept nogil

@@ -51,6 +51,49 @@ cdef bint has_nats_key(const char* hdr, uint32_t hdr_len) noexcept nogil:
             return True
 
 
+cdef enum:
+    VERSION_LINE = 10            # "NATS/1.0" and its end
+    ASKS_BYTES_MIN = 18          # "Nats-Trace-Dest:" or "traceparent:", a value and the line's end
+
+
+cdef inline bint _is_traceparent(const char* at) noexcept nogil:
+    cdef int i
+    cdef const char* name = b"traceparent"
+    for i in range(11):
+        if (at[i] | 32) != name[i]:
+            return False
+    return at[11] == b":"
+
+
+cdef bint _has_traceparent(const char* hdr, uint32_t hdr_len) noexcept nogil:
+    cdef const char* at = hdr + VERSION_LINE
+    cdef const char* end = hdr + hdr_len - ASKS_BYTES_MIN        # a line that begins behind it is too short
+    while at <= end:
+        if _is_traceparent(at):
+            return True
+        at = <const char*>memchr(at, b"\n", end - at + 1)
+        if at == NULL:
+            return False
+        at += 1
+    return False
+
+
+cdef bint asks_for_trace(const char* hdr, uint32_t hdr_len, bint parents) noexcept nogil:
+    cdef const char* at = hdr + VERSION_LINE + 5
+    cdef const char* end
+    if hdr_len < VERSION_LINE + ASKS_BYTES_MIN:
+        return False
+    end = hdr + hdr_len - (ASKS_BYTES_MIN - 6)       # behind the last place of the T of the name
+    while at < end:
+        at = <const char*>memchr(at, b"T", end - at)             # the rarest letter in the name
+        if at == NULL:
+            break
+        if at[-1] == b"-" and memcmp(at - 6, b"\nNats-Trace-Dest:", 17) == 0:
+            return True
+        at += 1
+    return parents and _has_traceparent(hdr, hdr_len)
+
+
 cdef int64_t parse_decimal(const char* s, uint32_t n) noexcept nogil:
     cdef uint32_t i
     cdef int64_t value = 0
@@ -96,3 +139,8 @@ def find_value(bytes block, bytes key):
     if find(block, <uint32_t>len(block), key, <uint32_t>len(key), &value, &value_len):
         return value[:value_len]
     return None
+
+
+def py_asks_for_trace(bytes block, bint parents):
+    """asks_for_trace() for tests."""
+    return bool(asks_for_trace(block, <uint32_t>len(block), parents))

@@ -16,7 +16,7 @@ cdef enum Op:
     PEER_ERROR           # -ERR: the connection is closed, nothing is sent back
     BAD_OP               # 'Unknown Protocol Operation'
     BAD_CONTROL_LINE     # 'maximum control line exceeded'
-    BAD_PAYLOAD          # 'Maximum Payload Violation'
+    BAD_PAYLOAD          # 'Maximum Payload Violation'; msg: the subject, of the header block what is there; need: the size
     BAD_ARGUMENT         # closed in silence, Parse Error
     BAD_HEADER           # closed in silence, Message Header Violation
 

@@ -268,7 +268,9 @@ cdef size_t _pub(Words* words, bint with_headers, const char* p, size_t start, s
         out.op = BAD_ARGUMENT
         return 0
     if payload_max > 0 and total > payload_max:
-        out.op = BAD_PAYLOAD
+        out.op, out.need = BAD_PAYLOAD, <size_t>total
+        out.msg.subject, out.msg.subject_len = words.start[0], words.length[0]
+        out.msg.hdr, out.msg.hdr_len = payload, <uint32_t>min(<size_t>header_size, n - line)
         return 0
     if n - line < <size_t>total + 2:
         out.need = line - start + <size_t>total + 2

@@ -95,3 +95,68 @@ def test_against_a_plain_sum(steps: list[tuple[str, int]]) -> None:
             budget.release(kept[name].pop())
         assert budget.used == sum(kept[name])
         assert budgets.total.used == sum(map(sum, kept.values()))
+
+
+# --- fair shares ---
+
+
+def test_a_kept_part_that_is_alone_has_the_whole() -> None:
+    whole = Budget("output", 1000)
+    first, second = Budget("a", 0, whole), Budget("b", 0, whole)
+    first.keep(True)
+    first.charge(999)
+    assert not first.over_share
+    second.keep(True)
+    assert first.over_share and first.share == 250
+    second.charge(249)
+    assert not second.over_share
+    second.charge(1)
+    assert second.over_share
+    second.keep(False)
+    assert whole.holders == 2, "it still holds something"
+    second.release(250)
+    assert whole.holders == 1 and not first.over_share
+
+
+def test_a_part_that_is_not_kept_leaves_half_to_those_who_may_come() -> None:
+    whole = Budget("output", 1000)
+    account = Budget("account", 0, whole)
+    account.keep(True)
+    connection = Budget("connection", 0, account)
+    connection.charge(499)
+    assert not connection.over_share
+    connection.charge(1)
+    assert connection.over_share and not account.over_share
+    other = Budget("connection", 0, account)
+    other.charge(10)
+    assert (other.share, other.over_share, account.holders) == (250, False, 2)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(-60, 60)), max_size=300))
+def test_who_keeps_to_the_shares_stays_within_the_bound_and_none_is_left_out(steps: list[tuple[int, int]]) -> None:
+    whole = Budget("output", 1600)
+    parts = [Budget("part", 0, whole) for _ in range(8)]
+    for part in parts:
+        part.keep(True)
+    for number, size in steps:
+        part = parts[number]
+        if size < 0:
+            part.release(min(-size, part.used))
+        elif not part.over_share:
+            part.charge(min(size, part.share - part.used))
+        assert whole.used == sum(each.used for each in parts) <= 1600
+        assert all(each.used >= 1600 // 2 // 8 for each in parts if each.over_share), "its equal share is sure"
+
+
+def test_a_part_moves_with_all_it_holds() -> None:
+    budgets = Budgets(1000)
+    output = budgets.named("output", 500)
+    first, second = Budget("a", 0, output), Budget("b", 0, output)
+    connection = Budget("c", 0, first)
+    connection.charge(70)
+    connection.move(second)
+    assert (first.used, first.holders, second.used, second.holders) == (0, 0, 70, 1)
+    assert (output.used, output.holders, budgets.total.used) == (70, 1, 70)
+    connection.release(70)
+    assert (second.holders, output.holders, budgets.total.used) == (0, 0, 0)

@@ -12,7 +12,7 @@ from millpond.bench.loop import LoadError
 
 from millpond.bench import process
 from millpond.bench.process import ServerError, StartedServer
-from millpond.bench.report import as_json, table
+from millpond.bench.report import as_json, describe, table
 from millpond.bench.scenarios import KINDS, Bench, Load, run
 from millpond.cli import bench
 
@@ -22,10 +22,17 @@ LOADS = [  # bounded by messages: on a busy machine any time is too short
     Load(kind="fan", messages=5000, seconds=60),
     Load(kind="fan", receivers=4, messages=5000, seconds=60),
     Load(kind="fan", receivers=4, queue=True, messages=5000, seconds=60),
+    Load(kind="fan", distinct=300, messages=5000, seconds=60),
+    Load(kind="fan", size=2**20, messages=8, seconds=60),
+    Load(kind="idle", connections=20),
     Load(kind="request", messages=200, seconds=60),
     Load(kind="request", window=64, connections=4, messages=500, seconds=60),
     Load(kind="js-publish", window=50, connections=7, messages=500, seconds=60),
     Load(kind="js-publish", window=50, distinct=300, messages=600, seconds=60),
+    Load(kind="js-publish", window=50, distinct=300, filled=True, messages=600, seconds=60),
+    Load(kind="js-publish", window=50, streams=7, messages=500, seconds=60),
+    Load(kind="deliver", window=4, receivers=5, messages=500, seconds=60),
+    Load(kind="deliver", window=4, receivers=5, apart=True, messages=500, seconds=60),
     Load(kind="fetch", batch=50, messages=500, seconds=60),
     Load(kind="fetch", batch=50, messages=500, seconds=60, acks=True),
     Load(kind="consume", messages=500, seconds=60),
@@ -41,6 +48,12 @@ LOADS = [  # bounded by messages: on a busy machine any time is too short
 @pytest.fixture(scope="module")
 def server() -> Iterator[StartedServer]:
     with StartedServer(process.own()) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def secured() -> Iterator[StartedServer]:
+    with StartedServer(process.own(tls=True)) as started:
         yield started
 
 
@@ -65,11 +78,24 @@ def test_all_operations_succeed(empty: StartedServer, load: Load) -> None:
     copies = load.receivers if load.kind == "fan" and not load.queue else 1
     if load.kind in ("pub", "fan"):
         assert result.operations >= load.messages * copies
+    elif load.kind == "idle":
+        assert result.operations == load.connections
     else:
         assert result.operations == load.messages
     assert result.rate > 0
     assert result.cpu_ns and result.cpu_ns > 0
     assert result.rss_bytes and result.rss_bytes > 1_000_000
+
+
+@pytest.mark.parametrize("load", [load for load in LOADS if load.kind in ("pub", "fan", "request")], ids=describe)
+def test_the_same_over_tls(secured: StartedServer, load: Load) -> None:
+    result = run(secured, load)
+    assert (result.failures, result.first_failure) == (0, "")
+    assert result.operations >= load.messages
+
+
+def test_streams_are_made_over_tls(secured: StartedServer) -> None:
+    assert run(secured, Load(kind="js-publish", window=50, messages=500, seconds=60)).operations == 500
 
 
 def test_a_refused_publish_is_counted_and_named(empty: StartedServer) -> None:

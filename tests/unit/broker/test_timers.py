@@ -42,6 +42,27 @@ def test_a_timer_that_arms_itself_for_the_past_does_not_hold_the_turn() -> None:
     assert timers.next_deadline() == 1, "it waits for the next turn"
 
 
+def test_a_timer_that_is_always_late_keeps_no_other_from_its_turn() -> None:
+    timers, fired = Timers(), []
+    timer = CallbackTimer(lambda: (fired.append("late"), timers.start(timer, 1)))
+    timers.start(timer, 1)
+    timers.start(CallbackTimer(lambda: fired.append("due")), 5)
+    assert timers.run_due(10) == 2
+    assert fired == ["late", "due"]
+
+
+def test_what_another_timer_cancels_or_puts_off_does_not_fire() -> None:
+    timers, fired = Timers(), []
+    cancelled, later = (CallbackTimer(lambda name=name: fired.append(name)) for name in ("cancelled", "later"))
+    first = CallbackTimer(lambda: (timers.stop(cancelled), timers.start(later, 20)))
+    for timer, deadline in ((first, 1), (cancelled, 2), (later, 3)):
+        timers.start(timer, deadline)
+    assert timers.run_due(10) == 1
+    assert (fired, timers.next_deadline()) == ([], 20)
+    assert timers.run_due(20) == 1
+    assert fired == ["later"]
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 50)), max_size=60))
 def test_agrees_with_a_dictionary(steps: list[tuple[int, int]]) -> None:

@@ -126,6 +126,14 @@ def test_several_places_and_a_cut_file(directory: Path, capsys: pytest.CaptureFi
     assert not orders(report)["orderly"]
 
 
+def test_what_is_left_of_a_creation_is_no_damage(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (directory / "jetstream" / "$G" / "streams" / "0002").mkdir()
+    (directory / "jetstream" / "$G" / "streams" / "0002" / "stream.0").write_bytes(b"torn")
+    code, report = verify(directory, capsys)
+    assert code == 0
+    assert ["never created" in note["what"] for note in report["streams"][2]["notes"]] == [True]
+
+
 def test_heads_configuration_and_strange_files(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = slot(directory)
     flip(place / "stream.0", 40)

@@ -38,7 +38,7 @@ def test_every_target_is_a_field_of_the_options() -> None:
 
 
 def test_every_flag_sets_a_field_of_the_options() -> None:
-    commands = {"config", "check", "signal", "help", "version", "combined"}
+    commands = {*flags.COMMAND, "combined", *build.TLS_FLAGS}
     for target, _ in flags.FLAGS.values():
         name = target.removeprefix("jetstream.")
         fields = JetStreamOptions.__struct_fields__ if target != name else Options.__struct_fields__
@@ -177,7 +177,7 @@ def test_flags_in_go_style() -> None:
 @pytest.mark.parametrize(
     ("words", "error"),
     [("-p", "needs an argument"), ("-p x", "an integer"), ("x", "unrecognized command"), ("-D=2", "boolean"),
-     ("-prot 1", "did you mean -port"), ("-tls", "not supported"), ("-sync=often", "choose always")],
+     ("-prot 1", "did you mean -port"), ("-routes x", "not supported"), ("-sync=often", "choose always")],
 )  # fmt: skip
 def test_flags_that_are_refused(words: str, error: str) -> None:
     with pytest.raises(OptionError, match=error):

@@ -61,8 +61,8 @@ class Queue:
             **{"ack_wait": 30 * SECOND, "max_waiting": 512, "max_deliver": -1} | config,
         )  # fmt: skip
         consumer = Consumer(
-            name, wanted, 1, self.stream, state or ConsumerState(), self.advisories, None, self.clock,
-            self.turn.timers, self.pump,
+            name, wanted, 1, self.stream, state or ConsumerState(), self.advisories,
+            lambda unused: self.delete(unused.name), self.clock, self.turn.timers, self.pump,
         )  # fmt: skip
         self.stream.add_consumer(consumer)
         consumer.start(state is not None)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from millpond.jetstream.batch_totals import BatchTotals
+from millpond.jetstream.storage_room import StorageRoom
 from stream_rig import Rig
 
 
@@ -105,3 +106,27 @@ def test_batches_end_with_the_stream_or_the_feature(end: str) -> None:
     rig.clock.advance(11)
     rig.commit_all()
     assert rig.abandoned == []
+
+
+def in_three(room_bytes: int = -1, share_bytes: int = -1) -> Batches:
+    """A batch of three begun, under these bounds of the server and of the account."""
+    rig = Batches()
+    rig.stream.use_room(StorageRoom(room_bytes), StorageRoom(share_bytes))
+    rig.add("b", 1)
+    rig.add("b", 2)
+    return rig
+
+
+def test_a_batch_without_room_is_refused_as_a_whole() -> None:
+    free = in_three()
+    free.commit_batch("b", 3)
+    sizes = [16 + sum(len(part) for part in row[1:4]) for row in free.store.rows]
+    whole, but_last = sum(sizes), sum(sizes[:2])
+    for bounds, expected in (
+        ({"share_bytes": whole}, None), ({"share_bytes": whole - 1}, 10002),
+        ({"room_bytes": but_last}, None), ({"room_bytes": but_last - 1}, 10023),
+    ):
+        rig = in_three(**bounds)
+        answer = rig.commit_batch("b", 3)
+        assert answer.get("error", {}).get("err_code") == expected, bounds
+        assert len(rig.store.rows) == (3 if expected is None else 0)

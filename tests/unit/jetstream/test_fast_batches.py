@@ -38,6 +38,21 @@ def test_answers_wait_for_the_commit_in_their_order() -> None:
     ]
 
 
+def test_the_stream_judges_the_expected_message_id_and_the_batch_waits_for_a_message_that_is_stored() -> None:
+    rig = Fast()
+    wrong = {"Nats_Expected_Last_Msg_Id": "other"}
+    rig.add("b", 1, BEGIN, gap="ok")
+    rig.add("b", 2, APPEND, gap="ok", **wrong)
+    rig.add("b", 3, COMMIT_WITHOUT, gap="ok")
+    begun, refused = rig.answers()
+    assert (begun["type"], refused["error"]["err_code"]) == ("ack", 10070)
+    rig.add("c", 1, BEGIN, gap="ok")
+    rig.add("c", 2, APPEND, gap="ok", **wrong)
+    rig.add("c", 3, APPEND, gap="ok")
+    rig.add("c", 4, COMMIT_WITHOUT, gap="ok")
+    assert rig.answers()[-1] == {"stream": "S", "seq": 3, "batch": "c", "count": 3}
+
+
 def test_idle_batches_are_forgotten() -> None:
     rig = Fast()
     rig.add("one", 1, BEGIN)

@@ -9,8 +9,10 @@ from millpond.store.committer import Committer
 from millpond.store.file_store import FileStore
 from millpond.store.read_cache import ReadCache
 from millpond.store.scan import scan_segment
-from millpond.testing.model_store import ModelStore
+from millpond.testing.model_store import ModelStore, finish
 from stream_rig import Rig, block
+
+from millpond.base import limits
 
 
 def batched(number: int, last: bool = False, rolls_up: bool = False, name: str = "b") -> bytes:
@@ -46,6 +48,39 @@ def test_a_rollup_at_the_end_is_done_again() -> None:
     in_batch = [(b"s.a", batched(1, rolls_up=True)), (b"s.b", batched(2, last=True))]
     assert reopened(*first, *in_batch, allow_rollup_hdrs=True, allow_atomic=True) == [2, 4, 5]
     assert reopened(*first, *in_batch[:1], allow_rollup_hdrs=True, allow_atomic=True) == [1, 2, 3]
+
+
+def test_a_message_makes_its_room_before_it_rolls_up() -> None:
+    """The order of every append: so the oldest goes, though the rollup alone would have made room enough."""
+    first, rollup = [(b"s.a", b""), (b"s.b", b""), (b"s.c", b"")], (b"s.b", block({"Nats-Rollup": "sub"}))
+    assert reopened(*first, rollup, allow_rollup_hdrs=True, max_msgs=3) == [3, 4]
+    rig = Rig(allow_rollup_hdrs=True, max_msgs=3)
+    for subject in (b"s.a", b"s.b", b"s.c"):
+        rig.send(subject)
+    rig.send(b"s.b", Nats_Rollup="sub")
+    assert [row[0] for row in rig.store.rows] == [3, 4]
+    taken_back = [(b"s.a", batched(1)), (b"s.b", batched(2))]
+    assert reopened(*first, *taken_back, allow_atomic=True, max_msgs=3) == [1, 2, 3]
+
+
+def test_a_rollup_that_was_stopped_in_the_middle_is_finished(tmp_path: Path) -> None:
+    committer, cache = Committer("always"), ReadCache(1 << 20)
+    store = FileStore(str(tmp_path), committer, cache)
+    rig = Rig(store, allow_rollup_hdrs=True)
+    many = 3 * limits.PURGE_STEP_MESSAGES
+    for number in range(many):
+        rig.send(b"s.%d" % number, reply=b"")
+    rig.send(b"s.a", b"new", Nats_Rollup="all")
+    finish(rig.turn)
+    committer.drain()
+    assert 1 < store.state_dict()["messages"] <= many and rig.replies == []
+    rig.stream.stop(False)
+    store = FileStore(str(tmp_path), committer, cache)
+    rig = Rig(store, allow_rollup_hdrs=True)
+    assert (store.state_dict()["messages"], store.has(many + 1)) == (1, True)
+    rig.stream.stop(False)
+    cache.close()
+    committer.close()
 
 
 @pytest.mark.parametrize("rolls_up", [False, True])

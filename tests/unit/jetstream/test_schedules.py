@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from millpond.jetstream.storage_room import StorageRoom
 from millpond.testing.model_store import finish
+from queue_rig import Queue
 from stream_rig import Rig, block
+
+from millpond.base import limits
 
 PAST = "@at 2020-01-01T00:00:00Z"
 
@@ -93,6 +97,54 @@ def test_what_is_too_large_is_not_produced_and_the_schedule_goes_on() -> None:
     rig.after(3)
     rig.after(3)
     assert rig.fired() == [b"small enough", b"small enough"]
+
+
+def test_a_firing_without_room_is_not_lost_and_tried_again_every_two_seconds() -> None:
+    rig = Scheduled()
+    rig.schedule(b"s.once", body=b"once")
+    rig.schedule(b"s.often", "@every 1h", body=b"often")
+    rig.after(0.25)
+    assert rig.fired() == [b"once"]
+    rig.schedule(b"s.once", body=b"again")
+    room = StorageRoom(0)
+    rig.stream.use_room(room, StorageRoom(-1))
+    rig.after(0.25)
+    rig.after(3600)
+    assert rig.fired() == [b"once"] and rig.subjects() == [b"s.often", b"s.t", b"s.once"]
+    room.resize(-1)
+    rig.after(1.9)
+    assert rig.fired() == [b"once"]
+    rig.after(0.2)
+    rig.after(0.25)
+    assert sorted(rig.fired()) == [b"again", b"often", b"once"] and rig.subjects()[0] == b"s.often"
+
+
+def test_a_firing_on_a_full_disk_is_not_lost_and_tried_again_every_two_seconds() -> None:
+    rig = Scheduled()
+    rig.schedule(b"s.a")
+    rig.store.full = True
+    rig.after(0.25)
+    rig.after(2)
+    assert rig.subjects() == [b"s.a"] and rig.stream.failure == ""
+    rig.store.full = False
+    rig.after(1.9)
+    assert rig.fired() == []
+    rig.after(0.1)
+    assert rig.fired() == [b"x"] and rig.subjects() == [b"s.t"]
+
+
+def test_firings_are_bound_like_publishes_by_what_is_under_way() -> None:
+    queue = Queue("limits", allow_msg_schedules=True, allow_rollup_hdrs=True)
+    queue.publish(b"q.s", block({"Nats-Schedule": PAST, "Nats-Schedule-Target": "q.t"}))
+    for _ in range(limits.INFLIGHT_MESSAGES_PER_STREAM_MAX):
+        queue.router.publish(b"q.x", b"", b"in.x")
+    queue.clock.advance(0.25)
+    queue.turn.timers.run_due(queue.clock.mono_ns)
+    assert queue.store.last_of(b"q.t") == 0 and queue.store.has(1)
+    queue.turns()
+    queue.clock.advance(2)
+    queue.turns()
+    assert queue.store.last_of(b"q.t") == limits.INFLIGHT_MESSAGES_PER_STREAM_MAX + 2 and not queue.store.has(1)
 
 
 def test_a_schedule_that_was_replaced_or_removed_does_not_fire() -> None:

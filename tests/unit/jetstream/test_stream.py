@@ -104,18 +104,36 @@ def test_a_failed_append_and_all_that_follow_are_refused() -> None:
     finish(rig.turn)
     assert [subject for subject, _, _ in rig.replies] == [b"re.1", b"re.2", b"re.3"]
     assert {json.loads(body)["error"]["err_code"] for body in bodies(rig)} == {10047}
-    assert rig.stream.failure == "no space left on device"
+    assert rig.stream.failure == "input/output error"
 
 
 def test_after_commit_waits_for_the_position() -> None:
     rig = Rig()
-    called: list[int] = []
+    called: list[str] = []
     rig.send(b"s.a")
-    rig.stream.after_commit(lambda: called.append(1))
+    rig.stream.after_commit(called.append)
     finish(rig.turn)
     assert called == []
     rig.commit_all()
-    assert called == [1]
+    assert called == [""]
+
+
+def test_after_commit_tells_who_waits_that_the_store_has_failed() -> None:
+    rig = Rig()
+    called: list[str] = []
+    rig.send(b"s.a")
+    rig.stream.after_commit(called.append)
+    rig.commit_all()
+    rig.send(b"s.a")
+    rig.stream.after_commit(called.append)
+    rig.store.fail_next = True
+    rig.send(b"s.a")
+    rig.stream.after_commit(called.append)
+    finish(rig.turn)
+    assert called == ["", "input/output error", "input/output error"]
+    rig.stream.after_commit(called.append)
+    finish(rig.turn)
+    assert called[3:] == ["input/output error"], "and whoever comes later"
 
 
 def test_control_plane() -> None:
@@ -123,14 +141,15 @@ def test_control_plane() -> None:
     for subject in (b"s.a", b"s.b", b"s.a", b"s.c"):
         rig.publish(subject, b"x")
     stream = rig.stream
-    assert stream.get_message(3, b"", b"")["subject"] == b"s.a"
-    assert stream.get_message(0, b"s.*", b"")["seq"] == 4
-    assert stream.get_message(2, b"", b"s.a")["seq"] == 3
-    assert stream.get_message(9, b"", b"") is None
-    assert stream.store.subjects([b"s.a"]) == [(b"s.a", 2)]
+    assert stream.get_message(3)["subject"] == b"s.a"
+    for stream_seq, last, following, found in ((0, b"s.*", b"", 4), (2, b"", b"s.a", 3), (9, b"", b"s.a", 0)):
+        search = stream.search(stream_seq, last, following)
+        assert search.is_short and not search.step() and search.found == found
+    assert stream.get_message(9) is None
+    assert stream.subject_count(b"s.a") == 2
     assert stream.delete_message(2, True)
     assert not stream.delete_message(2, True)
-    assert stream.deleted(10) == [2]
+    assert stream.deleted_part(1, 10) == ([2], 0)
     assert stream.purge(b"s.a", 0, 1) == 1
     assert stream.purge(b"", 0, 0) == 2
     assert stream.state()["first_seq"] == 5
@@ -141,12 +160,12 @@ def test_cold_reads_are_asked_again() -> None:
     rig.publish(b"s.a", b"x")
     rig.store.cold = {1}
     with pytest.raises(Cold):
-        rig.stream.get_message(1, b"", b"")
+        rig.stream.get_message(1)
     called: list[int] = []
     rig.stream.on_warm(lambda: called.append(1))
     rig.store.warm_up()
     assert called == [1]
-    assert rig.stream.get_message(1, b"", b"")["body"] == b"x"
+    assert rig.stream.get_message(1)["body"] == b"x"
 
 
 def test_a_stopped_stream_listens_no_more() -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from millpond.testing.model_store import finish
+from hypothesis import given
+from hypothesis import strategies as st
+from millpond.testing.model_store import ModelStore, finish
 from stream_rig import Rig
+
+from millpond.jetstream.go_time import format_time
 
 EMPTY, BAD = b"NATS/1.0 408 Empty Request\r\n\r\n", b"NATS/1.0 408 Bad Request\r\n\r\n"
 MISSING = b"NATS/1.0 404 Message Not Found\r\n\r\n"
@@ -103,6 +107,41 @@ def test_a_cold_read_parks_the_request(rig: Rig) -> None:
     assert [body for _, body in rig.direct({"batch": 3, "seq": 1})] == [b"0"]
     rig.store.warm_up()
     assert [body for _, _, body in rig.replies] == [b"0", b"1", b"2", b""]
+
+
+def test_a_key_that_is_not_warm_is_answered_when_it_is(rig: Rig) -> None:
+    rig.store.cold = {8}
+    assert rig.direct(b"", b"s.1") == []
+    rig.store.warm_up()
+    assert [body for _, _, body in rig.replies] == [b"7"]
+
+
+@pytest.mark.parametrize("subject", [b"s.9", b"s.9.x", b"t", b">x", b"*"])
+def test_a_key_that_is_not_there(rig: Rig, subject: bytes) -> None:
+    assert rig.direct(b"", subject) == [(MISSING, b"")]
+
+
+def test_a_key_by_a_wildcard_is_the_last_one_under_it(rig: Rig) -> None:
+    assert rig.direct(b"", b"s.*") == rig.direct({"seq": 8})
+
+
+def test_an_answer_may_go_into_the_stream_that_it_is_from(rig: Rig) -> None:
+    for number in range(3):
+        rig.router.publish(b"$JS.API.DIRECT.GET.S.s.1", b"", b"s.1")
+        rig.commit_all()
+        ((hdr, body),) = rig.direct(b"", b"s.1")
+        assert body == b"7"
+        assert hdr.count(b"Nats-Sequence") == number + 2
+
+
+@given(st.integers(-(2**63) + 10**9, 2**63 - 1), st.sampled_from([1, 10**3, 10**6, 10**9]))
+def test_the_stamp_is_the_time_in_rfc_3339(time_ns: int, unit: int) -> None:
+    time_ns = time_ns // unit * unit or 1
+    rig = Rig(ModelStore(), allow_direct=True)
+    rig.clock.wall_ns = time_ns
+    rig.send(b"s.a")
+    ((hdr, _),) = rig.direct(b"", b"s.a")
+    assert f"Nats-Time-Stamp: {format_time(time_ns)}\r\n".encode() in hdr
 
 
 def test_a_long_batch_takes_several_turns() -> None:

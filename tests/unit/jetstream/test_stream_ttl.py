@@ -44,6 +44,14 @@ def test_never_outlives_max_age() -> None:
     assert [row[0] for row in left(rig)] == [1]
 
 
+def test_a_ttl_longer_than_max_age_delays_nobody() -> None:
+    rig = Rig(allow_msg_ttl=True, max_age=SECOND, duplicate_window=SECOND)
+    rig.publish(b"s.a", Nats_TTL="100")
+    rig.publish(b"s.b")
+    after(rig, 1.002)
+    assert left(rig) == []
+
+
 def test_a_ttl_beyond_all_time_ends_at_the_end_of_time() -> None:
     rig = Rig(allow_msg_ttl=True)
     rig.publish(b"s.a", Nats_TTL="9223372036854775807")

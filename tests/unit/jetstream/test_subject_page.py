@@ -60,3 +60,10 @@ def test_numbering_subjects_anew_begins_again():
     finished(page)
     for number in range(KEYS - 10, KEYS):
         assert f'"q.{number}":1' in json_of(page)
+
+
+def test_a_page_is_written_in_a_step_of_its_own():
+    page = SubjectPage(filled().stream, b"q.*", 0)
+    while page.json is None:
+        assert page.step()
+    assert page.step() is False and json_of(page).startswith('{"q.0":1,')

@@ -4,57 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from pathlib import Path
 
 import msgspec
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
+from pages_rig import STREAM, Peer, busy, get, page, run
 
 import millpond
-
-CONNECT = b'CONNECT {"verbose":false,"name":"%s","lang":"test","headers":true,"protocol":1}\r\nPING\r\n'
-
-
-class Peer:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    @classmethod
-    async def open(cls, server: millpond.Server, name: bytes = b"") -> Peer:
-        peer = cls(*await asyncio.open_connection("127.0.0.1", server.port))
-        peer.writer.write(CONNECT % name)
-        await peer.reader.readuntil(b"PONG\r\n")
-        return peer
-
-    async def say(self, data: bytes) -> None:
-        self.writer.write(data + b"PING\r\n")
-        await asyncio.wait_for(self.reader.readuntil(b"PONG\r\n"), 5)
-
-
-async def get(server: millpond.Server, target: str) -> tuple[int, str, bytes]:
-    """(status, content type, body)."""
-    port = int(server.monitor_url.rsplit(":", 1)[1])
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {target} HTTP/1.0\r\n\r\n".encode())
-    head, _, body = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
-    writer.close()
-    lines = head.decode().split("\r\n")
-    kind = next(line for line in lines if line.startswith("Content-Type: "))
-    return int(lines[0].split()[1]), kind.removeprefix("Content-Type: "), body
-
-
-async def page(server: millpond.Server, target: str) -> Any:
-    status, kind, body = await get(server, target)
-    assert (status, kind) == (200, "application/json"), body
-    return json.loads(body)
-
-
-def run(scenario: Any, **settings: Any) -> None:
-    async def main() -> None:
-        async with millpond.Server(http_port=-1, **settings) as server:
-            await asyncio.wait_for(scenario(server), 20)
-
-    asyncio.run(main())
+from millpond.jetstream.go_json import parse_time
 
 
 def test_connz_sorts_filters_and_pages() -> None:
@@ -92,7 +49,8 @@ def test_closed_connections_keep_their_reason_and_subscriptions() -> None:
         assert (row["reason"], row["name"], row["subscriptions"]) == ("Protocol Violation", "gone", 1)
         assert row["subscriptions_list"] == ["x"]
         assert (await page(server, "/connz"))["connections"] == []
-        assert (await page(server, "/connz?state=any"))["total"] == 1
+        for filtered in ("state=any", "state=closed&acc=$G"):
+            assert (await page(server, f"/connz?{filtered}"))["total"] == 1
 
     run(scenario, jetstream=False)
 
@@ -120,6 +78,7 @@ def test_bad_queries_are_refused_in_words(target: str, error: str) -> None:
 
 def test_subsz_lists_and_tests() -> None:
     async def scenario(server: millpond.Server) -> None:
+        before = await page(server, "/subsz")
         peer = await Peer.open(server)
         await peer.say(b"SUB a.* 1\r\nSUB a.b.c q 2\r\nUNSUB 2 9\r\nSUB > 3\r\n")
         found = await page(server, "/subsz?subs=1&test=a.b.c")
@@ -128,7 +87,7 @@ def test_subsz_lists_and_tests() -> None:
         assert set(rows) == {"a.b.c", ">"}
         assert (rows["a.b.c"]["max"], rows["a.b.c"]["qgroup"], rows["a.b.c"]["cid"]) == (9, "q", 1)
         plain = await page(server, "/subscriptionsz")
-        assert (plain["num_subscriptions"], plain["num_inserts"], plain["total"]) == (3, 3, 0)
+        assert [plain[name] - before[name] for name in ("num_subscriptions", "num_inserts", "total")] == [3, 3, 0]
         assert "subscriptions_list" not in plain
 
     run(scenario, jetstream=False)
@@ -185,42 +144,35 @@ def test_health_names_what_is_wrong() -> None:
     run(scenario)
 
 
-STREAM = b'{"name":"S","subjects":["s.*"],"storage":"memory","max_msgs":10}'
-CONSUMER = b'{"stream_name":"S","config":{"durable_name":"C","ack_policy":"explicit","description":"a \\"b\\""}}'
-
-
-@pytest.mark.parametrize(("prefix", "core", "jetstream"), [("", "gnatsd", "jetstream"), ("nats", "nats", "nats")])
-def test_metrics_are_prometheus_text(prefix: str, core: str, jetstream: str) -> None:
+def test_jsz_tells_of_what_streams_made_for_themselves_when_asked(tmp_path: Path) -> None:
     async def scenario(server: millpond.Server) -> None:
-        peer = await Peer.open(server)
-        await peer.say(b"SUB r 1\r\nPUB $JS.API.STREAM.CREATE.S r %d\r\n%s\r\n" % (len(STREAM), STREAM))
-        await peer.say(b"PUB $JS.API.CONSUMER.DURABLE.CREATE.S.C r %d\r\n%s\r\n" % (len(CONSUMER), CONSUMER))
-        await peer.say(b"PUB s.a 5\r\nhello\r\n")
-        status, kind, body = await get(server, f"/metrics?prefix={prefix}")
-        assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
-        samples = {}
-        for family in text_string_to_metric_families(body.decode()):
-            for sample in family.samples:
-                key = (sample.name, sample.labels.get("le", ""))
-                assert key not in samples, f"{key} twice"
-                samples[key] = sample
-        values = {name: sample.value for (name, le), sample in samples.items() if not le}
-        assert values[f"{core}_varz_connections"] == 1
-        # `_total` is the parser's doing: it renames counters.
-        assert values[f"{core}_varz_in_msgs"] == values[f"{core}_connz_in_msgs_total"] == 3
-        assert values[f"{core}_varz_memory_rss"] > 1_000_000
-        assert values[f"{core}_healthz_status"] == 0
-        assert values[f"{core}_accstatz_current_connections"] == 1
-        assert values[f"{jetstream}_server_total_streams"] == 1
-        assert values[f"{jetstream}_stream_limit_messages"] == 10
-        assert values[f"{jetstream}_stream_total_messages"] == 1
-        consumer = samples[f"{jetstream}_consumer_num_pending", ""]
-        assert consumer.value == 1
-        assert consumer.labels["consumer_desc"] == 'a "b"' and consumer.labels["stream_name"] == "S"
-        buckets = [s.value for (name, le), s in samples.items() if name == f"{core}_varz_turn_us_bucket" and le]
-        assert buckets == sorted(buckets) and buckets[-1] == values[f"{core}_varz_turn_us_count"] > 0
+        await busy(server)
+        for flags, direct in (("consumers=1", 0), ("consumers=1&direct-consumers=1", 2)):
+            found = await page(server, f"/jsz?{flags}")
+            assert found["consumers"] == 1
+            rows = {row["name"]: row for row in found["account_details"][0]["stream_detail"]}["S"]
+            assert [row["name"] for row in rows["consumer_detail"]] == ["C"]
+            assert len(rows.get("direct_consumer_detail", [])) == direct
+        assert "account_details" not in await page(server, "/jsz?acc=nobody")
+        assert len((await page(server, "/jsz?acc=nobody&accounts=1&limit=-1&offset=5"))["account_details"]) == 1
 
-    run(scenario)
+    run(scenario, store_dir=str(tmp_path))
+
+
+def test_ages_are_told_while_nothing_happens(tmp_path: Path) -> None:
+    async def scenario(server: millpond.Server) -> None:
+        async def told_ns() -> int:
+            accounts = (await page(server, "/jsz?consumers=1"))["account_details"]
+            (ts,) = [row["consumer_detail"][0]["ts"] for row in accounts[0]["stream_detail"] if row["name"] == "S"]
+            return parse_time(ts)
+
+        await busy(server)
+        before_ns = await told_ns()
+        while (after_ns := await told_ns()) == before_ns:      # as long as run() lets it
+            pass
+        assert after_ns > before_ns
+
+    run(scenario, store_dir=str(tmp_path))
 
 
 def test_memz_says_how_much_of_what() -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import gc
+import os
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import accounts_rig
 import nats
 import pytest
+from accounts_rig import asked, client, options
 from nats.aio.client import Client
 
 import millpond
 from millpond.base.errors import OptionError
-from millpond.config.build import build
-from millpond.config.file import read
-from millpond.config.options import Options
 from millpond.server import reload
 
 CONFIG = """
@@ -36,28 +37,8 @@ accounts {
 """.replace('}\n               {', '},\n               {')
 
 
-def options(tmp_path: Path, text: str = CONFIG) -> Options:
-    path = tmp_path / "server.conf"
-    path.write_text(text.replace("STORE", str(tmp_path / "store")))
-    return build({**read(path).settings, "host": "127.0.0.1", "port": -1})
-
-
 def run(tmp_path: Path, scenario: Callable[[millpond.Server], Awaitable[None]], text: str = CONFIG) -> None:
-    async def main() -> None:
-        async with millpond.Server.from_options(options(tmp_path, text)) as server:
-            await asyncio.wait_for(scenario(server), 30)
-
-    asyncio.run(main())
-
-
-async def client(server: millpond.Server, user: str) -> Client:
-    return await nats.connect(server.client_url, user=user, password="x", allow_reconnect=False)
-
-
-async def asked(nc: Client, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    answer = await nc.request(subject, json.dumps(body).encode() if body else b"", timeout=10)
-    found: dict[str, Any] = json.loads(answer.data)
-    return found
+    accounts_rig.run(tmp_path, text, scenario)
 
 
 async def made(nc: Client, name: str, **config: Any) -> dict[str, Any]:
@@ -164,6 +145,31 @@ def test_who_imports_a_stream_lends_the_exporter_nothing(tmp_path: Path) -> None
     run(tmp_path, scenario, EVERYTHING)
 
 
+def test_what_is_sent_of_an_imported_stream_counts_for_the_exporter(tmp_path: Path) -> None:
+    text = """
+    accounts {
+      A { users: [ { user: a, pass: x } ], exports: [ { stream: "s.>" } ] }
+      B { users: [ { user: b, pass: x } ], imports: [ { stream: { account: A, subject: "s.>" } } ] }
+    }
+    """
+
+    async def scenario(server: millpond.Server) -> None:
+        a, b = await client(server, "a"), await client(server, "b")
+        heard = await b.subscribe(">")
+        await b.flush()
+        for subject in ("s.1", "s.2", "mine"):
+            await a.publish(subject, b"x")
+        await a.flush()
+        await b.publish("of.b", b"x")
+        assert [(await heard.next_msg(5)).subject for _ in range(3)] == ["s.1", "s.2", "of.b"]
+        sent = {name: server.broker.accounts[name].statistics()["out_msgs"] for name in "AB"}
+        assert sent == {"A": 2, "B": 1}
+        await a.close()
+        await b.close()
+
+    run(tmp_path, scenario, text)
+
+
 def test_a_line_that_a_reload_overtakes_lets_nobody_in(tmp_path: Path) -> None:
     async def scenario(server: millpond.Server) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -218,8 +224,9 @@ def test_a_password_that_a_reload_overtakes_lets_nobody_in(tmp_path: Path) -> No
     class Later:
         """Verifies when it is told to."""
 
-        def verify(self, attempt: Any, is_gone: Callable[[], bool], done: Callable[[bool], None]) -> None:
-            self.done = done
+        def verify(self, attempt: Any, ip: str, done: Callable[[bool | None], None]) -> Later:
+            self.done, self.begun = done, True
+            return self
 
         def close(self) -> None: ...
 
@@ -236,6 +243,123 @@ def test_a_password_that_a_reload_overtakes_lets_nobody_in(tmp_path: Path) -> No
         writer.close()
 
     run(tmp_path, scenario, before)
+
+
+def grown(server: millpond.Server) -> dict[str, int]:
+    """What may not grow with the number of accounts that have been."""
+    broker = server.broker
+    gc.collect()
+    kinds = Counter(type(each).__name__ for each in gc.get_objects())
+    return {
+        "commits": len(broker.turn.commits), "pumps": len(broker.turn.pumps), "timers": len(broker.turn.timers),
+        "accounts": len(broker.accounts), "sessions": len(broker.sessions),
+        "answers": broker.answers.used, "output": broker.output.used, "holders": broker.output.holders,
+        "descriptors": len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0,
+        **{name: kinds[name] for name in ("Account", "Engine", "Router", "Api", "Stream", "Responses", "Session")},
+    }  # fmt: skip
+
+
+def test_accounts_that_come_and_go_leave_nothing_behind(tmp_path: Path) -> None:
+    less = CONFIG[: CONFIG.index("    exports")] + "  }\n}\n"
+
+    async def round_trip(server: millpond.Server) -> None:
+        reload.apply(server, options(tmp_path, CONFIG))
+        a, b, c = await client(server, "a"), await client(server, "b"), await client(server, "c")
+        if (await asked(b, "$JS.API.STREAM.NAMES"))["streams"] is None:
+            await made(b, "S", storage="memory")
+        await asked(b, "S.1", {"k": "v"})
+        await asked(c, "JS.A.API.STREAM.NAMES")
+        inbox = await c.subscribe("inbox")
+        await c.publish("JS.A.API.STREAM.NAMES", b"", reply="inbox")
+        await inbox.next_msg(10)
+        await a.close()
+        reload.apply(server, options(tmp_path, less))
+        await asyncio.gather(_closed(b), _closed(c))
+        while server.broker.sessions:
+            await asyncio.sleep(0)
+
+    async def scenario(server: millpond.Server) -> None:
+        for _ in range(3):
+            await round_trip(server)
+        before = grown(server)
+        for _ in range(8):
+            await round_trip(server)
+        assert grown(server) == before
+
+    run(tmp_path, scenario, less)
+
+
+def test_a_guest_of_an_account_does_not_stay_in_it_when_the_server_opens(tmp_path: Path) -> None:
+    guests = "accounts { A { users: [ { user: guest, pass: x } ] } }\nno_auth_user: guest"
+
+    async def scenario(server: millpond.Server) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"PING\r\n")
+        await reader.readuntil(b"PONG\r\n")
+        reload.apply(server, options(tmp_path, ""))
+        assert not server.broker.sessions
+        assert await reader.read() == b""
+        writer.close()
+
+    run(tmp_path, scenario, guests)
+
+
+def test_an_import_that_a_reload_brings_is_answered_by_its_exporter_alone(tmp_path: Path) -> None:
+    without = CONFIG[: CONFIG.index("    imports:")] + "  }\n}\n"
+    narrow = CONFIG.replace('subject: "$JS.API.>" }, to: "JS.A.API.>"', 'subject: "$JS.API.>" }, to: "$JS.API.>"')
+
+    async def scenario(server: millpond.Server) -> None:
+        c = await client(server, "c")
+        assert (await asked(c, "$JS.API.STREAM.NAMES"))["error"]["err_code"] == 10039
+        reload.apply(server, options(tmp_path, narrow))
+        inbox = await c.subscribe("inbox")
+        await c.publish("$JS.API.STREAM.NAMES", b"", reply="inbox")
+        assert b"error" not in (await inbox.next_msg(10)).data
+        await c.flush()
+        assert inbox.pending_msgs == 0
+        await c.close()
+
+    run(tmp_path, scenario, without)
+
+
+def test_users_of_the_system_account_alone_may_come_with_a_reload(tmp_path: Path) -> None:
+    """Guests get a user of our own making, which is no setting that has changed."""
+    system = "accounts { $SYS { users: [ { user: admin, pass: x } ] } }"
+
+    async def scenario(server: millpond.Server) -> None:
+        guest = await nats.connect(server.client_url, allow_reconnect=False)
+        reload.apply(server, options(tmp_path, system))
+        await guest.flush()
+        admin = await client(server, "admin")
+        await asyncio.gather(guest.close(), admin.close())
+        reload.apply(server, options(tmp_path, ""))
+
+    run(tmp_path, scenario, "")
+
+
+def test_a_lower_limit_of_an_account_closes_its_newest_connections(tmp_path: Path) -> None:
+    limited = "accounts {{ A {{ users: [ {{ user: a, pass: x }} ], limits {{ max_connections: {} }} }}\n" \
+        "B {{ users: [ {{ user: b, pass: x }} ] }} }}"
+
+    async def scenario(server: millpond.Server) -> None:
+        peers = []
+        for user in (b"a", b"b", b"a", b"a"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b'CONNECT {"user":"%b","pass":"x","verbose":false}\r\nPING\r\n' % user)
+            await reader.readuntil(b"PONG\r\n")
+            peers.append((reader, writer))
+        first, of_b, *newest = peers
+        reload.apply(server, options(tmp_path, limited.format(1)))
+        for reader, _ in newest:
+            assert (await reader.read()).endswith(b"-ERR 'maximum account active connections exceeded'\r\n")
+        for reader, writer in (first, of_b):
+            writer.write(b"PING\r\n")
+            await reader.readuntil(b"PONG\r\n")
+        assert server.broker.closed[-1].reason == "Maximum Account Connections Exceeded"
+        for _, writer in peers:
+            writer.close()
+
+    run(tmp_path, scenario, limited.format(5))
 
 
 async def _closed(nc: Client) -> None:

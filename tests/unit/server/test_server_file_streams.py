@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import nats
+import pytest
 
 import millpond
 
@@ -42,5 +44,59 @@ def test_a_damaged_message_is_passed_over(tmp_path: Path) -> None:
             assert set(seen) == {b"body %04d." % number for number in range(1000) if number != 100}
             assert (await js.stream_info("S")).state.messages == 999
             await client.close()
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_no_request_has_the_loop_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Syncs are the workers'; what is synced from Python is synced on the loop."""
+
+    async def main() -> None:
+        async with millpond.Server(store_dir=str(tmp_path)) as server:
+            with monkeypatch.context() as patch:
+                for name in ("fsync", "fdatasync", "sync"):
+                    patch.setattr(os, name, lambda *_: pytest.fail("a sync on the loop"))
+                client = await nats.connect(server.client_url)
+                js = client.jetstream()
+                for _ in range(2):
+                    await js.add_stream(name="S", subjects=["s"], storage="file")
+                    await js.publish("s", b"1")
+                    await js.update_stream(name="S", subjects=["s", "t"])
+                    for name in ("one", "two"):
+                        subscription = await js.pull_subscribe("s", name)
+                        (message,) = await subscription.fetch(1, timeout=5)
+                        await message.ack_sync()
+                    await js.delete_consumer("S", "one")
+                    await js.purge_stream("S")
+                    await js.delete_stream("S")
+                await client.close()
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_what_is_asked_right_behind_a_creation_is_done(tmp_path: Path) -> None:
+    """Create, publish and delete, sent in one piece, of the same name, over and over."""
+
+    async def main() -> None:
+        async with millpond.Server(store_dir=str(tmp_path)) as server:
+            client = await nats.connect(server.client_url)
+            body = b'{"name":"S","subjects":["s"]}'
+            for _ in range(3):
+                said = await asyncio.gather(
+                    client.request("$JS.API.STREAM.CREATE.S", body, timeout=10),
+                    client.request("s", b"1", timeout=10),
+                    client.request("$JS.API.STREAM.DELETE.S", timeout=10),
+                    client.request("$JS.API.STREAM.CREATE.S", body, timeout=10),
+                    client.request("s", b"2", timeout=10),
+                )
+                created, first, deleted, again, second = (answer.data for answer in said)
+                assert b'"did_create":true' in created and b'"did_create":true' in again
+                assert b'"seq":1' in first and b'"seq":1' in second
+                assert b'"success":true' in deleted
+                await client.jetstream().delete_stream("S")
+            left = [path.name for path in tmp_path.glob("jetstream/*/streams/*/*")]
+            assert set(left) <= {"released"}, "what was deleted is gone; its mark goes with the next sync"
+            await client.close()
+        assert not [path for path in tmp_path.glob("jetstream/*/streams/*/*")]
 
     asyncio.run(asyncio.wait_for(main(), 60))

@@ -15,20 +15,29 @@ from millpond.store.file_store import FileStore
 from millpond.store.read_cache import ReadCache
 from millpond.store.scan import SegmentScan, scan_segment
 
+from millpond.base import limits
+
 SMALL = 4096
 START_NS = 1_700_000_000_000_000_000
 
 
 class Rig:
-    """`open` and `reopen` a store in `root`; every store is checked when it is closed."""
+    """`open` and `reopen` a store in `root`; every store is checked when it is closed.
 
-    def __init__(self, root: Path, sync: str = "always", cache_bytes: int = 1 << 22) -> None:
-        self.root, self.committer, self.cache = root, Committer(sync), ReadCache(cache_bytes)
+    summaries: however small, sealed segments get theirs, when `summarise` is called.
+    """
+
+    def __init__(
+        self, root: Path, sync: str = "always", cache_bytes: int = 1 << 22, disk: object = None, summaries: bool = False
+    ) -> None:
+        self.root, self.committer, self.cache = root, Committer(sync), ReadCache(cache_bytes, disk)
         self.store: FileStore | None = None
+        self.summaries = summaries
 
     def open(self, directory: Path | None = None, segment_bytes: int = SMALL) -> FileStore:
         self.directory = directory or self.root
-        self.store = FileStore(str(self.directory), self.committer, self.cache, RecordingOwner(), segment_bytes)
+        least = 1 if self.summaries else limits.SUMMARY_SEGMENT_BYTES_LEAST
+        self.store = FileStore(str(self.directory), self.committer, self.cache, RecordingOwner(), segment_bytes, least)
         return self.store
 
     def close(self) -> None:
@@ -62,6 +71,10 @@ class Rig:
         while self.committer.in_flight():
             select.select([self.committer.event_fd], [], [])
             self.committer.collect()
+
+    def summarise(self) -> None:
+        """What is sealed and proven has its summary, and is packed where that was asked for."""
+        self.cache.packer.drain()
 
     def segments(self) -> list[Path]:
         return sorted(path for path in self.directory.iterdir() if path.name.startswith("log."))

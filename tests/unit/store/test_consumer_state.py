@@ -277,3 +277,23 @@ def test_a_journal_that_cannot_be_written_confirms_nothing_more(tmp_path):
     committer.drain()
     assert journal.failure
     assert journal.committed_position == confirmed < journal.position
+
+
+def test_a_checkpoint_has_what_is_pending_and_nothing_of_what_has_left(tmp_path):
+    journal = ConsumerJournal(str(tmp_path), committer := Committer(0))
+    state = journal.open_consumer("c", b"{}")
+    for number in range(1, 2001):
+        state.py_deliver(number, number)
+    for number in (1, 2, 7, *range(500, 1400), 2000):
+        state.py_ack(number)
+    state.py_redeliver(3, 5000)
+    state.py_exhaust(4)
+    pending, exhausted = state.pending(), state.exhausted()
+    journal.close()                                        # the first write of a journal is a checkpoint
+    committer.close()
+    journal = ConsumerJournal(str(tmp_path), committer := Committer(0))
+    _, again = journal.recovered()["c"]
+    assert (again.pending(), again.exhausted(), again.check()) == (pending, exhausted, [])
+    assert len(pending) == 2000 - 904 - 1
+    journal.close()
+    committer.close()

@@ -27,9 +27,9 @@ def quiet():
 class Cutting:
     """Runs operations whose records are all in one write, and opens the log at every place where that can be cut."""
 
-    def __init__(self, folder: Path, limits: dict[str, int], segment_bytes: int) -> None:
+    def __init__(self, folder: Path, limits: dict[str, int], segment_bytes: int, summaries: bool = False) -> None:
         self._folder, self._limits, self._segment_bytes = folder, limits, segment_bytes
-        self._number = 0
+        self._number, self._summaries = 0, summaries
 
     def store(self, r: Rig, directory: Path | None = None) -> FileStore:
         store = r.open(directory, self._segment_bytes)
@@ -40,11 +40,12 @@ class Cutting:
         """The states that the operations of `write` make one by one, and those that are found at the cuts, in order."""
         run = self._folder / "run"
         run.mkdir()
-        with rig(run) as r:
+        with rig(run, summaries=self._summaries) as r:
             store = self.store(r)
             for operation in before:
                 operation(store)
             r.commit()
+            r.summarise()
             images = {path.name: path.read_bytes() for path in r.segments()}
             made = [self.state(store)]
             for operation in write:
@@ -117,11 +118,12 @@ LIMITS = [{}, {"per_subject_max": 1}, {"messages_max": 5}, {"per_subject_max": 2
 
 
 @pytest.mark.parametrize("limits", LIMITS, ids=str)
-@pytest.mark.parametrize("segment_bytes", [4096, 1 << 16])
+@pytest.mark.parametrize("log", [(4096, 15, False), (1 << 16, 15, False), (4096, 60, True)], ids=str)
 @pytest.mark.parametrize("seed", range(3))
-def test_any_cut_of_a_write_is_a_first_part_of_its_operations(tmp_path, limits, segment_bytes, seed):
+def test_any_cut_of_a_write_is_a_first_part_of_its_operations(tmp_path, limits, log, seed):
     rng = random.Random(seed)
-    made, found = Cutting(tmp_path, limits, segment_bytes).states(some(rng, 15), some(rng, 25))
+    segment_bytes, before, summaries = log
+    made, found = Cutting(tmp_path, limits, segment_bytes, summaries).states(some(rng, before), some(rng, 25))
     at = 0
     for state in found:
         assert state in made[at:], f"not one of {made[at:]}"

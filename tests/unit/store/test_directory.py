@@ -4,8 +4,9 @@ import os
 
 import pytest
 
+from millpond.base import limits
 from millpond.base.errors import StoreInUseError
-from millpond.store.directory import StoreDirectory, mark_released, reveal
+from millpond.store.directory import StoreDirectory, is_unfinished, mark_released, remove_files, reveal
 
 
 def test_a_second_server_is_refused_and_told_who_holds_it(tmp_path):
@@ -26,10 +27,11 @@ def test_slots_are_recycled(tmp_path):
     (one / "stream.0").write_bytes(b"x")
     (two / "stream.0").write_bytes(b"x")
     (one / "seg-0000").write_bytes(b"y")
-    directory.release_slot(one)
-    assert directory.slots() == [two]
-    assert directory.create_slot() == one
-    directory.release_slot(two)
+    for slot in (one, two):
+        mark_released(slot)
+        directory.finish_release(slot)
+    assert directory.slots() == []
+    assert (directory.create_slot(), directory.create_slot()) == (one, two), "the lowest first"
     assert {path.name for path in directory.streams.iterdir()} == {"0000", "0001"}
     directory.close()
 
@@ -42,6 +44,42 @@ def test_a_release_that_was_cut_short_is_finished(tmp_path):
     directory.close()
     directory = StoreDirectory(tmp_path)
     assert directory.slots() == [] and list(slot.iterdir()) == []
+    directory.close()
+
+
+def test_a_mark_takes_the_place_of_a_file(tmp_path):
+    """A full disk may have no room for a new name."""
+    (tmp_path / "stream.0").write_bytes(b"x")
+    (tmp_path / "stream.1").write_bytes(b"x")
+    mark_released(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"stream.0", "released"}
+    mark_released(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"stream.0", "released"}
+
+
+def test_a_slot_is_unfinished_while_nothing_was_written_beside_the_first_copy_of_its_catalog(tmp_path):
+    assert is_unfinished(tmp_path)
+    (tmp_path / "stream.0").write_bytes(b"torn")
+    (tmp_path / "stream.1").write_bytes(b"")
+    (tmp_path / "consumers.0").write_bytes(b"")
+    (tmp_path / "log.0000").write_bytes(bytes(10_000))
+    assert is_unfinished(tmp_path)
+    for name in ("stream.1", "log.0000", "consumers.0"):
+        (tmp_path / name).write_bytes(bytes(5_000) + b"x")
+        assert not is_unfinished(tmp_path)
+        (tmp_path / name).unlink()
+
+
+def test_what_is_no_slot_is_in_nobodys_way(tmp_path):
+    StoreDirectory(tmp_path).close()
+    streams = tmp_path / "jetstream" / "$G" / "streams"
+    (streams / "0000").write_bytes(b"a file")
+    (streams / "0003").mkdir()
+    (streams / "0002").mkdir()
+    (streams / "0002" / "stream.0").write_bytes(b"x")
+    directory = StoreDirectory(tmp_path)
+    assert [directory.create_slot().name for _ in range(4)] == ["0003", "0001", "0004", "0005"]
+    assert [slot.name for slot in directory.slots()] == ["0002"]
     directory.close()
 
 
@@ -69,3 +107,46 @@ def test_a_slot_that_is_being_filled_is_gone_at_the_next_start_unless_it_was_rev
     assert again.slots() == [revealed]
     assert list(hidden.iterdir()) == []
     again.close()
+
+
+def test_a_slot_is_emptied_a_few_files_at_a_time_and_is_taken_until_then(tmp_path):
+    directory = StoreDirectory(tmp_path)
+    slot = directory.create_slot()
+    files = 6
+    mark_released(slot)
+    for number in range(files):
+        with open(slot / f"log.{number:04}", "wb") as file:
+            file.truncate(limits.FILE_BYTES_REMOVED_PER_STEP // 2)
+    left = []
+    for _ in remove_files(slot):
+        left.append(len(list(slot.glob("log.*"))))
+        assert directory.create_slot() != slot
+    assert left == [4, 2, 0]
+    directory.free(slot)
+    assert list(slot.iterdir()) == [] and directory.create_slot() == slot
+    directory.close()
+
+
+OUTWARDS = ["..", ".", "/", "/etc", "a/../../b", "..\\b", "a\0b", "\u202e", "%2e%2e", "A" * 80]
+
+
+@pytest.mark.parametrize("account", OUTWARDS)
+def test_no_account_leaves_the_store(tmp_path, account):
+    directory = StoreDirectory(tmp_path / "store", account)
+    slot = directory.create_slot().resolve()
+    assert slot.is_dir() and slot.parents[2] == (tmp_path / "store" / "jetstream").resolve()
+    assert {path.name for path in tmp_path.iterdir()} == {"store"}
+    directory.close()
+
+
+def test_folders_go_as_far_as_they_are_empty(tmp_path):
+    directory = StoreDirectory(tmp_path, "A")
+    kept, _ = directory.create_slot(), directory.create_slot()
+    (kept / "log.0000").write_bytes(b"x")
+    directory.remove_folders()
+    assert [path.name for path in directory.streams.iterdir()] == [kept.name]
+    assert StoreDirectory.exists(tmp_path, "A") and not StoreDirectory.exists(tmp_path, "B")
+    (kept / "log.0000").unlink()
+    directory.remove_folders()
+    assert not StoreDirectory.exists(tmp_path, "A")
+    directory.close()

@@ -93,7 +93,7 @@ def test_ages_and_gaps_beyond_a_column() -> None:
     assert index.next_same(2) == 2**40
     assert index.live_in(1) == 3
     assert index.state_dict()["num_deleted"] == 2**40 - 3
-    assert index.ask_deleted(2) == [3, 4]
+    assert index.ask_deleted(0, 2) == ([3, 4], 5)
     assert index.check() == []
 
 

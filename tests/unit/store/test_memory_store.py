@@ -6,6 +6,8 @@ import pytest
 from millpond.store.api import RecordingOwner
 from millpond.store.memory_store import MemoryStore
 
+from millpond.base import limits
+
 START_NS = 1_700_000_000_000_000_000
 
 
@@ -38,6 +40,22 @@ def test_appends_then_evicts_the_oldest_of_the_subject(store: MemoryStore) -> No
     assert [store.append_message(subject) for subject in (b"a", b"b", b"a")] == [1, 2, 3]
     assert removed(store) == [1]
     assert store.state_dict()["first_seq"] == 2
+
+
+@pytest.mark.parametrize(("before", "left"), [({}, 6), ({"messages_max": 6}, 1)], ids=["together", "set before"])
+def test_limits_that_are_reached_in_parts_keep_their_order(
+    store: MemoryStore, before: dict[str, int], left: int
+) -> None:
+    for number in range(limits.PURGE_STEP_MESSAGES + 1000):
+        store.append_message(b"x.%d" % number if number < 5 else b"a")
+    last = store.state_dict()["last_seq"]
+    if before:
+        store.configure(**before)
+    store.configure(messages_max=6, per_subject_max=1)
+    assert len(removed(store)) == limits.PURGE_STEP_MESSAGES
+    while store.enforce_messages(100):
+        pass
+    assert store.state_dict()["messages"] == left and store.last_of(b"a") == last
 
 
 def test_evicts_by_messages_and_bytes(store: MemoryStore) -> None:

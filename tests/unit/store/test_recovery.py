@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from file_rig import SMALL, START_NS, Rig, bodies, rig
+from millpond.testing.faulty_disk import FaultyDisk
 
 
 def written(root: Path, messages: int, per_commit: int, body: bytes = b"x" * 40) -> dict[int, bytes]:
@@ -249,6 +250,24 @@ def test_a_page_of_zeros_is_damage_not_padding(tmp_path):
         assert store.lost == len(lost) and store.damage
 
 
+def test_zeros_within_a_write_are_damage_not_padding(tmp_path):
+    """The end of a page is gone, and the next page begins with a record of the same write."""
+    with rig(tmp_path) as r:
+        store = r.open(segment_bytes=1 << 16)
+        for number in range(100):
+            store.append_message(b"a", b"%04d" % number + bytes(91))      # records of 128 bytes
+        r.commit()
+        store.append_message(b"a", b"another write")
+        r.commit()
+        assert {record.offset % 128 for record in r.scans()[0].records} == {0}
+        r.close()
+        patch(tmp_path / "log.0000", 2 * SMALL - 512, bytes(512))
+        store = r.open(segment_bytes=1 << 16)
+        lost = sorted(set(range(1, 102)) - set(bodies(store)))
+        assert lost == list(range(60, 64))
+        assert store.lost == len(lost) and store.damage
+
+
 def test_a_deleted_stream_leaves_nothing_that_comes_back(tmp_path):
     """Segments that have left the log may still be there as files; a store never takes them for its own."""
     with rig(tmp_path) as r:
@@ -349,6 +368,25 @@ def test_an_erasure_torn_anywhere_is_no_loss_and_is_done_again(tmp_path, behind,
         shutil.rmtree(crashed)
 
 
+def test_a_file_that_left_the_log_with_what_was_to_be_erased_is_not_used_again_after_a_kill(tmp_path):
+    (tmp_path / "run").mkdir()
+    with rig(tmp_path / "run") as r:
+        store = r.open()
+        for number in range(60):
+            store.append_message(b"a", b"secret %d " % number * 20)
+        r.turn()
+        for seq in range(1, 40):
+            store.remove_message(seq, True)
+        r.turn()                                   # the segments leave with the write that says so
+        assert store.log.order_list()[0] > 0
+        store = r.crash(tmp_path / "crash")
+        for _ in range(3):
+            store.append_message(b"b", b"x")
+            r.turn()
+        left = b"".join(path.read_bytes() for path in r.segments())
+        assert not [number for number in range(20) if b"secret %d " % number in left]
+
+
 def test_files_with_earlier_copies_of_what_was_erased_are_not_used_again_after_a_restart(tmp_path):
     with rig(tmp_path) as r:
         store = r.open()
@@ -370,3 +408,53 @@ def test_files_with_earlier_copies_of_what_was_erased_are_not_used_again_after_a
             store.remove_message(store.next_message(0))
             r.turn()
         assert not any(b"secret" in path.read_bytes() for path in r.segments())
+
+
+def test_the_last_write_is_written_again_before_it_is_believed(tmp_path):
+    """After a sync that failed it can be read, and may not be on disk: a sync alone would not put it there."""
+    (tmp_path / "a").mkdir()
+    with rig(tmp_path / "a") as r:
+        store = r.open(segment_bytes=1 << 17)
+        for number in range(1, 4):
+            store.append_message(b"a", b"%d" % number + bytes(9000))
+            r.commit()
+        (scan,) = r.scans()
+        start = max(record.offset for record in scan.records if "batch" in record.flags)
+        shutil.copytree(tmp_path / "a", tmp_path / "b")    # as a kill leaves it
+    disk = FaultyDisk()
+    with rig(tmp_path / "b", disk=disk) as r:
+        store = r.open(segment_bytes=1 << 17)
+        offset, size = disk.written[0]
+        assert offset == start - start % 4096
+        assert offset + size >= scan.end > offset + size - 4096
+        assert sorted(bodies(store)) == [1, 2, 3]
+        store.append_message(b"a", b"4")
+        r.commit()
+        r.close()
+        disk.written.clear()
+        assert sorted(bodies(r.open(segment_bytes=1 << 17))) == [1, 2, 3, 4]
+        assert disk.written == [], "an orderly stop leaves nothing to be written again"
+
+
+def test_a_packed_segment_is_never_written_again(tmp_path: Path) -> None:
+    """The write that proved it is gone (no sync between the two with `interval`): the write before it is the last."""
+    (tmp_path / "a").mkdir()
+    with rig(tmp_path / "a", sync="interval") as r:
+        store = r.open(segment_bytes=1 << 18)
+        store.compress(True)
+        for number in range(1100):
+            store.append_message(b"a", b"%d-" % number * 150)
+        r.turn()
+        store.append_message(b"proof", b"")
+        r.turn()
+        r.cache.packer.drain()
+        assert store.figures()["packed"] == store.figures()["segments"] - 1 > 1
+        expected = bodies(store)
+        shutil.copytree(tmp_path / "a", tmp_path / "b")
+    newest = max((tmp_path / "b").glob("log.*"))
+    files = {path: path.read_bytes() for path in (tmp_path / "b").glob("log.*") if path != newest}
+    newest.unlink()
+    with rig(tmp_path / "b") as r:
+        found = bodies(r.open(segment_bytes=1 << 18))
+        assert r.store.lost == 0 and len(found) > 500 and found.items() <= expected.items()
+        assert {path: path.read_bytes() for path in files} == files

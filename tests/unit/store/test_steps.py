@@ -33,10 +33,21 @@ def test_in_steps_as_at_once(subjects, removed, filters, bounds, rows):
         found, at = store.search_message(at, end, filters, rows)
         looks += 1
     assert found == (matching[0] if matching else 0) and looks <= 50
+    found, at = 0, end
+    while at and not found:
+        found, at = store.search_message_down(at, begin, filters, rows)
+    assert found == (matching[-1] if matching else 0)
     assert through(lambda at: store.count_in_part(at, end, filters, rows), begin) == len(matching)
-    last = {store.last_of(subject) for subject in SUBJECTS}
-    parts: list[int] = through(lambda at: store.last_in_part(at, end, filters, rows), begin, [])
-    assert parts == [seq for seq in matching if seq in last]
+    of = {seq: subjects[seq - 1] for seq in live(store) if seq <= end}
+    last = set({subject: seq for seq, subject in of.items()}.values())
+    listed = [seq for seq in matching if seq in last]
+    assert through(lambda at: store.lasts_in_part(at, end, filters, rows)[::2], begin) == len(listed)
+    found, at = [], begin
+    while at:
+        seq, at = store.search_last_message(at, end, filters, rows)
+        if seq:
+            found, at = [*found, seq], seq + 1
+    assert found == listed
 
 
 def live(store: MemoryStore) -> list[int]:

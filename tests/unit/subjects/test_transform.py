@@ -99,3 +99,12 @@ def test_any_subject_has_an_answer(source: str, destination: str, subject: bytes
         return
     found = transform.match(subject)
     assert found is None or isinstance(found, bytes)
+
+
+@pytest.mark.parametrize(("subject", "expected"), [
+    (b"api.MAKE.S.>", b"out.MAKE.S.>"), (b"api.MAKE.*.x", b"out.MAKE.*.x"), (b"api.a", b"out.a"), (b"other.a", None),
+])  # fmt: skip
+def test_wildcards_in_a_subject_that_was_published_on(subject, expected):
+    transform = Transform("api.>", "out.>")
+    assert transform.rewrite(subject) == expected
+    assert transform.match(subject) == (expected if subject == b"api.a" else None)

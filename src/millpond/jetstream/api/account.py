@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from millpond.base import limits
-from millpond.config.security import JetStreamLimits
+from millpond.config.security import TIER, JetStreamLimits
 from millpond.jetstream.api.request import Request
 
 if TYPE_CHECKING:
     from millpond.jetstream.api.registry import Api
     from millpond.jetstream.engine import Engine
+    from millpond.jetstream.usage import Usage
+
 
 def limits_of(limits: JetStreamLimits) -> dict[str, int | bool]:
     """An account's limits as they are shown."""
@@ -33,15 +35,25 @@ class AccountApi:
 
     def info(self, request: Request) -> None:
         usage = self._engine.usage()
+        most = self._engine.account_limits
         domain = {"domain": self._engine.domain} if self._engine.domain else {}
+        tiers = {name: _tier(usage if name == TIER else None, found) for name, found in most.tiers}
         request.ok(
-            memory=usage.memory,
-            storage=usage.storage,
-            reserved_memory=usage.reserved_memory,
-            reserved_storage=usage.reserved_storage,
-            streams=usage.streams,
-            consumers=usage.consumers,
-            limits=limits_of(self._engine.account_limits),
+            **_tier(usage, NO_LIMITS if most.tiers else most),
             **domain,
             api={"level": limits.API_LEVEL, "total": self._api.total, "errors": self._api.errors},
+            **({"tiers": tiers} if tiers else {}),
         )
+
+
+NO_LIMITS: Final = JetStreamLimits(
+    max_memory=0, max_file=0, max_streams=0, max_consumers=0, max_ack_pending=0, memory_max_stream_bytes=0,
+    file_max_stream_bytes=0,
+)  # fmt: skip
+"""What is shown of an account that has tiers instead."""
+
+
+def _tier(usage: Usage | None, most: JetStreamLimits) -> dict[str, Any]:
+    """What is used of which limits; None: nothing."""
+    names = ("memory", "storage", "reserved_memory", "reserved_storage", "streams", "consumers")
+    return {**{name: getattr(usage, name) if usage is not None else 0 for name in names}, "limits": limits_of(most)}

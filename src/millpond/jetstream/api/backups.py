@@ -86,12 +86,12 @@ class BackupApi:
         if is_empty_request(request.body):
             raise api_error("JSBadRequestErr")
         name = request.args[0]
-        stream = self._engine.streams.get(name)
-        if stream is None:
+        if self._engine.config_of(name) is None:
             raise api_error("JSStreamNotFoundErr")
         asked = decode(request.body, SNAPSHOT, self._engine.strict)
         if not pytokens.is_valid_subject(asked.get("deliver_subject", "").encode()):
             raise api_error("JSSnapshotDeliverSubjectInvalidErr")
+        stream = self._engine.open_stream(name, "JSStreamSnapshotErrF")
         self._check_room()
         start_ns, state = self._engine.clock.wall_ns, state_json(stream)
 
@@ -122,7 +122,7 @@ class BackupApi:
             raise api_error("JSStreamNameContainsPathSeparatorsErr")
         config = stream_rules.checked(config, False, self._engine.limits, self._engine.config_of)
         self._engine.check_room(config)
-        if name in self._engine.streams:
+        if self._engine.config_of(name) is not None:
             raise api_error("JSStreamNameExistRestoreFailedErr")
         self._check_room()
         start_ns, client = self._engine.clock.wall_ns, request.client
@@ -146,12 +146,12 @@ class BackupApi:
 
     def _check_free(self, config: StreamConfig) -> None:
         """Raises ApiError or BackupError when the stream cannot be added to those there are now."""
-        if config.name in self._engine.streams:
+        if self._engine.config_of(config.name) is not None:
             raise api_error("JSStreamNameExistRestoreFailedErr")
         self._engine.check_room(config)
         try:
             stream_rules.check_single_server(config)
-            stream_rules.check_overlap(config, self._engine.configs())
+            self._engine.check_overlap(config)
         except ApiError as error:
             raise BackupError(f"error adding stream: {error}") from None
 

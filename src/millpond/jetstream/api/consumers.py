@@ -9,23 +9,24 @@ import msgspec
 from millpond.base import limits
 from millpond.base.ids import short_name
 from millpond.jetstream import account_limits, consumer_rules, retention_rules
+from millpond.jetstream.api.pages import ListPage, answer_page
 from millpond.jetstream.api.request import CONSUMERS, Request, optional_body
 from millpond.jetstream.api.sourcing import (
     IDENTITY,
     check_identity,
     identity_header,
     internal,
+    is_shown,
     kept_by_an_update,
-    shown_consumers,
     sourcing_form,
 )
-from millpond.jetstream.api.streams import page
 from millpond.jetstream.config_wire import CONSUMER_REQUEST, consumer_from_request, consumer_to_json
 from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.consumer_reset import NotAllowed
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import Shape, decode, is_empty_request, unmarshal
 from millpond.jetstream.go_time import format_time
+from millpond.jetstream.offline import listed
 from millpond.wire.headers import find_value
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ class ConsumerApi:
         self._engine = engine
 
     def _consumer(self, request: Request) -> Consumer:
-        consumer = self._engine.stream(request.args[0]).consumers.get(request.args[1])
+        name, offline = request.args[1], self._engine.offline.get(request.args[0])
+        if offline is not None and name in offline.consumers:
+            raise api_error("JSConsumerOfflineReasonErrF", err=offline.consumers[name])
+        consumer = self._engine.stream(request.args[0]).consumers.get(name) if offline is None else None
         if consumer is None:
             raise api_error("JSConsumerNotFoundErr")
         return consumer
@@ -123,7 +127,7 @@ class ConsumerApi:
             consumer_rules.check_length(config.name)
             retention_rules.check_new(config, stream.config, self._others(stream, None))
             name, config = config.name or self._free_name(stream), consumer_rules.ephemeral(config)
-            self._made(request, self._engine.create_consumer(stream, name, config))
+            self._made(request, self._engine.create_consumer(stream, name, config), consumer_rules.NO_STORE)
             return
         if existing.config == config and not config.sourcing:
             self._made(request, existing)
@@ -138,13 +142,16 @@ class ConsumerApi:
         self._engine.update_consumer(existing, config)
         self._made(request, existing)
 
-    def _made(self, request: Request, consumer: Consumer) -> None:
-        """The answer tells of the consumer as it is before it delivers, and comes when that is durable."""
+    def _made(self, request: Request, consumer: Consumer, if_not: str = "") -> None:
+        """The answer tells of the consumer as it is before it delivers, and comes when that is durable. if_not: what is
+        said when it cannot be, the disk's words when empty."""
 
         def counted() -> None:
             described = self.described(consumer)
 
-            def durable() -> None:
+            def durable(failure: str) -> None:
+                if failure:
+                    return request.fail(api_error("JSConsumerCreateErrF", err=if_not or failure))
                 request.ok(**described)
                 if described.get("paused"):
                     consumer.tell_pause()
@@ -183,7 +190,7 @@ class ConsumerApi:
         if until_ns and remaining_ns > 0:
             out.update(paused=True, pause_remaining=remaining_ns)
         self._engine.update_consumer(consumer, config)
-        consumer.stream.after_commit(lambda: request.ok(**out))
+        consumer.stream.after_commit(request.when_kept("JSConsumerStoreFailedErrF", **out))
 
     def reset(self, request: Request) -> None:
         """RESET.<stream>.<consumer>: back to the ack floor, or to a sequence."""
@@ -198,7 +205,13 @@ class ConsumerApi:
 
         def counted() -> None:
             described = self.described(consumer)
-            consumer.stream.after_commit(lambda: request.ok_untracked(**described, reset_seq=stream_seq))
+
+            def durable(failure: str) -> None:
+                if failure:
+                    return request.fail(api_error("JSConsumerStoreFailedErrF", err=failure))
+                request.ok_untracked(**described, reset_seq=stream_seq)
+
+            consumer.stream.after_commit(durable)
 
         consumer.when_counted(counted)
 
@@ -218,19 +231,38 @@ class ConsumerApi:
 
     def delete(self, request: Request) -> None:
         require_empty(request)
-        self._engine.delete_consumer(self._consumer(request), lambda: request.ok(success=True))
+        kept = request.when_kept("JSStreamGeneralErrorF", success=True)
+        self._engine.delete_consumer(self._consumer(request), kept)
 
     def names(self, request: Request) -> None:
-        body = optional_body(request, CONSUMERS, self._engine.strict)
-        names = sorted(shown_consumers(self._engine.stream(request.args[0])))
-        shown, paging = page(names, body.get("offset", 0), limits.API_NAMES_PAGE)
-        request.ok(**paging, consumers=shown)
+        self._answer_page(request, limits.API_NAMES_PAGE, described=False)
 
     def listing(self, request: Request) -> None:
-        body = optional_body(request, CONSUMERS, self._engine.strict)
-        consumers = shown_consumers(self._engine.stream(request.args[0]))
-        shown, paging = page(sorted(consumers), body.get("offset", 0), limits.API_LIST_PAGE)
-        request.ok(**paging, consumers=[self.described(consumers[name], managed=False) for name in shown])
+        self._answer_page(request, limits.API_LIST_PAGE, described=True)
+
+    def _answer_page(self, request: Request, limit: int, *, described: bool) -> None:
+        offset = optional_body(request, CONSUMERS, self._engine.strict).get("offset", 0)
+        offline = self._engine.offline.get(request.args[0])
+        if offline is None:
+            page = self._page(request, offset, limit, described=described)
+            answer_page(self._engine, request, page, "consumers", [])
+            return
+        reasons, missing = offline.consumers, list[str]()
+        page = ListPage(reasons, offset, limit, describe=missing.append if described else None)
+        answer_page(self._engine, request, page, "consumers", [], more=lambda: listed(missing, reasons))
+
+    def _page(self, request: Request, offset: int, limit: int, *, described: bool) -> ListPage:
+        """Of the stream's consumers that are shown."""
+        consumers = self._engine.stream(request.args[0]).consumers
+
+        def wanted(name: str) -> bool:
+            return name in consumers and is_shown(consumers[name])
+
+        def describe(name: str) -> dict[str, Any] | None:
+            consumer = consumers.get(name)
+            return self.described(consumer, managed=False) if consumer is not None else None
+
+        return ListPage(consumers, offset, limit, wanted=wanted, describe=describe if described else None)
 
     def needs_cluster(self, request: Request) -> None:
         raise api_error("JSClusterRequiredErr")
@@ -238,6 +270,8 @@ class ConsumerApi:
     def described(self, consumer: Consumer, managed: bool = True) -> dict[str, Any]:
         """ConsumerInfo in the server's order."""
         info = consumer.info()
+        if consumer.config.direct:  # nothing keeps where it is; what it has passed over counts
+            info["delivered"]["stream_seq"] = max(info["delivered"]["stream_seq"], consumer.cursor.position)
         out: dict[str, Any] = {
             "stream_name": consumer.stream.name,
             "name": consumer.name,

@@ -37,13 +37,30 @@ class MessageApi:
         stream_seq = body.get("seq", 0)
         if "start_time" in body:
             stream_seq = stream.seq_at_time(int64_ns(body["start_time"]))
+        last, following = body.get("last_by_subj", "").encode(), body.get("next_by_subj", "").encode()
+        if not (last or following):
+            return self._show(request, stream, body, stream_seq)
+        search = stream.search(stream_seq, last, following)
+
+        def step() -> bool:
+            if search.step():
+                return True
+            self._show(request, stream, body, search.found)
+            return False
+
+        if not search.is_short or step():
+            self._engine.requests.add(step, request.size)
+
+    def _show(
+        self, request: Request, stream: Stream, body: dict[str, Any], stream_seq: int, waited: bool = False
+    ) -> None:
         try:
-            found = stream.get_message(
-                stream_seq, body.get("last_by_subj", "").encode(), body.get("next_by_subj", "").encode()
-            )
+            found = stream.get_message(stream_seq)
         except Cold:
-            stream.on_warm(lambda: self._fetch(request, stream, body))
+            stream.on_warm(lambda: self._show(request, stream, body, stream_seq, True))
             return
+        if found is None and waited:               # it left meanwhile: another one may be what was asked for
+            return self._fetch(request, stream, body)
         if found is None:
             request.fail(api_error("JSNoMessageFoundErr"))
             return
@@ -61,12 +78,13 @@ class MessageApi:
         if is_empty_request(request.body):
             raise api_error("JSBadRequestErr")
         body = decode(request.body, MSG_DELETE, self._engine.strict)
-        stream = self._engine.stream(request.args[0])
+        stream = self._engine.open_stream(request.args[0], "JSStreamMsgDeleteFailedF")
         if stream.config.sealed:
             raise api_error("JSStreamSealedErr")
         if stream.config.deny_delete:
             raise api_error("JSStreamMsgDeleteFailedF", err="message delete not permitted")
-        stream.after_purges(lambda: self._remove(request, stream, body.get("seq", 0), not body.get("no_erase", False)))
+        stream_seq, secure = body.get("seq", 0), not body.get("no_erase", False)
+        stream.after_removals(lambda: self._remove(request, stream, stream_seq, secure))
 
     def _remove(self, request: Request, stream: Stream, stream_seq: int, secure: bool) -> None:
         try:
@@ -75,7 +93,7 @@ class MessageApi:
             request.fail(api_error("JSStreamMsgDeleteFailedF", err=str(error)), failed=False)
             return
         if found:
-            stream.after_commit(lambda: request.ok(success=True))
+            stream.after_commit(request.when_kept("JSStreamMsgDeleteFailedF", success=True))
             return
         # The file store of nats-server knows which sequences it cannot have.
         state = stream.state()

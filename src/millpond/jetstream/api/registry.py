@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
 from millpond.base.errors import ApiError
+from millpond.broker.connection_info import client_info
 from millpond.jetstream.advisories import Advisories
 from millpond.jetstream.api.account import AccountApi
 from millpond.jetstream.api.consumers import ConsumerApi
 from millpond.jetstream.api.messages import MessageApi
 from millpond.jetstream.api.request import Request
 from millpond.jetstream.api.streams import StreamApi
-from millpond.jetstream.api_door import ApiDoor
+from millpond.jetstream.api_door import ApiDoor, QuickRemovals
 from millpond.jetstream.api_level import is_beyond_ours
 from millpond.jetstream.domain_door import DomainDoor
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import encode
 from millpond.jetstream.go_text import text
-from millpond.jetstream.go_time import ZERO_TIME, format_time
+from millpond.jetstream.go_time import ZERO_TIME
 from millpond.wire.headers import find_value
 
 if TYPE_CHECKING:
@@ -60,25 +61,35 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 class Api:
     """Owns the subscriptions on `$JS.API.>` and on its name in a domain, and the counters that `$JS.API.INFO` shows.
 
-    enabled: False for an account without streams, which is told so (10039); `engine` is then any account's.
+    engine: None for an account without streams, which is told so (10039). served_by: the system account.
     """
 
-    def __init__(self, engine: Engine, router: Router, advisories: Advisories, enabled: bool = True) -> None:
-        self._engine = engine
-        self._enabled = enabled
+    def __init__(
+        self, engine: Engine | None, router: Router, advisories: Advisories, *, server_name: str, domain: str,
+        served_by: str = "",
+    ) -> None:  # fmt: skip
+        self._enabled = engine is not None
+        self._engine = cast("Engine", engine)  # without one, no handler is called
+        self._server_name = server_name
         self._router = router
         self._advisories = advisories
-        self.total = 0
+        self._total = 0
         self.errors = 0
         self._backups: BackupApi | None = None
         self._routes: dict[str, list[Route]] = {}
         for route in self._table():
             self._routes.setdefault(route.verb, []).append(route)
-        self._sink = ApiDoor(self._receive)
+        self._removals = QuickRemovals(engine.streams if engine is not None else {}, router)
+        self._sink = ApiDoor(self._receive, self._removals, served_by)
         self._subscriptions = [router.subscribe(b"$JS.API.>", self._sink)]
-        if engine.domain:
-            door = DomainDoor(router, engine.domain)
+        if domain:
+            door = DomainDoor(router, domain)
             self._subscriptions.append(router.subscribe(door.subject, door))
+
+    @property
+    def total(self) -> int:
+        """Requests answered so far."""
+        return self._total + int(self._removals.taken)
 
     def close(self) -> None:
         for subscription in self._subscriptions:
@@ -157,7 +168,7 @@ class Api:
             reply: dict[str, Any], *, failed: bool = False, tracked: bool = True, headers: bytes = b""
         ) -> None:
             encoded = encode(reply)
-            self.total += tracked
+            self._total += tracked
             self.errors += failed
             if reply_to:
                 self._router.publish(reply_to, encoded, b"", headers)
@@ -166,7 +177,7 @@ class Api:
 
         request = Request(
             subject=asked, args=args, body=body, kind=route.kind, zeros=route.zeros, answer=answer, headers=hdr,
-            client=client_json(source, self._engine.server_name) if route.verb in BACKUPS else {},
+            client=client_json(source, self._server_name) if route.verb in BACKUPS else {},
         )
         try:
             if not self._enabled:
@@ -184,8 +195,8 @@ class Api:
         if not self._router.py_has_interest(b"$JS.EVENT.ADVISORY.API"):
             return
         self._advisories.api_audit(
-            self._engine.server_name,
-            client_json(source, self._engine.server_name),
+            self._server_name,
+            client_json(source, self._server_name),
             subject,
             text(body),
             text(response),
@@ -205,18 +216,4 @@ def client_json(source: Any, server_name: str) -> dict[str, Any]:
     if source is None or not hasattr(source, "info"):
         return {}
     info = source.info(False)
-    out: dict[str, Any] = {
-        "start": format_time(info.start_ns),
-        "host": info.ip,
-        "id": info.cid,
-        "acc": info.account,
-        "user": info.authorized_user,
-        "name": info.name,
-        "lang": info.lang,
-        "ver": info.version,
-        "rtt": info.rtt_ns,
-        "server": server_name,
-        "kind": "Client",
-        "client_type": "nats",
-    }
-    return {key: value for key, value in out.items() if value or key in ("start", "host", "id", "acc")}
+    return client_info(info, server=server_name, name_tag=info.user_tag)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from millpond.base.errors import ApiError
+from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import ListOf, Shape, decode, is_object_or_array
 
 RESPONSE: Final = "io.nats.jetstream.api.v1."
@@ -38,6 +40,11 @@ class Request(msgspec.Struct, kw_only=True):
     reply_headers: bytes = b""
     """The header block that a success is answered with."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of what was sent."""
+        return len(self.body) + len(self.headers)
+
     def ok(self, **fields: Any) -> None:
         """Answer with success."""
         self.answer({"type": RESPONSE + self.kind, **fields}, headers=self.reply_headers)
@@ -45,6 +52,17 @@ class Request(msgspec.Struct, kw_only=True):
     def ok_untracked(self, **fields: Any) -> None:
         """Answer with success; nobody else is told, as for reading messages."""
         self.answer({"type": RESPONSE + self.kind, **fields}, tracked=False, headers=self.reply_headers)
+
+    def when_kept(self, refusal: str, **fields: Any) -> Callable[[str], None]:
+        """Answers with success when it is called with "", else with the error of that name and the failure."""
+
+        def kept(failure: str) -> None:
+            if failure:
+                self.fail(api_error(refusal, err=failure))
+            else:
+                self.ok(**fields)
+
+        return kept
 
     def fail(self, error: ApiError, failed: bool = True) -> None:
         """Answer with an error object. `failed` False: the request itself was in order."""

@@ -49,9 +49,14 @@ def internal(config: ConsumerConfig) -> bool:
     return config.direct or config.sourcing
 
 
-def shown_consumers(stream: Stream) -> dict[str, Consumer]:
-    """Those that lists and counts show."""
-    return {name: consumer for name, consumer in stream.consumers.items() if not consumer.config.direct}
+def is_shown(consumer: Consumer) -> bool:
+    """Do lists and counts show it?"""
+    return not consumer.config.direct
+
+
+def shown_count(stream: Stream) -> int:
+    """How many of its consumers are shown."""
+    return sum(map(is_shown, stream.consumers.values()))
 
 
 def sourcing_form(config: ConsumerConfig, stream: StreamConfig) -> ConsumerConfig:

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from millpond.base import limits
+from millpond.base.errors import StoreError
 from millpond.jetstream import source_rules, stream_rules
+from millpond.jetstream.api.pages import DeletedPage, ListPage, answer_page
 from millpond.jetstream.api.request import STREAM_INFO, STREAM_LIST, STREAM_NAMES, STREAM_PURGE, Request, optional_body
-from millpond.jetstream.api.sourcing import shown_consumers
+from millpond.jetstream.api.sourcing import shown_count
 from millpond.jetstream.api.subject_page import SubjectPage
 from millpond.jetstream.config_wire import STREAM_REQUEST, stream_from_request, stream_to_json
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import Shape, decode, is_empty_request
 from millpond.jetstream.go_time import ZERO_TIME, format_time
+from millpond.jetstream.offline import listed
 from millpond.jetstream.stream_config import StreamConfig
 from millpond.subjects import pytokens
 
 if TYPE_CHECKING:
     from millpond.jetstream.engine import Engine
     from millpond.jetstream.stream import Stream
-
-DELETED_DETAILS_MAX: Final = 1_000_000
-
-
-def page(items: list[Any], offset: int, limit: int) -> tuple[list[Any], dict[str, int]]:
-    """One page; an offset beyond the end is clamped to it, a negative one to 0."""
-    offset = min(max(0, offset), len(items))
-    return items[offset : offset + limit], {"total": len(items), "offset": offset, "limit": limit}
-
 
 class StreamApi:
     """Handlers; each takes a `Request` and answers it now or when its effect is durable."""
@@ -52,11 +48,20 @@ class StreamApi:
         if existing is not None:
             if existing.config != config:
                 raise api_error("JSStreamNameExistErr")
-            request.ok(**self.described(existing), did_create=True)
+            self._engine.when_kept(existing, partial(self._created, request, existing))
             return
+        if config.name in self._engine.offline:
+            raise api_error("JSStreamNameExistErr")
         source_rules.check_filters(config)
-        stream_rules.check_overlap(config, self._engine.configs())
-        self._engine.create_stream(config, lambda stream: request.ok(**self.described(stream), did_create=True))
+        self._engine.check_overlap(config)
+
+        self._engine.create_stream(config, partial(self._created, request))
+
+    def _created(self, request: Request, stream: Stream, failure: str) -> None:
+        if failure:
+            request.fail(api_error("JSStreamStoreFailedF", err=failure))
+        else:
+            request.ok(**self.described(stream), did_create=True)
 
     def update(self, request: Request) -> None:
         body = decode(request.body, STREAM_REQUEST, self._engine.strict)
@@ -69,74 +74,102 @@ class StreamApi:
         config = stream_rules.updated(stream.config, stream_rules.checked(config, pedantic, server, find))
         self._engine.check_room(config)
         _check_consumers(stream, config)
-        stream_rules.check_overlap(config, self._engine.configs())
-        self._engine.update_stream(stream, config, lambda: request.ok(**self.described(stream, domain=self._domain)))
+        self._engine.check_overlap(config)
+
+        def updated(failure: str) -> None:
+            if failure:
+                request.fail(api_error("JSStreamUpdateErrF", err=failure))
+            else:
+                request.ok(**self.described(stream, domain=self._domain))
+
+        self._engine.update_stream(stream, config, updated)
 
     def delete(self, request: Request) -> None:
         if not is_empty_request(request.body):
             raise api_error("JSNotEmptyRequestErr")
-        self._engine.delete_stream(self._engine.stream(request.args[0]), lambda: request.ok(success=True))
+
+        def deleted(failure: str) -> None:
+            if failure:
+                request.fail(api_error("JSStreamDeleteErrF", err=failure))
+            else:
+                request.ok(success=True)
+
+        offline = self._engine.offline.get(request.args[0])
+        if offline is not None:
+            self._engine.delete_offline(offline, deleted)
+        else:
+            self._engine.delete_stream(self._engine.stream(request.args[0]), deleted)
 
     def info(self, request: Request) -> None:
         body = optional_body(request, STREAM_INFO, self._engine.strict)
         stream = self._engine.stream(request.args[0])
         filter = body.get("subjects_filter", "").encode("utf-8", "surrogateescape")
-        if not filter:
-            self._answer_info(request, body, stream, None)
-            return
-        page = SubjectPage(stream, filter, body.get("offset", 0))
+        page = SubjectPage(stream, filter, body.get("offset", 0)) if filter else None
+        deleted = DeletedPage(stream) if body.get("deleted_details") else None
+        work: list[SubjectPage | DeletedPage] = [part for part in (page, deleted) if part is not None]
 
         def step() -> bool:
             if self._engine.streams.get(stream.name) is not stream:
                 request.fail(api_error("JSStreamNotFoundErr"))
                 return False
-            if page.step():
-                return True
-            self._answer_info(request, body, stream, page)
+            while work:
+                if work[0].step():
+                    return True
+                work.pop(0)
+            self._answer_info(request, body, stream, page, deleted)
             return False
 
-        while stream.state()["num_subjects"] <= limits.SUBJECTS_PER_STEP:
-            if not step():
-                return
-        self._engine.in_steps(step)
+        self._engine.answer(step, all(part.is_short for part in work), request.size)
 
-    def _answer_info(self, request: Request, body: dict[str, Any], stream: Stream, page: SubjectPage | None) -> None:
+    def _answer_info(
+        self, request: Request, body: dict[str, Any], stream: Stream, page: SubjectPage | None,
+        deleted: DeletedPage | None,
+    ) -> None:  # fmt: skip
         paging = {"total": 0, "offset": 0, "limit": 0}
         subjects: msgspec.Raw | None = None
         if page is not None and page.total:
             paging = {"total": page.total, "offset": max(0, body.get("offset", 0)), "limit": limits.API_SUBJECTS_PAGE}
             subjects = page.json
-        deleted = stream.deleted(DELETED_DETAILS_MAX) if body.get("deleted_details") else []
+        gaps = deleted.json if deleted is not None else None
         cluster = {"cluster": {"leader": self._engine.server_name}}
-        request.ok(**paging, **self.described(stream, subjects, deleted, domain=self._domain, cluster=cluster))
+        request.ok(**paging, **self.described(stream, subjects, gaps, domain=self._domain, cluster=cluster))
 
     def names(self, request: Request) -> None:
-        names, offset = self._matching(request, STREAM_NAMES)
-        shown, paging = page(names, offset, limits.API_NAMES_PAGE)
-        request.ok(**paging, streams=shown or None)
+        page = self._page(request, STREAM_NAMES, limits.API_NAMES_PAGE, None)
+        answer_page(self._engine, request, page, "streams", None)
 
     def listing(self, request: Request) -> None:
-        names, offset = self._matching(request, STREAM_LIST)
-        shown, paging = page(names, offset, limits.API_LIST_PAGE)
-        streams = [self._engine.streams[name] for name in shown]
-        request.ok(**paging, streams=[self.described(stream, domain=self._domain, managed=False) for stream in streams])
+        missing: list[str] = []
+        reasons = {name: each.reason for name, each in self._engine.offline.items()}
 
-    def _matching(self, request: Request, shape: Shape) -> tuple[list[str], int]:
-        """Names of the streams that the request asks for, sorted, and its offset."""
+        def describe(name: str) -> dict[str, Any] | None:
+            stream = self._engine.streams.get(name)
+            if stream is None and name in reasons:
+                missing.append(name)
+            return self.described(stream, domain=self._domain, managed=False) if stream is not None else None
+
+        page = self._page(request, STREAM_LIST, limits.API_LIST_PAGE, describe)
+        answer_page(self._engine, request, page, "streams", [], more=lambda: listed(missing, reasons))
+
+    def _page(
+        self, request: Request, shape: Shape, limit: int, describe: Callable[[str], dict[str, Any] | None] | None
+    ) -> ListPage:
+        """Of the streams that the request asks for."""
         body = optional_body(request, shape, self._engine.strict)
         subject = body.get("subject", "")
-        names = (
-            config.name
-            for config in self._engine.configs()
-            if not subject or any(pytokens.overlap(subject, own) for own in config.subjects)
-        )
-        return sorted(names, key=str.encode), body.get("offset", 0)
+
+        def wanted(name: str) -> bool:
+            config = self._engine.config_of(name)
+            return config is not None and any(pytokens.overlap(subject, own) for own in config.subjects)
+
+        kept = wanted if subject else None
+        return ListPage(self._engine.names(), body.get("offset", 0), limit, wanted=kept, describe=describe)
 
     def purge(self, request: Request) -> None:
         body = optional_body(request, STREAM_PURGE, self._engine.strict)
         if body.get("seq") and body.get("keep"):
             raise api_error("JSBadRequestErr")
-        stream = self._engine.stream(request.args[0])
+        stream = self._engine.open_stream(request.args[0], "JSStreamGeneralErrorF")
         if stream.config.sealed:
             raise api_error("JSStreamSealedErr")
         if stream.config.deny_purge:
@@ -144,12 +177,15 @@ class StreamApi:
         subject = body.get("filter", "").encode("utf-8", "surrogateescape")
 
         def gone(purged: int) -> None:
-            stream.after_commit(lambda: request.ok(success=True, purged=purged))
+            stream.after_commit(request.when_kept("JSStreamPurgeFailedF", success=True, purged=purged))
 
         def failed(why: str) -> None:
             request.fail(api_error("JSStreamPurgeFailedF", err=why))
 
-        stream.start_purge(subject, body.get("seq", 0), body.get("keep", 0), gone, failed)
+        try:
+            stream.start_purge(subject, body.get("seq", 0), body.get("keep", 0), gone, failed)
+        except (OSError, StoreError) as error:
+            failed(str(error))
 
     def needs_cluster(self, request: Request) -> None:
         raise api_error("JSClusterRequiredErr")
@@ -162,7 +198,7 @@ class StreamApi:
         self,
         stream: Stream,
         subjects: msgspec.Raw | None = None,
-        deleted: list[int] | None = None,
+        deleted: msgspec.Raw | None = None,
         *,
         domain: dict[str, Any] | None = None,
         cluster: dict[str, Any] | None = None,
@@ -198,11 +234,11 @@ def _check_consumers(stream: Stream, config: StreamConfig) -> None:
 
 
 def state_json(
-    stream: Stream, subjects: msgspec.Raw | None = None, deleted: list[int] | None = None
+    stream: Stream, subjects: msgspec.Raw | None = None, deleted: msgspec.Raw | None = None
 ) -> dict[str, Any]:
     """StreamState in the server's order; an untouched stream begins at 0, or where it was made to begin."""
     state = stream.state()
-    fresh = state["last_seq"] == 0 and state["first_seq"] == 1 and not stream.purged
+    fresh = state["last_seq"] == 0 and state["first_seq"] == 1 and not stream.was_purged
     out: dict[str, Any] = {
         "messages": state["messages"],
         "bytes": state["bytes"],
@@ -219,5 +255,5 @@ def state_json(
         out["num_deleted"] = state["num_deleted"]
     if deleted:
         out["deleted"] = deleted
-    out["consumer_count"] = len(shown_consumers(stream))
+    out["consumer_count"] = shown_count(stream)
     return out

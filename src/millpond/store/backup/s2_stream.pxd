@@ -2,7 +2,7 @@
 # both directions hold a bounded amount, if the caller takes out before it pushes on.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from millpond.structures.buffers cimport ByteBuffer
-from millpond.store.backup.s2_block cimport HASH_ROWS
+from millpond.store.s2_block cimport HASH_ROWS
 
 cdef class S2Reader:
     cdef readonly ByteBuffer out         # decoded, not yet taken

@@ -16,7 +16,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
-from millpond.store.backup.s2_block cimport (
+from millpond.store.s2_block cimport (
     BLOCK_BYTES, decode, decoded_bytes, encode, encoded_bytes_max,
 )
 from millpond.store.checksum cimport crc32c
@@ -166,9 +166,11 @@ cdef class S2Reader:
 cdef class S2Writer:
     """Encodes one stream. Holds at most one block, and what is not taken out of `out`."""
 
-    def __cinit__(self):
+    def __cinit__(self, bint snappy=False):
+        """snappy: readers of Snappy are to take it; the blocks are the same."""
         self.out, self._block = ByteBuffer(), ByteBuffer()
-        self.out.append(b"\xff\x06\x00\x00S2sTwO", 10)
+        self.out.append(b"\xff\x06\x00\x00", FRAME_HEAD)
+        self.out.append(PyBytes_AS_STRING(SNAPPY_BODY if snappy else S2_BODY), 6)
 
     cdef int write(self, const void* data, size_t n) except -1:
         cdef const char* at = <const char*>data

@@ -100,3 +100,11 @@ def test_cut_off():
     reader = S2Reader()
     reader.decode_all(IDENTIFIER + b"\xfe\x05\x00\x00ab")
     assert reader.is_cut_off()
+
+
+def test_the_same_blocks_for_readers_of_snappy() -> None:
+    text = b"abc" * 50_000
+    stream = S2Writer(snappy=True).encode_all(text)
+    assert stream.startswith(b"\xff\x06\x00\x00sNaPpY")
+    assert len(stream) < len(text) // 10
+    assert S2Reader().decode_all(stream) == text

@@ -14,7 +14,7 @@ Source: github.com/google/snappy, format_description.txt; S2's extension is desc
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 cdef enum:
@@ -23,6 +23,7 @@ cdef enum:
     COPY_2 = 2
     MATCH_MIN = 4
     COPY_MAX = 64
+    WIDE_MAX = 64                    # what is copied eight bytes at a time, where there is room behind it
     DECODED_BITS_MAX = 32
 
 
@@ -58,6 +59,14 @@ cdef inline void _copy(uint8_t* to, size_t offset, size_t n) noexcept nogil:
             to[i] = to[i - offset]
 
 
+cdef inline void _copy_wide(uint8_t* to, const uint8_t* source, size_t n) noexcept nogil:
+    """The same, eight bytes at a time: up to seven behind them change as well. `source` is not within eight before."""
+    cdef size_t i = 0
+    while i < n:
+        memcpy(to + i, source + i, 8)
+        i += 8
+
+
 cdef size_t _repeat_bytes(const uint8_t* block, size_t n, size_t* at, size_t code) noexcept nogil:
     """Length of a repeat whose three bits are `code`; 0: its length is cut off."""
     cdef size_t more = code - 4 if code > 4 else 0
@@ -72,10 +81,14 @@ cdef size_t _repeat_bytes(const uint8_t* block, size_t n, size_t* at, size_t cod
 
 
 cdef bint decode(const uint8_t* block, size_t n, uint8_t* out, size_t out_n) noexcept nogil:
+    return decode_first(block, n, out, out_n, out_n)
+
+
+cdef bint decode_first(const uint8_t* block, size_t n, uint8_t* out, size_t out_n, size_t want) noexcept nogil:
     cdef size_t at = 0, made = 0, offset = 0, length, more, tag
     if decoded_bytes(block, n, &at) != <long long>out_n:
         return False
-    while at < n:
+    while at < n and (made < want or want == out_n):
         tag = block[at]
         at += 1
         if tag & 3 == LITERAL:
@@ -89,7 +102,10 @@ cdef bint decode(const uint8_t* block, size_t n, uint8_t* out, size_t out_n) noe
             length += 1
             if length > n - at or length > out_n - made:
                 return False
-            memcpy(out + made, block + at, length)
+            if length <= WIDE_MAX and want - made >= WIDE_MAX + 8 and n - at >= WIDE_MAX + 8:
+                _copy_wide(out + made, block + at, length)
+            else:
+                memcpy(out + made, block + at, min(length, want - made))
             at += length
             made += length
             continue
@@ -113,14 +129,23 @@ cdef bint decode(const uint8_t* block, size_t n, uint8_t* out, size_t out_n) noe
             at += more
         if length == 0 or offset == 0 or offset > made or length > out_n - made:
             return False
-        _copy(out + made, offset, length)
+        if offset >= 8 and length <= WIDE_MAX and want - made >= WIDE_MAX + 8:
+            _copy_wide(out + made, out + made - offset, length)
+        else:
+            _copy(out + made, offset, min(length, want - made))
         made += length
-    return made == out_n
+    return made == out_n if want == out_n else made >= want
 
 
 cdef inline uint32_t _load_4(const uint8_t* at) noexcept nogil:
     cdef uint32_t value
     memcpy(&value, at, 4)
+    return value
+
+
+cdef inline uint64_t _load_8(const uint8_t* at) noexcept nogil:
+    cdef uint64_t value
+    memcpy(&value, at, 8)
     return value
 
 
@@ -176,6 +201,8 @@ cdef size_t encode(const uint8_t* data, size_t n, uint8_t* out, uint16_t* table)
             at += 1 + (at - emitted >> 5)          # what does not compress is passed ever faster
             continue
         length = MATCH_MIN
+        while at + length + 8 <= n and _load_8(data + at + length) == _load_8(data + candidate + length):
+            length += 8
         while at + length < n and data[at + length] == data[candidate + length]:
             length += 1
         if at > emitted:

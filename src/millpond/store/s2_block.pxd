@@ -14,5 +14,7 @@ cdef inline size_t encoded_bytes_max(size_t n) noexcept nogil:
 cdef long long decoded_bytes(const uint8_t* block, size_t n, size_t* head) noexcept nogil
 # Decodes a whole block into exactly out_n bytes. False: it is not such a block.
 cdef bint decode(const uint8_t* block, size_t n, uint8_t* out, size_t out_n) noexcept nogil
+# The first `want` <= out_n bytes of a block that holds out_n; what stands behind them is not looked at.
+cdef bint decode_first(const uint8_t* block, size_t n, uint8_t* out, size_t out_n, size_t want) noexcept nogil
 # Encodes n <= BLOCK_BYTES bytes; returns how many bytes it made. `table` has HASH_ROWS rows, of any content.
 cdef size_t encode(const uint8_t* data, size_t n, uint8_t* out, uint16_t* table) noexcept nogil

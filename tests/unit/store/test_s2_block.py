@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from millpond.store.backup.s2_block import decode_block, encode_block
+from millpond.store.s2_block import decode_block, encode_block
 
 TEXTS = [
     b"", b"a", b"abcd" * 3, b"a" * 65536, bytes(range(256)) * 256, b"x" * 100 + b"0123456789" * 50,

@@ -1,0 +1,47 @@
+# The parts of a log that is recovered, and where belief in them ends.
+from libc.stdint cimport uint32_t, uint64_t
+from millpond.store.segment cimport Packed, SegmentHead
+from millpond.store.segment_log cimport SegmentLog
+from millpond.store.summary cimport SummaryFoot
+
+cdef struct Part:                    # one segment of the log, while it is recovered
+    SegmentHead head
+    SummaryFoot foot                 # of its summary; foot.bytes 0: there is none
+    uint32_t number
+    uint32_t bytes                   # of the file, without the summary
+    uint64_t file_bytes              # with it
+    uint32_t end                     # of its records: known from the segment after, or the file's end
+    bint end_known
+    bint copies                      # holds records that compaction moved, or may do so
+    bint gap                         # the segment before it is missing
+    bint proven                      # a later write was begun: this one is on disk as it is, but for damage
+    uint32_t valid_end               # of its last whole record, where _survey came by
+    uint32_t distrust                # removals from this offset on are not believed (see recovery.pyx)
+
+cdef class LogParts:
+    cdef readonly list damage        # what was found wrong, in words
+    cdef readonly bint clean         # the log ends with the record of an orderly stop
+    cdef SegmentLog _log
+    cdef Part* _parts                # in order of generation
+    cdef uint32_t _count
+    cdef char* _image                # the segment that is being read
+    cdef uint32_t _image_bytes, _image_max
+    cdef uint32_t _sync_from         # parts from here on may not be on disk yet,
+    cdef uint32_t _sync_at           # of the first one what lies from this offset on
+
+    cdef bint find(self) except *
+    cdef int _find_parts(self) except -1
+    cdef bint _look_at(self, uint32_t number, Part* part) except *
+    cdef Packed* _open_packed(self, Part* part, int fd) except NULL
+    cdef int _keep(self, list parts) except -1
+    # The steps of its summary, when recovery may go by it and it is whole; the caller frees them. NULL: its records.
+    cdef char* _summary(self, Part* part) except? NULL
+    cdef int _link(self) except -1
+    cdef list _trims(self)
+    cdef list _left(self, uint64_t oldest)
+    cdef uint64_t _oldest(self, list trims, list left) except? 0
+    cdef int _trim(self, uint64_t oldest) except -1
+    cdef int _load(self, Part* part) except -1
+    cdef int _find_distrust(self) except -1
+    cdef int _write_again(self) except -1
+    cdef uint32_t _survey(self, Part* part, uint32_t* first_bad, uint32_t* last) except? 0xFFFFFFFF

@@ -1,0 +1,35 @@
+# The files of one log: the table of segments by number, which file a new segment gets, and how large it is.
+from libc.stdint cimport uint32_t, uint64_t
+from millpond.store.disk cimport Disk
+from millpond.store.segment cimport Segment
+
+cdef class SegmentFiles:
+    cdef Segment* at                     # by number, below `count`
+    cdef uint32_t count, _count_max
+    cdef readonly uint32_t bytes_small, bytes_large      # of segments, at least and at most
+    cdef readonly str directory
+    cdef int directory_fd
+    cdef Disk disk
+    cdef object space                    # space.Space of the store directory
+    cdef bint urgent                     # what is put now makes room: it may use what is set aside
+    cdef uint32_t lent                   # the newest segment that was made of that; new messages do not fill it up
+    cdef readonly uint64_t live_bytes    # accounted, of live messages
+    cdef readonly uint64_t names_made    # files created since the log was opened
+    cdef uint32_t _batch_segment         # size of the segments that a batch was promised; 0: no batch
+    cdef bint _names_synced
+    cdef int reserve_number(self, uint32_t number) except -1             # the table reaches so far
+    # The number of an open spare with room for a record of n bytes. Raises OSError when the disk refuses; is_full()
+    # says whether for want of room, and then nothing has changed.
+    cdef uint32_t file_for(self, uint32_t n) except? 0xFFFFFFFF
+    # Until end_batch(), records of `total` bytes, none longer than `largest`, have room: `tail_room` of them in the
+    # segment there is. Raises OSError like file_for.
+    cdef int promise(self, uint64_t total, uint32_t largest, uint64_t tail_room) except -1
+    cdef int end_batch(self) noexcept
+    cdef void close_file(self, Segment* segment) noexcept
+    cdef uint32_t bytes_for(self, uint32_t n) noexcept
+
+    cdef uint32_t _absent(self) except? 0xFFFFFFFF
+    cdef uint32_t _spare(self, uint32_t least, uint32_t most) noexcept
+    cdef int _open_file(self, uint32_t number, uint32_t bytes) except -1
+    cdef int _give_back(self, uint32_t number, bint new) except -1
+    cdef uint32_t _small_file(self, uint32_t n, object refused) except? 0xFFFFFFFF

@@ -1,0 +1,192 @@
+"""Which file a segment gets: a spare of the right size, any spare, a new one under the lowest number that is free.
+
+A file's blocks are reserved before it is used, so records that have a segment have their place on the disk. When the
+disk has no room for a file of the wanted size, a spare that is large enough will do, then a small file; removals may
+have a smaller one, from what the store directory has set aside. While the disk is known to be full it is not asked
+again for new messages: refusing them costs no system call.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport realloc
+from libc.string cimport memset
+
+from millpond.store.disk cimport Disk
+from millpond.store.record cimport PAGE, page_ceil
+from millpond.store.segment cimport ABSENT, NO_SEGMENT, RECORDS_AT, SPARE, Segment, segment_name
+
+from millpond.base import limits
+from millpond.store.space import Space, is_full, no_room
+
+cdef uint32_t LARGE_BY_SMALL = limits.SEGMENT_BYTES_LARGE // limits.SEGMENT_BYTES_SMALL
+cdef uint32_t BYTES_LEAST = limits.SEGMENT_BYTES_LEAST
+
+
+cdef class SegmentFiles:
+    """Base of the log; recovery fills the table."""
+
+    def __init__(self, str directory, Disk disk, uint32_t bytes_small):
+        assert bytes_small % PAGE == 0 and bytes_small > RECORDS_AT
+        self.bytes_small, self.bytes_large = bytes_small, bytes_small * LARGE_BY_SMALL
+        self.directory, self.disk, self.space = directory, disk, Space()
+        self._names_synced, self.lent = True, NO_SEGMENT
+        self.directory_fd = -1
+        self.directory_fd = disk.open_directory(directory)
+
+    cdef uint32_t bytes_for(self, uint32_t n) noexcept:
+        """A power of two near an eighth of what lives, and room for a few records of n bytes."""
+        cdef uint64_t bytes = self.bytes_small
+        if self._batch_segment:
+            return self._batch_segment
+        while bytes < self.bytes_large and (bytes * 8 < self.live_bytes or bytes < 4 * <uint64_t>n):
+            bytes *= 2
+        return <uint32_t>max(bytes, <uint64_t>page_ceil(RECORDS_AT + n))
+
+    cdef int reserve_number(self, uint32_t number) except -1:
+        cdef uint32_t i, count_max
+        cdef void* grown
+        if number >= self._count_max:
+            count_max = number + (number >> 1) + 4
+            grown = realloc(self.at, <size_t>count_max * sizeof(Segment))
+            if grown == NULL:
+                raise MemoryError
+            self.at, self._count_max = <Segment*>grown, count_max
+        for i in range(self.count, number + 1):
+            memset(&self.at[i], 0, sizeof(Segment))
+            self.at[i].fd = -1
+        self.count = max(self.count, number + 1)
+        return 0
+
+    cdef uint32_t _absent(self) except? 0xFFFFFFFF:
+        """The lowest number without a file."""
+        cdef uint32_t i
+        for i in range(self.count):
+            if self.at[i].state == ABSENT:
+                return i
+        self.reserve_number(self.count)
+        return self.count - 1
+
+    cdef uint32_t _spare(self, uint32_t least, uint32_t most) noexcept:
+        """A spare of a size from `least` to `most`; NO_SEGMENT: there is none."""
+        cdef uint32_t i
+        for i in range(self.count):
+            if self.at[i].state == SPARE and least <= self.at[i].bytes <= most:
+                return i
+        return NO_SEGMENT
+
+    # --- what a new segment gets ---
+
+    cdef uint32_t file_for(self, uint32_t n) except? 0xFFFFFFFF:
+        cdef uint32_t bytes = self.bytes_for(n), number = self._spare(bytes, bytes)
+        if number != NO_SEGMENT:
+            self._open_file(number, bytes)
+            return number
+        if self.space.full:
+            return self._small_file(n, no_room(self.directory))
+        number = self._spare(0, NO_SEGMENT)
+        if number == NO_SEGMENT:
+            number = self._absent()
+        try:
+            self._open_file(number, bytes)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            return self._small_file(n, error)
+        return number
+
+    cdef uint32_t _small_file(self, uint32_t n, object refused) except? 0xFFFFFFFF:
+        """What there is room for on a full disk. Raises `refused` when that is nothing."""
+        cdef uint32_t least = page_ceil(RECORDS_AT + n), number = self._spare(least, NO_SEGMENT), bytes
+        if number != NO_SEGMENT:
+            self._open_file(number, self.at[number].bytes)
+            return number
+        bytes = max(least, min(BYTES_LEAST, self.bytes_small) if self.urgent else self.bytes_small)
+        while self.urgent or not self.space.full:
+            number = self._absent()
+            try:
+                self._open_file(number, bytes)
+                if self.urgent:
+                    self.lent = number
+                return number
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                self.space.refused(error, bytes)
+            if not self.urgent or not self.space.give(bytes):
+                break
+        raise refused
+
+    cdef int promise(self, uint64_t total, uint32_t largest, uint64_t tail_room) except -1:
+        cdef uint32_t bytes, number, i
+        cdef uint64_t room, wanted
+        cdef list made = []
+        assert self._batch_segment == 0
+        bytes = self.bytes_for(largest)
+        if total <= tail_room:
+            self._batch_segment = bytes
+            return 0
+        room = bytes - RECORDS_AT                  # two segments in a row hold more than one could: the next did not fit
+        wanted = min(total // max(room - min(room, largest), <uint64_t>1), 2 * total // room) + 1
+        for i in range(self.count):
+            if self.at[i].state == SPARE and self.at[i].bytes == bytes and wanted:
+                wanted -= 1
+        try:
+            if wanted and self.space.full:
+                raise no_room(self.directory)
+            for i in range(<uint32_t>wanted):
+                number = self._absent()
+                self._open_file(number, bytes)
+                made.append(number)
+        except OSError as error:
+            for number in made:
+                self._give_back(number, True)
+            if is_full(error):
+                self.space.refused(error, wanted * bytes)
+            raise
+        self._batch_segment = bytes
+        return 0
+
+    cdef int end_batch(self) noexcept:
+        self._batch_segment = 0
+        return 0
+
+    # --- files ---
+
+    cdef int _open_file(self, uint32_t number, uint32_t bytes) except -1:
+        """The file is there, open and of that length; as it was before when the disk refuses."""
+        cdef Segment* segment = &self.at[number]
+        cdef bint new = segment.state == ABSENT
+        if number == self.lent:
+            self.lent = NO_SEGMENT                         # another life begins
+        if segment.fd < 0:
+            segment.fd = self.disk.open(self.directory_fd, segment_name(number), new)
+        if new:
+            self.names_made += 1
+            self._names_synced = False
+        elif segment.bytes == bytes:
+            return 0
+        try:
+            self.disk.reserve(segment.fd, bytes)
+        except OSError:
+            self._give_back(number, new)
+            raise
+        segment.state, segment.bytes = SPARE, bytes
+        return 0
+
+    cdef int _give_back(self, uint32_t number, bint new) except -1:
+        """The disk refused to make the file larger: what it gave is given back."""
+        cdef Segment* segment = &self.at[number]
+        if not new:
+            try:
+                self.disk.reserve(segment.fd, segment.bytes)
+                return 0
+            except OSError:
+                pass                                       # then it is of no use
+        self.close_file(segment)
+        self.disk.unlink(self.directory_fd, segment_name(number))
+        segment.state, segment.bytes = ABSENT, 0
+        return 0
+
+    cdef void close_file(self, Segment* segment) noexcept:
+        if segment.fd >= 0:
+            self.disk.close(segment.fd)
+            segment.fd = -1

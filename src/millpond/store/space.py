@@ -1,0 +1,178 @@
+"""Room on the disk under one store directory: what is set aside, and whether there is any.
+
+    room ──(a write or a reservation is refused)──> full ──(probe: what was set aside is back, and a bit more)──> room
+
+While the disk is full nothing new is taken. What makes room or must not wait (removals, consumers' journals,
+compaction) may spend the file that was set aside at the start; it is filled again before new messages are taken. One
+line in the log says when it begins and one when it ends. Whoever owns the timer calls `probe`.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from millpond.base import limits
+
+log = logging.getLogger("millpond")
+
+NAME: Final = "set.aside"
+"""In the store directory. No account's folder has a point in its name (directory.py)."""
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_full(error: BaseException) -> bool:
+    """Did the disk, or a quota on it, refuse for want of room?"""
+    return isinstance(error, OSError) and error.errno in FULL
+
+
+def no_room(place: str) -> OSError:
+    """What is raised without asking the disk again."""
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), place)
+
+
+def _reserve(fd: int, begin: int, end: int) -> None:
+    """The file's blocks up to `end` are there; those up to `begin` were. Raises OSError."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(fd, 0, end)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+    while begin < end:  # an old way that every file system has
+        begin += os.pwrite(fd, bytes(min(end - begin, limits.RESERVE_STEP_BYTES)), begin)
+
+
+class Space:
+    """One per store directory. Without a directory nothing is set aside, and a probe always succeeds (tools, tests)."""
+
+    def __init__(self, directory: Path | None = None, reserve_bytes: int = limits.RESERVE_BYTES) -> None:
+        self.full = False
+        self.held = 0
+        """Bytes that are set aside now."""
+        self.on_full: Callable[[], None] = lambda: None
+        self._directory = directory
+        self._reserve_bytes = reserve_bytes
+        self._began_s = self._silent_until_s = 0.0
+        self._fd = -1
+        if directory is not None:
+            self._open(directory)
+
+    def _open(self, directory: Path) -> None:
+        """A disk that is full already is no reason not to start."""
+        try:
+            self._fd = os.open(directory / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self.held = min(os.fstat(self._fd).st_size, self._reserve_bytes)
+            if not self._take():
+                raise no_room(str(directory))
+        except OSError as error:
+            if not is_full(error):
+                raise
+            self.exhausted(error)
+
+    @property
+    def free_bytes(self) -> int:
+        """What the file system says is there for us; 0 when it says nothing."""
+        try:
+            found = os.statvfs(self._directory or "/")
+        except OSError:
+            return 0
+        return found.f_bavail * found.f_frsize
+
+    def describe(self) -> str:
+        """The state in one line, for health checks."""
+        free = self.free_bytes
+        return f"no space left under {self._directory} ({free} bytes free, {self.held} set aside)"
+
+    def exhausted(self, error: OSError) -> None:
+        """The disk refused. Said once until there is room again."""
+        if self.full:
+            return
+        self.full, self._began_s = True, time.monotonic()
+        log.error(
+            "No space left under %s (%s): %d bytes free, %d set aside for removals. Publishes and new streams are "
+            "refused with error 10047; reads, acknowledgements, deletes and purges go on. Fix: free space on that "
+            "file system, enlarge it, or purge or delete streams; publishes are taken again within a second",
+            self._directory, error.strerror, self.free_bytes, self.held,
+        )  # fmt: skip
+        self.on_full()
+
+    def refused(self, error: OSError, size: int) -> None:
+        """The disk refused `size` bytes. Much may be too much for a disk that has room for others."""
+        fits_others = size > limits.ROOM_AGAIN_BYTES and error.errno == errno.ENOSPC and not self._lacks_room()
+        if not fits_others:
+            self.exhausted(error)
+        elif time.monotonic() >= self._silent_until_s:
+            self._silent_until_s = time.monotonic() + limits.LARGE_REFUSED_QUIET_S
+            log.warning("No room for %d bytes under %s: %d bytes free. What asked for them is refused with error 10047",
+                        size, self._directory, self.free_bytes)  # fmt: skip
+
+    def check(self, size: int) -> None:
+        """Is there room for a few files of `size` bytes together? Raises OSError when there is not."""
+        if self.full:
+            raise no_room(str(self._directory))
+        if self._directory is not None and self.free_bytes < size:
+            error = no_room(str(self._directory))
+            self.exhausted(error)
+            raise error
+
+    def give(self, size: int) -> bool:
+        """Up to `size` bytes, or a bit more, of what was set aside may be used by the caller. False: none is left."""
+        if self.held == 0:
+            return False
+        left = max(0, self.held - max(size, limits.RESERVE_STEP_BYTES))
+        try:
+            os.ftruncate(self._fd, left)
+        except OSError as error:
+            log.error("cannot use what is set aside in %s: %s", self._directory, error)
+            left = 0
+        self.held = left
+        return True
+
+    def probe(self) -> bool:
+        """True: there is room again, and everything is set aside that should be."""
+        if not self.full:
+            return True
+        try:
+            if self._fd >= 0 and not self._take():
+                return False
+        except OSError as error:
+            log.error("cannot set space aside in %s: %s. A full disk will stop removals, too", self._directory, error)
+            self.held = 0
+        self.full = False
+        log.warning(
+            "Room again under %s after %.1f s: %d bytes free, %d set aside. Publishes are taken",
+            self._directory, time.monotonic() - self._began_s, self.free_bytes, self.held,
+        )  # fmt: skip
+        return True
+
+    def _take(self) -> bool:
+        """Sets aside what should be, when as much as one more segment is free besides. Quotas are asked by trying."""
+        if self._lacks_room():
+            return False
+        wanted = self._reserve_bytes + limits.ROOM_AGAIN_BYTES
+        try:
+            _reserve(self._fd, self.held, wanted)
+        except OSError as error:
+            os.ftruncate(self._fd, self.held)
+            if is_full(error):
+                return False
+            raise
+        self.held = self._reserve_bytes
+        os.ftruncate(self._fd, self.held)
+        return True
+
+    def _lacks_room(self) -> bool:
+        return self.free_bytes < self._reserve_bytes + limits.ROOM_AGAIN_BYTES - self.held
+
+    def close(self) -> None:
+        """The file stays for the next server."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

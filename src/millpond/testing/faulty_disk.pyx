@@ -1,0 +1,52 @@
+"""A disk that refuses, or whose pages are never in memory: for tests of what a store does then.
+
+Reservations and writes are numbered as they come. Those from `first` to `last` raise OSError with `error`, when their
+kind is in `kinds`. A refused write has written its first half: that is what a disk may do that becomes full.
+"""
+
+import os
+
+from libc.stdint cimport uint64_t
+
+from millpond.store.disk cimport Disk
+
+NEVER = 1 << 62
+
+
+cdef class FaultyDisk(Disk):
+    """Give it to a ReadCache, whose stores then use it."""
+
+    cdef public object kinds         # {"reserve", "write"}
+    cdef public int error
+    cdef public uint64_t first, last
+    cdef public uint64_t calls       # reservations and writes so far
+    cdef public list written         # (offset, bytes) of every write
+    cdef public bint cold            # every read without a wait finds nothing
+
+    def __init__(self, kinds=("reserve", "write"), int error=0):
+        self.kinds, self.error = frozenset(kinds), error
+        self.first = self.last = NEVER
+        self.written = []
+
+    cdef int _counted(self, str kind) except -1:
+        """1: this one is refused."""
+        self.calls += 1
+        return self.first <= self.calls <= self.last and kind in self.kinds
+
+    def _refuse(self):
+        raise OSError(self.error, os.strerror(self.error))
+
+    cdef size_t read_hot(self, int fd, char* data, size_t n, uint64_t offset) except? 0xFFFFFFFFFFFFFFFF:
+        return 0 if self.cold else Disk.read_hot(self, fd, data, n, offset)
+
+    cdef int reserve(self, int fd, uint64_t size) except -1:
+        if self._counted("reserve") and <uint64_t>os.fstat(fd).st_size < size:
+            self._refuse()
+        return Disk.reserve(self, fd, size)
+
+    cdef int write(self, int fd, const char* data, size_t n, uint64_t offset) except -1:
+        if self._counted("write"):
+            Disk.write(self, fd, data, n // 2, offset)
+            self._refuse()
+        self.written.append((offset, n))
+        return Disk.write(self, fd, data, n, offset)

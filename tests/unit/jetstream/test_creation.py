@@ -1,0 +1,244 @@
+"""Creating and deleting streams through the API: what is answered when, and on a disk that fails."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from millpond.base.clock import ManualClock
+from millpond.broker.broker import Broker
+from millpond.broker.sink import CallableSink
+
+from millpond.config.options import JetStreamOptions, Options
+from millpond.jetstream.api.registry import Api
+from millpond.jetstream.engine import Engine
+from millpond.jetstream.storage import Storage
+
+
+class Rig:
+    """One account. Syncs are answered when `settle` says so; `answers` by the number of the request."""
+
+    def __init__(self, directory: Path) -> None:
+        self.options = Options(jetstream=JetStreamOptions(store_dir=str(directory)))
+        self.directory = directory
+        self.answers: dict[int, dict[str, Any]] = {}
+        self.asked = 0
+        self.start()
+
+    def start(self) -> None:
+        assert self.options.jetstream is not None
+        self.broker = Broker(self.options, ManualClock())
+        self.storage = Storage(self.options.jetstream, self.directory)
+        self.engine = Engine(self.options.jetstream, self.storage, self.broker.router, self.broker.turn, "here")
+        self.engine.recover()
+        self.api = Api(self.engine, self.broker.router, self.engine.advisories, server_name="", domain="")
+        self.broker.router.subscribe(b"re.*", CallableSink(self._take))
+
+    def _take(self, subject: bytes, reply: bytes, hdr: bytes, body: bytes, source: object) -> None:
+        number = int(subject.removeprefix(b"re."))
+        assert number not in self.answers, "one answer is enough"
+        self.answers[number] = json.loads(body)
+
+    def ask(self, subject: str, body: dict[str, Any] | None = None) -> int:
+        """The request takes effect; it may be answered by now."""
+        self.asked += 1
+        payload = json.dumps(body).encode() if body is not None else b""
+        self.broker.router.publish(b"$JS.API." + subject.encode(), payload, b"re.%d" % self.asked, b"")
+        self.turns()
+        return self.asked
+
+    def create(self, name: str = "A", **config: object) -> int:
+        return self.ask(f"STREAM.CREATE.{name}", {"name": name, "subjects": [name], **config})
+
+    def turns(self) -> None:
+        while self.broker.turn.finish_now():
+            pass
+
+    def settle(self) -> None:
+        """Everything that waits for the disk has its answer."""
+        committer = self.storage.committer
+        while committer.in_flight():
+            select.select([committer.event_fd], [], [])
+            committer.collect()
+            self.turns()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def stop(self) -> None:
+        self.api.close()
+        self.engine.stop()
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    made.stop()
+
+
+def test_a_creation_that_is_asked_for_again_waits_for_the_first_one(rig: Rig) -> None:
+    first, again = rig.create(), rig.create()
+    assert rig.answers == {}
+    rig.settle()
+    assert rig.answers[first]["did_create"] and rig.answers[again]["did_create"]
+    third = rig.create()
+    assert rig.answers[third]["did_create"], "nothing is to be waited for"
+
+
+def test_a_creation_of_what_an_update_has_made_of_it_waits_for_that(rig: Rig) -> None:
+    rig.create()
+    rig.settle()
+    update = rig.ask("STREAM.UPDATE.A", {"name": "A", "subjects": ["A"], "description": "changed"})
+    again = rig.create(description="changed")
+    assert update not in rig.answers and again not in rig.answers
+    rig.settle()
+    assert "error" not in rig.answers[update] and rig.answers[again]["did_create"]
+
+
+def refuse(code: int) -> Any:
+    def refused(*_: object, **__: object) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    return refused
+
+
+def no_catalog(code: int) -> Any:
+    """The descriptors of a catalog cannot be had; all others can."""
+    real = os.open
+
+    def opened(path: Any, *rest: Any, **more: Any) -> int:
+        if str(path).endswith(("/stream.0", "/stream.1")):
+            raise OSError(code, os.strerror(code))
+        return real(path, *rest, **more)
+
+    return opened
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EIO])
+def test_a_creation_without_a_catalog_leaves_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    monkeypatch.setattr(os, "open", no_catalog(code))
+    refused = rig.create()
+    rig.settle()
+    monkeypatch.undo()
+    assert rig.answers[refused]["error"]["err_code"] == 10077
+    assert rig.engine.streams == {} and not rig.engine.reserved_in("file")
+    created = rig.create()
+    rig.settle()
+    assert rig.answers[created]["did_create"]
+    rig.restart()
+    assert list(rig.engine.streams) == ["A"] and rig.storage.unrecovered == []
+
+
+def test_an_update_without_a_descriptor_changes_nothing_and_the_stream_goes_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.create()
+    rig.settle()
+    changed = {"name": "A", "subjects": ["A"], "description": "changed"}
+    monkeypatch.setattr(os, "open", no_catalog(errno.EMFILE))
+    refused = rig.ask("STREAM.UPDATE.A", changed)
+    rig.settle()
+    monkeypatch.undo()
+    stream = rig.engine.streams["A"]
+    assert rig.answers[refused]["error"]["err_code"] == 10069
+    assert stream.config.description == "" and not stream.failure
+    updated = rig.ask("STREAM.UPDATE.A", changed)
+    rig.settle()
+    assert rig.answers[updated]["config"]["description"] == "changed"
+    rig.restart()
+    assert rig.engine.streams["A"].config.description == "changed"
+
+
+def test_an_update_of_a_stream_that_cannot_be_created_any_more_is_refused(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its configuration could not be written; the rest of its creation still waits for the disk."""
+    monkeypatch.setattr(os, "pwrite", refuse(errno.EIO))
+    created = rig.create()
+    assert created not in rig.answers
+    update = rig.ask("STREAM.UPDATE.A", {"name": "A", "subjects": ["A"], "description": "changed"})
+    assert rig.answers[update]["error"]["err_code"] == 10069
+    assert rig.engine.streams["A"].config.description == ""
+    rig.settle()
+    assert rig.answers[created]["error"]["err_code"] == 10077 and rig.engine.streams == {}
+
+
+def test_a_creation_whose_sync_fails_leaves_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def unsyncable(path: Any, *rest: Any, **more: Any) -> int:
+        return real("/dev/null" if str(path).endswith("/stream.0") else path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", unsyncable)
+    first, again = rig.create(), rig.create()
+    rig.settle()
+    monkeypatch.undo()
+    for number in (first, again):
+        assert rig.answers[number]["error"]["err_code"] == 10077
+    assert rig.engine.streams == {}
+    rig.settle()
+    rig.restart()
+    assert rig.engine.streams == {} and rig.storage.unrecovered == []
+
+
+@pytest.mark.parametrize("fails", ["rename", "touch"])
+def test_a_deletion_that_the_disk_refuses_changes_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    rig.create()
+    rig.settle()
+    if fails == "rename":
+        monkeypatch.setattr(os, "rename", refuse(errno.EIO))
+    else:
+        (rig.directory / "jetstream" / "$G" / "streams" / "0000" / "stream.1").unlink()
+        monkeypatch.setattr(Path, "touch", refuse(errno.EIO))
+    refused = rig.ask("STREAM.DELETE.A")
+    rig.settle()
+    monkeypatch.undo()
+    assert rig.answers[refused]["error"]["err_code"] == 10050
+    stream = rig.engine.streams["A"]
+    rig.broker.router.publish(b"A", b"x", b"", b"")
+    rig.turns()
+    rig.settle()
+    assert stream.state()["messages"] == 1
+    rig.restart()
+    assert list(rig.engine.streams) == ["A"]
+
+
+def test_a_deletion_whose_sync_fails_is_answered_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.create()
+    rig.settle()
+    real = os.open
+
+    def unsyncable(path: Any, *rest: Any, **more: Any) -> int:
+        return real("/dev/null" if str(path).endswith("/0000") else path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", unsyncable)
+    refused, again = rig.ask("STREAM.DELETE.A"), rig.create()
+    rig.settle()
+    monkeypatch.undo()
+    assert rig.answers[refused]["error"]["err_code"] == 10050
+    assert rig.answers[again]["error"]["err_code"] == 10077, "it could not be told from the one that may come back"
+    assert rig.engine.streams == {}
+
+
+def test_files_that_cannot_be_removed_are_no_stream(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.create()
+    rig.settle()
+    monkeypatch.setattr(Path, "unlink", refuse(errno.EIO))
+    deleted = rig.ask("STREAM.DELETE.A")
+    rig.settle()
+    created = rig.create()
+    rig.settle()
+    monkeypatch.undo()
+    assert rig.answers[deleted]["success"] and rig.answers[created]["did_create"]
+    rig.restart()
+    assert list(rig.engine.streams) == ["A"] and rig.storage.unrecovered == []

@@ -1,0 +1,429 @@
+"""Storage: what a creation and a deletion make durable, in which order, and what a crash may leave of them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from millpond.store.catalog import encode
+
+from millpond.base.errors import ApiError
+from millpond.config.options import JetStreamOptions
+from millpond.jetstream.shelf import FileShelf
+from millpond.jetstream.storage import Storage
+from millpond.jetstream.stream_config import StreamConfig
+
+
+class Rig:
+    """A storage whose commits are made by hand, and what it told, in order."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.storage = Storage(JetStreamOptions(), folder)
+        self.told: list[str] = []
+        self.steps: list[Callable[[], bool]] = []
+
+    def tell(self, what: str) -> Callable[[str], None]:
+        return lambda failure: self.told.append(f"{what} {failure}".strip())
+
+    def create(self, name: str, created_ns: int = 1) -> FileShelf:
+        shelf = self.storage.create(StreamConfig(name=name))
+        assert isinstance(shelf, FileShelf)
+        shelf.save(payload(name, created_ns), self.tell(f"{name} is there"))
+        return shelf
+
+    def delete(self, shelf: FileShelf) -> None:
+        shelf.condemn()
+
+        def certain(failure: str) -> None:
+            self.told.append(f"{shelf.name} goes {failure}".strip())
+            shelf.store.destroy()
+
+        shelf.give_back(certain, self.tell(f"{shelf.name} is gone"), self.steps.append)
+
+    def commit(self) -> None:
+        """Until nothing is left to do."""
+        self.storage.committer.drain()
+        while self.steps:
+            step = self.steps.pop()
+            while step():
+                pass
+            self.storage.committer.drain()
+
+    def crash(self, to: Path) -> Rig:
+        """The files as they are now, opened elsewhere."""
+        shutil.copytree(self.folder, to)
+        return Rig(to)
+
+    def recovered(self) -> dict[str, str]:
+        """Which stream is in which slot."""
+        found = {}
+        for saved, shelf in self.storage.recover():
+            assert isinstance(shelf, FileShelf)
+            found[shelf.slot.name] = json.loads(saved)["config"]["name"]
+        return found
+
+    @property
+    def slots(self) -> Path:
+        return self.folder / "jetstream" / "$G" / "streams"
+
+
+def payload(name: str, created_ns: int) -> bytes:
+    return json.dumps({"config": {"name": name}, "created": created_ns}).encode()
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path / "run")
+    yield made
+    made.storage.close()
+
+
+def test_a_creation_takes_three_syncs_and_many_share_one_of_them(rig: Rig) -> None:
+    rig.create("A")
+    rig.commit()
+    assert rig.storage.committer.syncs == 3, "the slot's name, its names, the catalog"
+    for number in range(10):
+        rig.create(f"B{number}")
+    rig.commit()
+    assert rig.storage.committer.syncs == 3 + 1 + 2 * 10
+    assert sorted(rig.told[1:]) == [f"B{number} is there" for number in range(10)]
+
+
+def test_a_deletion_takes_a_sync_before_and_one_after_its_answer(rig: Rig) -> None:
+    shelf = rig.create("A")
+    rig.commit()
+    before = rig.storage.committer.syncs
+    rig.delete(shelf)
+    rig.commit()
+    assert rig.told[1:] == ["A goes", "A is gone"]
+    assert rig.storage.committer.syncs == before + 2
+    assert list(shelf.slot.iterdir()) == []
+    assert rig.create("B").slot == shelf.slot, "its slot is the next one's"
+
+
+def test_nothing_waits_for_the_disk(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, lambda _: pytest.fail("a sync on the loop"))
+    shelf = rig.create("A")
+    rig.storage.committer.run_now()
+    rig.delete(shelf)
+    rig.storage.committer.run_now()
+    assert rig.told == []
+    rig.commit()
+    assert sorted(rig.told) == ["A goes", "A is gone", "A is there"]
+    assert rig.told.index("A goes") < rig.told.index("A is gone")
+
+
+def test_a_log_is_written_after_its_catalog(rig: Rig) -> None:
+    shelf = rig.create("A")
+    shelf.store.append_message(b"a", b"early")
+    assert shelf.journal is not None
+    shelf.journal.open_consumer("C", b"{}")
+    rig.storage.committer.run_now()
+    assert not any(any(path.read_bytes()) for path in shelf.slot.iterdir() if path.name != "stream.0")
+    rig.commit()
+    assert rig.told == ["A is there"]
+    assert shelf.store.committed_seq == 1
+    assert shelf.journal.committed_position == shelf.journal.position
+    shelf.store.close()
+
+
+def test_a_stream_is_there_only_when_the_former_one_of_its_name_is_gone_for_ever(rig: Rig) -> None:
+    former = rig.create("A")
+    rig.commit()
+    rig.delete(former)
+    other, again = rig.create("B"), rig.create("A", 2)
+    assert len({former.slot, other.slot, again.slot}) == 3
+    rig.commit()
+    assert rig.told.index("A goes") < rig.told.index("A is there", 1)
+    assert rig.told.count("A is there") == 2
+
+
+def test_what_is_left_of_a_creation_is_removed_at_the_next_start(rig: Rig, tmp_path: Path) -> None:
+    rig.create("A")
+    other = rig.create("B")
+    other.store.append_message(b"b", b"early")
+    rig.commit()
+    other.store.close()
+    for name in ("stream.0", "stream.1"):
+        (rig.slots / "0000" / name).write_bytes(b"")
+        (rig.slots / "0001" / name).write_bytes(b"")
+    after = rig.crash(tmp_path / "crash")
+    assert after.recovered() == {}
+    assert after.storage.unrecovered == ["0001"], "it has messages: that is damage, and left as it is"
+    assert after.create("C").slot.name == "0000"
+    after.storage.close()
+
+
+@pytest.mark.parametrize("newer", [0, 1])
+def test_of_two_streams_of_one_name_the_older_one_was_deleted(rig: Rig, tmp_path: Path, newer: int) -> None:
+    for number in range(2):
+        rig.create("A", 7 if number == newer else 3)
+        rig.commit()
+    after = rig.crash(tmp_path / "crash")
+    assert after.recovered() == {f"000{newer}": "A"}
+    assert after.create("B").slot.name == f"000{1 - newer}"
+    after.storage.close()
+
+
+def damage(slot: Path, saved: bytes | None = None) -> None:
+    """The slot's configuration becomes this one, or one that cannot be read."""
+    for number in range(2):
+        (slot / f"stream.{number}").write_bytes(b"damaged" if saved is None else encode(1, saved))
+
+
+def left_by(rig: Rig, to: Path, *slots: str) -> Rig:
+    """What a crash has left, with damage in these slots."""
+    for slot in slots:
+        damage(rig.slots / slot)
+        (rig.slots / slot / "log.0000").write_bytes(b"precious")
+    return rig.crash(to)
+
+
+def test_what_is_removed_is_what_could_not_be_read_and_nothing_that_came_later(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream gets the slot that was freed while the others are still being emptied."""
+    monkeypatch.setattr("millpond.base.limits.FILE_BYTES_REMOVED_PER_STEP", 1)
+    for name in "ABC":
+        rig.create(name)
+    rig.commit()
+    after = left_by(rig, tmp_path / "crash", "0000", "0002")
+    assert after.recovered() == {"0001": "B"}
+    assert after.storage.unrecovered == ["0000", "0002"]
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, lambda _: pytest.fail("a sync on the loop"))
+    after.storage.remove_unrecovered(after.tell("removed"), after.steps.append)
+    after.storage.committer.drain()
+    first, second = after.steps
+    after.steps.clear()
+    while first():
+        pass
+    after.storage.committer.drain()
+    late = after.create("LATE")
+    assert late.slot.name in {"0000", "0002"} and after.told == []
+    after.storage.committer.drain()
+    assert after.told == ["LATE is there"]
+    while second():
+        pass
+    after.storage.committer.drain()
+    assert after.told == ["LATE is there", "removed"] and after.storage.unrecovered == []
+    monkeypatch.undo()
+    again = after.crash(tmp_path / "again")
+    assert again.recovered() == {late.slot.name: "LATE", "0001": "B"}
+    again.storage.close()
+    after.storage.close()
+
+
+def test_what_cannot_be_removed_is_named_and_can_be_removed_later(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.create("A")
+    rig.commit()
+    after = left_by(rig, tmp_path / "crash", "0000")
+    assert after.recovered() == {}
+    monkeypatch.setattr("millpond.jetstream.shelf.mark_released", refuse)
+    after.storage.remove_unrecovered(after.tell("removed"), after.steps.append)
+    assert after.told == [f"removed [Errno {errno.EIO}] {os.strerror(errno.EIO)}"]
+    assert after.storage.unrecovered == ["0000"] and (after.slots / "0000" / "log.0000").exists()
+    monkeypatch.undo()
+    after.storage.remove_unrecovered(after.tell("removed"), after.steps.append)
+    after.commit()
+    assert after.told[1:] == ["removed"] and after.storage.unrecovered == []
+    assert list((after.slots / "0000").iterdir()) == []
+    after.storage.close()
+
+
+def refuse(*_: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+NAMELESS = [
+    b"{}", b"[]", b"no JSON", b'{"config":"A","created":1}', b'{"config":{},"created":1}',
+    b'{"config":{"name":null},"created":1}', b'{"config":{"name":""},"created":1}', b'{"config":{"name":"A"}}',
+    b'{"config":{"name":"A"},"created":"1"}', b'{"config":{"name":"A"},"created":9223372036854775808}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("saved", NAMELESS)
+def test_a_configuration_without_a_name_is_left_alone(rig: Rig, tmp_path: Path, saved: bytes) -> None:
+    """Also beside a stream that has the slot's number for a name."""
+    for name in ("A", "0000"):
+        rig.create(name)
+    rig.commit()
+    damage(rig.slots / "0000", saved)
+    after = rig.crash(tmp_path / "crash")
+    assert after.recovered() == {"0001": "0000"}
+    assert after.storage.unrecovered == ["0000"]
+    assert (after.slots / "0000" / "stream.0").exists()
+    after.storage.close()
+
+
+def test_a_configuration_that_cannot_be_read_a_second_time_stops_one_stream(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for stream in "AB":
+        rig.create(stream)
+    rig.commit()
+    after = rig.crash(tmp_path / "crash")
+    found = after.storage.recover()
+    next(found)
+    monkeypatch.setattr(os, "listdir", refuse)
+    assert list(found) == []
+    monkeypatch.undo()
+    assert after.storage.unrecovered == ["B"]
+    after.storage.close()
+
+
+def test_who_asks_for_a_creation_that_runs_is_told_with_it(rig: Rig) -> None:
+    shelf = rig.create("A")
+    rig.storage.committer.run_now()
+    shelf.when_kept(rig.tell("A is there, again"))
+    shelf.save(payload("A", 2), rig.tell("A is changed"))
+    assert rig.told == []
+    rig.commit()
+    assert sorted(rig.told) == ["A is changed", "A is there", "A is there, again"]
+    shelf.when_kept(rig.tell("at once"))
+    assert rig.told[3:] == ["at once"]
+
+
+class Unanswered:
+    """Names that are never kept."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[str], None]] = []
+
+    def keep(self, done: Callable[[str], None]) -> None:
+        self.waiting.append(done)
+
+
+def test_a_creation_is_answered_before_the_deletion_of_its_stream(rig: Rig) -> None:
+    """Whatever of it is not on disk by then."""
+    rig.storage.names = names = Unanswered()
+    shelf = rig.create("A")
+    shelf.save(payload("A", 2), rig.tell("A is changed"))
+    rig.commit()
+    assert rig.told == [] and len(names.waiting) == 1
+    rig.delete(shelf)
+    rig.commit()
+    assert rig.told == ["A is there", "A is changed", "A goes", "A is gone"]
+    names.waiting[0]("")
+    assert len(rig.told) == 4
+
+
+def test_a_stream_whose_former_one_may_come_back_is_not_created(rig: Rig) -> None:
+    former = rig.create("A")
+    rig.commit()
+    former.names = names = Unanswered()
+    rig.delete(former)
+    rig.create("A", 2)
+    rig.commit()
+    assert rig.told == ["A is there"]
+    names.waiting[0]("no disk")
+    assert rig.told[1:] == ["A goes no disk", "A is there no disk", "A is gone no disk"]
+    rig.create("A", 3)
+    rig.commit()
+    assert rig.told[4:] == ["A is there"]
+
+
+def restored_beside_a_newer_one(rig: Rig) -> tuple[FileShelf, FileShelf, Unanswered]:
+    """A hidden stream, whose time of creation is its backup's; one that runs; and the names of that one's slot."""
+    restored = rig.storage.create(StreamConfig(name="A"), hidden=True)
+    assert isinstance(restored, FileShelf)
+    restored.save(payload("A", 1), rig.tell("A is saved"))
+    other = rig.create("A", 7)
+    rig.commit()
+    rig.told.clear()
+    names = Unanswered()
+    other.names = names
+    return restored, other, names
+
+
+def test_a_restored_stream_is_not_shown_while_a_newer_one_of_its_name_could_come_back(rig: Rig) -> None:
+    """Of two streams of one name the older one goes at the next start: that would be the restored one."""
+    restored, other, names = restored_beside_a_newer_one(rig)
+    rig.delete(other)
+    restored.reveal(rig.tell("A is shown"))
+    rig.commit()
+    assert (restored.slot / "released").exists() and rig.told == []
+    names.waiting[0]("")
+    assert not (restored.slot / "released").exists() and "A is shown" not in rig.told
+    rig.commit()
+    assert "A is shown" in rig.told
+
+
+def test_a_newer_stream_that_went_meanwhile_is_waited_for(rig: Rig) -> None:
+    restored, other, names = restored_beside_a_newer_one(rig)
+    restored.reveal(rig.tell("A is shown"))
+    rig.delete(other)
+    rig.commit()
+    assert rig.told == []
+    names.waiting[0]("")
+    assert "A is shown" in rig.told
+
+
+def test_a_place_that_was_given_up_meanwhile_is_not_revealed(rig: Rig) -> None:
+    former = rig.create("A")
+    rig.commit()
+    restored = rig.storage.create(StreamConfig(name="A"), hidden=True)
+    assert isinstance(restored, FileShelf)
+    former.names = names = Unanswered()
+    rig.delete(former)
+    restored.reveal(rig.tell("A is shown"))
+    restored.abandon(lambda _: restored.store.destroy(), rig.steps.append)
+    names.waiting[0]("")
+    assert (restored.slot / "released").exists()
+    rig.commit()
+    assert list(restored.slot.iterdir()) == []
+
+
+def test_a_deletion_that_a_stop_cuts_short_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millpond.base.limits.FILE_BYTES_REMOVED_PER_STEP", 1)
+    rig = Rig(tmp_path / "run")
+    shelf = rig.create("A")
+    shelf.store.append_message(b"a", b"early")
+    rig.commit()
+    rig.delete(shelf)
+    rig.storage.committer.drain()
+    rig.storage.when_released(lambda: rig.told.append("all is done"))
+    assert rig.told[1:] == ["A goes"] and len(rig.steps) == 1
+    rig.storage.close()
+    assert rig.told[2:] == ["A is gone", "all is done"]
+    assert list(shelf.slot.iterdir()) == [] and not rig.steps[0]() and len(rig.told) == 4
+
+
+def test_what_cannot_be_condemned_keeps_its_files(rig: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A slot without its mark that has lost some of its files would be a damaged stream."""
+    shelf = rig.create("A")
+    shelf.store.append_message(b"a", b"early")
+    rig.commit()
+    before = sorted(path.name for path in shelf.slot.iterdir())
+    monkeypatch.setattr("millpond.jetstream.shelf.mark_released", refuse)
+    shelf.abandon(lambda _: shelf.store.destroy(), rig.steps.append)
+    monkeypatch.undo()
+    rig.commit()
+    assert sorted(path.name for path in shelf.slot.iterdir()) == before and rig.steps == []
+    assert rig.create("B").slot != shelf.slot
+
+
+def test_a_change_is_refused_without_a_descriptor_for_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = rig.create("A")
+    rig.commit()
+
+    def none_left(path: str, *_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+
+    monkeypatch.setattr(os, "open", none_left)
+    with pytest.raises(ApiError, match="Too many open files"):
+        shelf.check_room()
+    monkeypatch.undo()
+    shelf.check_room()
+    shelf.save(payload("A", 2), rig.tell("A is changed"))
+    rig.commit()
+    assert rig.told == ["A is there", "A is changed"]

@@ -1,0 +1,87 @@
+"""Committer: syncs side by side, names of a directory made durable together."""
+
+import os
+import shutil
+
+import pytest
+from millpond.store.catalog import Catalog
+from millpond.store.committer import Committer, Names
+from tests.unit.store.file_rig import rig
+
+
+def test_names_asked_for_while_a_sync_runs_share_the_next_one(tmp_path):
+    with rig(tmp_path) as r:
+        names, told = Names(str(tmp_path), r.committer), []
+        for number in range(10):
+            names.keep(told.append)
+            if number in (0, 4):
+                r.committer.run_now()
+        assert not told
+        r.commit()
+        assert told == [""] * 10
+        assert r.committer.syncs == 2
+
+
+def test_names_of_a_directory_that_is_gone_are_not_kept(tmp_path):
+    (tmp_path / "gone").mkdir()
+    committer, told = Committer("always"), []
+    names = Names(str(tmp_path / "gone"), committer)
+    names.keep(told.append)
+    committer.drain()
+    shutil.rmtree(tmp_path / "gone")
+    names.keep(told.append)
+    committer.drain()
+    assert told == ["", f"cannot open {tmp_path}/gone: {os.strerror(2)}"]
+    committer.close()
+
+
+def test_many_syncs_end_whatever_their_number(tmp_path):
+    """More than the worker's rings hold at first, by more threads than one."""
+    committer, told = Committer("always"), []
+    names = []
+    for number in range(500):
+        (tmp_path / str(number)).mkdir()
+        names.append(Names(str(tmp_path / str(number)), committer))
+        names[-1].keep(lambda failure, number=number: told.append((number, failure)))
+    committer.drain()
+    assert sorted(told) == [(number, "") for number in range(500)]
+    assert committer.syncs == 500
+    committer.close()
+
+
+def test_it_says_when_waiting_for_the_disk_takes_long(tmp_path):
+    """What the reactor asks before it polls on: a sync is in flight, and of late they took longer than that."""
+    committer = Committer("always")
+    names = Names(str(tmp_path), committer)
+    for _ in range(2):
+        assert not committer.py_waits_longer(0)
+        names.keep(lambda failure: None)
+        committer.run_now()
+        assert not committer.py_waits_longer(10**15)
+        waits = committer.py_waits_longer(0)
+        committer.drain()
+    assert waits
+    committer.close()
+
+
+@pytest.mark.parametrize("sync", ["always", "interval", "never"])
+def test_who_raises_when_he_is_told_keeps_nobody_else_waiting(tmp_path, caplog, sync):
+    """Neither those who asked for the same names, nor the targets that come after."""
+
+    def broken(failure):
+        raise AssertionError("a fault of his own")
+
+    committer, told = Committer(sync), []
+    for number in range(3):
+        (tmp_path / f"{number}").mkdir()
+        names = Names(str(tmp_path / f"{number}"), committer)
+        for done in (broken, told.append):
+            names.keep(done)
+    catalog = Catalog(str(tmp_path / "stream"), committer)
+    for done in (broken, told.append):
+        catalog.save(b"value", done)
+    committer.drain()
+    assert told == [""] * 4
+    assert caplog.text.count("failed when it was told about the disk") == 4
+    catalog.close()
+    committer.close()

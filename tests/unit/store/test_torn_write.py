@@ -1,0 +1,137 @@
+"""A power cut tears any sectors out of the last write: whatever is left of it, what was committed before is there."""
+
+from __future__ import annotations
+
+import logging
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from file_rig import Rig, bodies, rig
+from millpond.store.file_store import FileStore
+
+SECTOR = 512
+SEGMENT_BYTES = 1 << 14
+Images = dict[str, bytes]
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    logging.getLogger("millpond").setLevel(logging.CRITICAL)
+    yield
+    logging.getLogger("millpond").setLevel(logging.NOTSET)
+
+
+def images(r: Rig) -> Images:
+    return {path.name: path.read_bytes() for path in r.segments()}
+
+
+def changed(before: Images, after: Images) -> list[tuple[str, int]]:
+    """Sectors, as (file, offset), in the order of the log's end; of the files that both hold."""
+    return [
+        (name, at)
+        for name in sorted(before.keys() & after.keys())
+        for at in range(0, len(after[name]), SECTOR)
+        if before[name][at : at + SECTOR] != after[name][at : at + SECTOR]
+    ]
+
+
+def torn(before: Images, after: Images, rng: random.Random) -> Iterator[Images]:
+    """What a cut may leave: the write's last sector alone, all but its first, any."""
+    sectors = changed(before, after)
+    chosen = [sectors[-1:], sectors[:1] + sectors[-1:], sectors[1:]]
+    chosen += [[sector for sector in sectors if rng.random() < 0.5] for _ in range(4)]
+    for kept in chosen:
+        left = {name: bytearray(content) for name, content in before.items()}
+        for name, at in kept:
+            left[name][at : at + SECTOR] = after[name][at : at + SECTOR]
+        yield {name: bytes(content) for name, content in left.items()}
+
+
+def write_out(folder: Path, left: Images) -> Path:
+    folder.mkdir()
+    for name, content in left.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("summaries", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_compaction_moved_is_not_lost_with_a_torn_copy(tmp_path: Path, seed: int, summaries: bool) -> None:
+    """The record that lets the oldest segments go may survive the copies of what lived there. Several such writes
+    follow each other in one segment: what earlier ones let go says nothing of the last."""
+    rng, several, summarised = random.Random(seed), 0, 0
+    (tmp_path / "run").mkdir()
+    with rig(tmp_path / "run", summaries=summaries) as r, rig(tmp_path) as found:
+        store = r.open(segment_bytes=SEGMENT_BYTES)
+        for number in range(3000):
+            store.append_message(b"k.%d" % (number % 9), b"%d " % number * rng.randrange(1, 250))
+        for number in range(3000):
+            if number % 20:
+                store.remove_message(number + 1)
+        r.commit()                                 # compaction takes no step in it
+        committed, copied = bodies(store), -1
+        store.remove_message(1)
+        while store.figures()["copied_bytes"] > copied:
+            before, copied = images(r), store.figures()["copied_bytes"]
+            r.turn()
+            stays, after = bodies(store), images(r)
+            several += sum(record.kind == "trim" for record in r.scans()[-1].records) > 1
+            for left in torn(before, after, rng):
+                there = bodies(found.open(write_out(tmp_path / "cut", left), SEGMENT_BYTES))
+                assert stays.items() <= there.items() <= committed.items()
+                found.close()
+                shutil.rmtree(tmp_path / "cut")
+            committed = stays
+            r.summarise()
+            summarised += store.figures()["summaries"]
+    assert several and bool(summarised) == summaries
+
+
+@pytest.mark.parametrize("summaries", [False, True])
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_a_torn_write_leaves_was_there_or_was_in_it(
+    tmp_path: Path, seed: int, compress: bool, summaries: bool
+) -> None:
+    """Any mix of operations, compaction between them; packed segments beside plain ones, with summaries or without."""
+    rng, copied, summarised = random.Random(seed), 0, 0
+    (tmp_path / "run").mkdir()
+    with rig(tmp_path / "run", summaries=summaries) as r, rig(tmp_path) as found:
+        store = r.open(segment_bytes=SEGMENT_BYTES)
+        store.configure(per_subject_max=rng.choice((0, 3, 40)))
+        store.compress(compress)
+        committed: dict[int, bytes] = {}
+        for turn in range(120):
+            before = images(r)
+            made = mix(store, rng, turn)
+            r.turn()
+            stays, after = bodies(store), images(r)
+            r.summarise()
+            summarised += store.figures()["summaries"]
+            for left in torn(before, after, rng) if turn % 3 == 0 else ():
+                there = bodies(found.open(write_out(tmp_path / "cut", left), SEGMENT_BYTES))
+                assert {seq: body for seq, body in committed.items() if seq in stays}.items() <= there.items()
+                assert there.items() <= committed.items() | made.items()
+                found.close()
+                shutil.rmtree(tmp_path / "cut")
+            committed, copied = stays, store.figures()["copied_bytes"]
+    assert copied and bool(summarised) == summaries
+
+
+def mix(store: FileStore, rng: random.Random, turn: int) -> dict[int, bytes]:
+    """What clients do in one turn. -> what they published"""
+    made = {}
+    for number in range(rng.randrange(1, 30)):
+        chance, subject = rng.random(), b"k.%d" % rng.randrange(30)
+        live = store.state_dict()
+        if chance < 0.25 and live["messages"]:
+            store.remove_message(rng.randrange(live["first_seq"], live["last_seq"] + 1), rng.random() < 0.4)
+        elif chance < 0.35:
+            store.purge_messages([subject], keep=rng.choice((0, 0, 1)))
+        else:
+            body = b"%d.%d " % (turn, number) * rng.choice((1, 20, 120))
+            made[store.append_message(subject, body)] = body
+    return made
