@@ -216,7 +216,7 @@ class Bench:
             await lane.load.run(self._stop)
             lane.series.load = await lane.load.finish()
         except (LoadError, OSError) as error:
-            self._end(lane, lane.server.died() or str(error))
+            self._end(lane, await lane.server.died_soon() or str(error))
 
     def _end(self, lane: Lane, why: str) -> None:
         """This lane has failed. When it was the last one the round is over."""

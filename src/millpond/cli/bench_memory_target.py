@@ -32,6 +32,7 @@ from millpond.base.errors import MillpondError
 
 START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 15.0
+BURIAL_TIMEOUT_S: Final = 2.0
 LISTENING: Final = re.compile(rb"Listening for client connections on \S*:(\d+)")
 DELEGATE_HINT: Final = "systemd-run --user --scope -p Delegate=yes millpond bench memory ..."
 
@@ -182,6 +183,17 @@ class Running:
             return ""
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
         return f"{self.target.name} ended during the run ({how}, see {self.log_path})"
+
+    async def died_soon(self) -> str:
+        """Why it is no longer there, asked when it closed a connection.
+
+        A process that is killed closes its sockets before anyone can wait for it, so it gets a while. Empty when it
+        runs after that.
+        """
+        deadline = time.monotonic() + BURIAL_TIMEOUT_S
+        while not (why := self.died()) and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        return why
 
     def stop(self) -> None:
         """Ask it to end; after a while insist. Its store is removed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -268,6 +269,24 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
         asyncio.run(scenario())
     with pytest.raises(TargetError, match="no no-such-server in PATH"):
         other("no-such-server")
+
+
+def test_a_server_whose_end_is_seen_late_is_not_taken_for_a_lost_connection(tmp_path: Path) -> None:
+    """A killed process closes its sockets first; it can be waited for only after that."""
+
+    async def scenario() -> str:
+        os.mkfifo(tmp_path / "door")
+        server = Running(Target("late", ["/bin/sh", "-c", f"cat {tmp_path}/door; kill -9 $$"]), tmp_path / "lane", None)
+        try:
+            asked = asyncio.create_task(server.died_soon())
+            await asyncio.sleep(0)
+            assert not asked.done(), "it runs, so the answer waits"
+            (tmp_path / "door").write_text("go")
+            return await asked
+        finally:
+            server.stop()
+
+    assert asyncio.run(scenario()).startswith("late ended during the run (signal SIGKILL")
 
 
 def test_fence_v2_needs_a_group_to_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
