@@ -117,7 +117,7 @@ def outcomes(options: argparse.Namespace, server: Path) -> Outcomes:
     path = f"{server}{os.pathsep}{os.environ['PATH']}"
     if options.each:
         found = {}
-        for name in read_names(options.each):
+        for name in read_names(options.directory / options.each):
             command = [word.replace("{test}", name) for word in options.command]
             code, output = run(command, options.directory, path, EACH_S_MAX)
             found[name] = Outcome(PASSED) if code == 0 else Outcome(FAILED, output)
@@ -166,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--directory", type=Path, default=Path(), help="where the suite runs")
-    parser.add_argument("--each", type=Path, help="file with the names of tests, one command for each: {test}")
+    parser.add_argument("--each", type=Path, help="file there with names of tests, a command for each: {test}")
     parser.add_argument("--tester", action="store_true", help="servers come from tester.py")
     parser.add_argument("--timeout", type=int, default=3600, metavar="S", help="of the whole suite, per server")
     parser.add_argument("command", nargs="+", help="the suite; {report} is the JUnit report that it writes")

@@ -31,11 +31,24 @@ COMMANDS = ("doctor", "bench", "store", "shim")
 """Each one is a module beside this one with a `main(argv) -> exit code`."""
 
 
+INTERRUPTED = 128 + 2
+"""What a shell makes of SIGINT."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0 good, 1 failed, 2 wrong usage."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if argv is None and basename(sys.argv[0]).partition(".")[0] == "nats-server":
-        return _serve(words, "nats-server")
+    """Returns the exit code: 0 good, 1 failed, 2 wrong usage, 130 interrupted while it loads."""
+    try:
+        if argv is not None:
+            return _dispatch(list(argv))
+        words = sys.argv[1:]
+        if basename(sys.argv[0]).partition(".")[0] == "nats-server":
+            return _serve(words, "nats-server")
+        return _dispatch(words)
+    except KeyboardInterrupt:  # while it loads: a running server has its own handler
+        return INTERRUPTED
+
+
+def _dispatch(words: list[str]) -> int:
     command = words.pop(0) if words else "help"
     if command == "serve":
         return _serve(words)
