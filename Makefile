@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
 .PHONY: run test check package crash model soak differential clean fuzz debug-build debug-test debug-fuzz bench bench-quick bench-growth \
-	instructions client-suites client-js
+	instructions client-suites client-js mutations
 
 run: build
 	$(BIN)/millpond serve --jetstream --addr 127.0.0.1
@@ -26,6 +26,10 @@ package: build
 
 crash: build
 	$(BIN)/python -m pytest -s -m slow tests/crash
+
+# Faults that are seeded into a copy of the store, one at a time: do the tests notice? FAULTS: names, or all of them.
+mutations: build
+	$(BIN)/python tests/mutations/run.py $(FAULTS)
 
 EXAMPLES ?= 3000
 

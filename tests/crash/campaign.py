@@ -41,7 +41,13 @@ class Server:
         self.port = self.http_port = 0
 
     def spawn(self) -> None:
-        self._process = subprocess.Popen(self._command, stderr=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            self._command, stderr=subprocess.PIPE, text=True,
+            preexec_fn=self.prepare,  # noqa: PLW1509 - this process has one thread
+        )  # fmt: skip
+
+    def prepare(self) -> None:
+        """What the new process does first."""
 
     def start(self) -> None:
         """Returns when it serves. Raises Violation when it cannot start any more."""
@@ -91,9 +97,9 @@ class Server:
 class Campaign:
     """A row of crashes. `seed` decides what is sent and when it is killed, up to the operating system's whims."""
 
-    def __init__(self, folder: Path, seed: int, sync: str = "always") -> None:
+    def __init__(self, folder: Path, seed: int, sync: str = "always", server: Server | None = None) -> None:
         self._rng = random.Random(seed)
-        self._server = Server(folder, sync)
+        self._server = server or Server(folder, sync)
         self._models: list[Model] = []
         self._writers: list[Writer] = []
         self._worker = Worker(self._rng)

@@ -1,7 +1,8 @@
-/* Makes syncs fail: preloaded into a server under test.
+/* Makes syncs fail, or stand still: preloaded into a server under test.
  *
  * FAIL_CONTROL names a file. While it exists it says which syncs are refused: "ERRNO SUBSTRING" of the path. A refused
- * sync does nothing, and appends a line to the file of that name with ".seen" behind it. */
+ * sync does nothing. With 0 in the place of the number they wait until the file is gone. Each of them appends a line to
+ * the file of that name with ".seen" behind it. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static int refused(int fd) {
@@ -31,6 +33,7 @@ static int refused(int fd) {
     to = open(seen, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (to < 0 || write(to, path, strlen(path)) < 0 || write(to, "\n", 1) < 0) abort();
     close(to);
+    while (!error && !access(control, F_OK)) nanosleep(&(struct timespec){0, 1000000}, NULL);
     return error;
 }
 
