@@ -79,7 +79,7 @@ FAULTS: Final = (
     Fault(
         "interval-forgets-other-files", "store/committer.pyx",
         "                for other in target._others or ():\n                    self._remember(other)\n", "",
-        (COMMITTER,),
+        (FILE,),
     ),
     Fault(
         "visible-before-the-sync", "store/file_store.pyx",

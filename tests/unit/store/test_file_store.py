@@ -55,6 +55,28 @@ def test_a_commit_is_one_sync(tmp_path):
         assert r.committer.syncs - before == 10
 
 
+@pytest.mark.parametrize("sync", ["always", "interval"])
+def test_every_file_of_a_write_is_synced_and_the_names_of_new_ones(tmp_path, sync):
+    """Now, or with everything else that the interval held."""
+    with rig(tmp_path, sync=sync) as r:
+        store = r.open()
+        r.commit()
+        before = r.committer.syncs
+        while store.figures()["segments"] < 3:
+            store.append_message(b"a", bytes(SMALL // 2))
+        r.committer.run_now()
+        if sync == "interval":
+            assert r.committer.in_flight() == 0
+            r.committer.begin_sync_written()
+        assert r.committer.in_flight() == 4
+        r.settle()
+        store.append_message(b"a", b"in the last of them")
+        r.committer.run_now()
+        r.committer.begin_sync_written()
+        r.settle()
+        assert r.committer.syncs - before == 5
+
+
 def test_removals_in_a_row_are_one_record(tmp_path):
     with rig(tmp_path) as r:
         store = r.open(segment_bytes=1 << 17)
