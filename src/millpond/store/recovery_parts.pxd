@@ -26,6 +26,7 @@ cdef class LogParts:
     cdef uint32_t _count
     cdef char* _image                # the segment that is being read
     cdef uint32_t _image_bytes, _image_max
+    cdef uint32_t _image_of, _image_end  # which one it is, and how far it was to be read
     cdef uint32_t _sync_from         # parts from here on may not be on disk yet,
     cdef uint32_t _sync_at           # of the first one what lies from this offset on
 

@@ -18,6 +18,7 @@ from millpond.store.record cimport BATCH, CLEAN, TRIM, Head, aligned, page_ceil,
 from millpond.store.segment cimport (
     BEFORE_HAS_COPIES,
     DAMAGED,
+    NO_SEGMENT,
     PACKED,
     RECORDS_AT,
     SPARE,
@@ -43,6 +44,7 @@ cdef class LogParts:
 
     def __init__(self, SegmentLog log):
         self._log = log
+        self._image_of = NO_SEGMENT
         self.damage = []
 
     def __dealloc__(self):
@@ -162,14 +164,18 @@ cdef class LogParts:
         return 0
 
     cdef int _load(self, Part* part) except -1:
-        """The part's bytes, up to its end."""
+        """The part's bytes, up to its end; what is changed in a file is changed there, too."""
         cdef void* grown
+        if part.number == self._image_of and part.end == self._image_end:
+            return 0                               # a small log is gone through several times
+        self._image_of = NO_SEGMENT
         if part.end > self._image_max:
             grown = realloc(self._image, part.end)
             if grown == NULL:
                 raise MemoryError(f"no memory for {part.end} bytes of {segment_name(part.number)}")
             self._image, self._image_max = <char*>grown, part.end
         self._image_bytes = <uint32_t>self._log.read(part.number, self._image, part.end, 0)
+        self._image_of, self._image_end = part.number, part.end
         return 0
 
     cdef char* _summary(self, Part* part) except? NULL:

@@ -22,6 +22,7 @@ cdef class FaultyDisk(Disk):
     cdef public uint64_t calls       # reservations and writes so far
     cdef public list written         # (offset, bytes) of every write
     cdef public bint cold            # every read without a wait finds nothing
+    cdef public uint64_t read_bytes  # asked for by reads that wait
 
     def __init__(self, kinds=("reserve", "write"), int error=0):
         self.kinds, self.error = frozenset(kinds), error
@@ -35,6 +36,10 @@ cdef class FaultyDisk(Disk):
 
     def _refuse(self):
         raise OSError(self.error, os.strerror(self.error))
+
+    cdef size_t read(self, int fd, char* data, size_t n, uint64_t offset) except? 0xFFFFFFFFFFFFFFFF:
+        self.read_bytes += n
+        return Disk.read(self, fd, data, n, offset)
 
     cdef size_t read_hot(self, int fd, char* data, size_t n, uint64_t offset) except? 0xFFFFFFFFFFFFFFFF:
         return 0 if self.cold else Disk.read_hot(self, fd, data, n, offset)

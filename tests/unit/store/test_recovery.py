@@ -136,6 +136,17 @@ def last_batch(root: Path, and_another: bool) -> Path:
     return copied
 
 
+def test_a_small_log_is_read_once(tmp_path):
+    """However often it is gone through: thousands of streams are opened at a start."""
+    with rig(tmp_path, disk=FaultyDisk()) as r:
+        store = r.open(segment_bytes=1 << 17)
+        store.append_message(b"a", b"1")
+        r.close()
+        size, before = r.segments()[0].stat().st_size, r.cache.disk.read_bytes
+        r.open(segment_bytes=1 << 17)
+        assert size <= r.cache.disk.read_bytes - before < 2 * size
+
+
 def test_a_removal_in_a_torn_write_is_not_believed(tmp_path):
     """Its write was never answered; what it removed may have been replaced by what is torn."""
     crashed = last_batch(tmp_path / "a", False)
