@@ -5,8 +5,8 @@
     for each fault:  its text replaced in build/mutants/src ──> that module compiled ──> its tests, until one fails
                      caught: a test failed    survived: all passed    broken: it does not compile, or no test ran
 
-Before the first fault the same tests run on the copy as it is: who fails then cannot catch anything. The copy keeps
-its compiled modules between runs.
+Before the first fault the same tests run on the copy as it is: who fails then cannot catch anything. Sources and tests
+are those of the beginning, whatever is edited meanwhile; the copy keeps its compiled modules between runs.
 
 Exit codes: 0 every fault was caught, 1 one survived or is broken, 2 the tests fail without a fault.
 """
@@ -42,6 +42,8 @@ def prepare() -> None:
             shutil.copytree(ROOT / name, COPY / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("setup.py", "pyproject.toml", "README.md"):
         shutil.copy2(ROOT / name, COPY / name)
+    shutil.rmtree(COPY / "tests", ignore_errors=True)
+    shutil.copytree(ROOT / "tests", COPY / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     for path in (ROOT / "src").rglob("*.*"):
         target = COPY / path.relative_to(ROOT)
         if path.is_file() and path.suffix in SOURCES and not (target.exists() and filecmp.cmp(path, target, False)):
@@ -64,7 +66,7 @@ def run_tests(tests: Iterable[str]) -> tuple[int, str]:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     try:
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True, timeout=TEST_S_MAX
+            command, cwd=COPY, env=environment, check=False, capture_output=True, text=True, timeout=TEST_S_MAX
         )
     except subprocess.TimeoutExpired:
         return PYTEST_FAILED, f"no end within {TEST_S_MAX} s"
@@ -74,14 +76,15 @@ def run_tests(tests: Iterable[str]) -> tuple[int, str]:
 
 def try_fault(fault: Fault) -> tuple[str, str]:
     """(caught, survived or broken; by what)."""
-    path, target = ROOT / "src" / "millpond" / fault.file, COPY / "src" / "millpond" / fault.file
-    target.write_text(fault.seeded(path.read_text()))
+    target = COPY / "src" / "millpond" / fault.file
+    whole = target.read_text()
+    target.write_text(fault.seeded(whole))
     try:
         if wrong := compile_copy():
             return BROKEN, wrong
         code, said = run_tests(fault.tests)
     finally:
-        shutil.copyfile(path, target)  # its time is now: it is compiled once more
+        target.write_text(whole)  # its time is now: it is compiled once more
     if code == 0:
         return SURVIVED, ""
     return (CAUGHT, said) if code == PYTEST_FAILED else (BROKEN, said)
