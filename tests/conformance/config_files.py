@@ -174,6 +174,23 @@ SAME = [
       for kind in ("stream", "service") for value in ("true", "false", "yes")),
     *(f"accounts {{A {{exports: [{{{kind}: a}}]}}, B {{imports: [{{{kind}: {{account: A, subject: a}}, "
       f"allow_trace: {value}}}]}}}}" for kind in ("stream", "service") for value in ("true", "false")),
+    # latencies of services
+    *(f"accounts {{A {{exports: [{{service: 'a.*', latency: {value}}}]}}}}" for value in (
+        "b", "'b.c'", "'b.*'", "''", "'a.b'", "5", "[b ]", "true", "{}", "{subject: b}", "{Subject: b}",
+        "{subject: b, sampling: 50}", "{subject: b, sampling: '50%'}", "{subject: b, sampling: 50%}",
+        "{subject: b, sampling: headers}", "{subject: b, sampling: ' Headers '}", "{subject: b, sampling: '50'}",
+        "{subject: b, sampling: 0}", "{subject: b, sampling: 1}", "{subject: b, sampling: 100}",
+        "{subject: b, sampling: 101}", "{subject: b, sampling: '0%'}", "{subject: b, sampling: 'x%'}",
+        "{subject: b, sampling: ''}", "{subject: b, sampling: 5.5}", "{subject: b, sampling: true}",
+        "{subject: b, sampling: '+5'}", "{subject: b, sampling: '5 %'}", "{subject: b, sampling: '1_0'}",
+        "{subject: 5}", "{sampling: 5}",
+        "{subject: b, more: 5}",
+    )),
+    "accounts {A {exports: [{stream: a, latency: b}]}}", "accounts {A {exports: [{latency: b, stream: a}]}}",
+    *(f"accounts {{A {{exports: [{{service: a, latency: b, response: {kind}}}]}}}}"
+      for kind in ("single", "stream", "chunked")),
+    "accounts {A {exports: [{service: b}, {service: a, latency: b}]}}",
+    "accounts {A {exports: [{service: a, latency: b}, {service: b}]}}",
     # WebSocket
     "websocket {}", "websocket: 5", "ws {port: 1, no_tls: true}", "websocket {listen: ':1', no_tls: true}",
     "websocket {host: x, no_tls: true}", "websocket {port: x}", "websocket {port: 1, no_tls: yes}",
@@ -202,6 +219,7 @@ DIFFERENT = {
         "websocket {port: 1, no_tls: true, authorization {user: a}}\nauthorization {users: [{user: b}]}",
         "tls {}", "tls {verify: true}", "https: 8443", "http_port: 1\nhttps_port: 2",
         "tls {cert_file: cert.pem, key_file: key.pem, timeout: -1}",
+        "accounts {A {exports: [{service: a, latency: b}]}}\nno_system_account: true",
         "max_closed_clients: -1", "no_auth_user: x", "authorization {users: [{user: a}]}\nno_auth_user: b",
     ],
     "config-lenient": ["l: [1,2]\nport: $l\nport: 1", "jetstream {sync: interval}", "jetstream {sync: never}"],

@@ -87,6 +87,8 @@ SERVICE_RESPONSE_THRESHOLD_NS: Final = 120_000_000_000
 SERVICE_RESPONSES_BYTES_MAX: Final = 64 * MIB
 """What answers of imported services hold that are still out; less where memory is short (monitor/memory_watch)."""
 SERVICE_RESPONSES_SWEEP_NS: Final = 1_000_000_000
+SERVICE_RESPONSES_PER_STEP: Final = 256
+"""Of them that one step looks at; each may have an event to tell."""
 IMPORTS_IN_A_ROW_MAX: Final = 16
 """Accounts that one message may pass through."""
 REPLY_GRANTS_MAX: Final = 4096

@@ -28,6 +28,7 @@ cdef class Broker:
     cdef object exchange                     # what accounts import of each other
     cdef readonly Router router              # of $G
     cdef public object events                # monitor.system_events.SystemEvents; None: nobody is told of clients
+    cdef public object tell_latency          # called with each service_latency.Report; None: nobody tells
     cdef public object tell_trace            # called with each MessageTrace that has ended; None: there is nobody who tells
     cdef readonly bint tracing               # each line of the protocol goes to the log
     cdef public object verifier              # PasswordVerifier; None: nobody can verify a hash

@@ -81,12 +81,17 @@ cdef class Broker:
         if any([account.imports for account in options.accounts]):
             from millpond.broker.imports import Exchange  # most servers have none
 
-            self.exchange = Exchange(self.accounts, self.turn.timers, self.clock, self.server_name, self.answers)
+            self.exchange = Exchange(self.accounts, self.turn.timers, self.clock, self.server_name, self.answers,
+                                     self._latency)
         members = self.exchange.members if self.exchange is not None else ()
         for account in (*gone, *self.accounts.values()):
             if account.responses is not None and account not in members:
                 account.responses.close()
                 account.responses = None
+
+    def _latency(self, report):
+        if self.tell_latency is not None:
+            self.tell_latency(report)
 
     def reload(self, options):
         """Go on with other settings. Who is not let in by them any more is disconnected, and those over a lower limit."""
