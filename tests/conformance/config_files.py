@@ -222,7 +222,9 @@ DIFFERENT = {
         "accounts {A {exports: [{service: a, latency: b}]}}\nno_system_account: true",
         "max_closed_clients: -1", "no_auth_user: x", "authorization {users: [{user: a}]}\nno_auth_user: b",
     ],
-    "config-lenient": ["l: [1,2]\nport: $l\nport: 1", "jetstream {sync: interval}", "jetstream {sync: never}"],
+    "config-lenient": [
+        "l: [1,2]\nport: $l\nport: 1", "jetstream {sync: interval}", "jetstream {sync: never}", "admin_socket: a.sock",
+    ],
     "config-unserved": [
         "cluster {}", "gateway {name: x}", "leafnodes {}", "mqtt {port: 1}",
         "no_sublist_cache: true", "proxy_protocol: true", "prof_port: 65432", "jetstream {key: abc}",

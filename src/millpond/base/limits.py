@@ -89,6 +89,8 @@ SERVICE_RESPONSES_BYTES_MAX: Final = 64 * MIB
 SERVICE_RESPONSES_SWEEP_NS: Final = 1_000_000_000
 SERVICE_RESPONSES_PER_STEP: Final = 256
 """Of them that one step looks at; each may have an event to tell."""
+LOCAL_CONNECTIONS_MAX: Final = 16
+"""Operators that may be connected by the local socket at a time, whatever `max_connections` says."""
 IMPORTS_IN_A_ROW_MAX: Final = 16
 """Accounts that one message may pass through."""
 REPLY_GRANTS_MAX: Final = 4096

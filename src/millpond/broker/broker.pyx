@@ -4,7 +4,7 @@ import os
 
 from libc.stdint cimport uint64_t
 
-from millpond.accounts.authenticate import Authenticator
+from millpond.accounts.authenticate import Authenticator, LocalAuthenticator
 from millpond.base import limits
 from millpond.base.budget import Budgets
 from millpond.base.ids import SERVER_PREFIX, curve_key, server_id
@@ -39,6 +39,7 @@ cdef class Broker:
     def _take(self, options):
         self.options = options
         self.authenticator = self._authenticator(options)
+        self.local_authenticator = LocalAuthenticator(options)
         self.control_line_max = options.max_control_line
         self.payload_max = options.max_payload
         self.pending_max = options.max_pending

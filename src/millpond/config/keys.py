@@ -170,6 +170,7 @@ TOP: Final = _also(
         "resolver_tls": Refused("certificates of its own for account resolvers"),
         "resolver_preload": Block("operator.preload"),
         "resolver_pinned_accounts": Block("operator.pinned_accounts"),
+        "admin_socket": Key(("admin_socket",), values.string),
         "server_tags": Key(("server_tags",), values.tags),
         "server_metadata": Key(("server_metadata",), values.texts),
         "feature_flags": Refused("feature flags"),

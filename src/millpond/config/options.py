@@ -71,6 +71,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     allow_non_tls: bool = False
     """Clients may choose, on the same port."""
 
+    admin_socket: str = ""
+    """Path of a Unix socket on which this user's and root's processes are clients of the system account; "": none."""
+
     websocket: WebsocketOptions | None = None
     """A listener for clients that come over WebSocket."""
 

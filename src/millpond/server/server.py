@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from millpond.config.websocket import WebsocketOptions
     from millpond.monitor.monitor import Monitor
     from millpond.server.operator import OperatorRoom
+    from millpond.transport.local import LocalListener
     from millpond.transport.tls_door import TlsDoor
     from millpond.transport.ws_door import WsDoor
 
@@ -121,6 +122,7 @@ class Server:
         self._reactor: Reactor | None = None
         self._listener: TcpListener | None = None
         self._websocket: TcpListener | None = None
+        self._local: LocalListener | None = None
         self._jetstream: JetStream | None = None
         self.memory = MemoryWatch(self.budgets, self._subscriptions)
         self.view = View(options, self.broker, self.budgets, self.memory)
@@ -172,6 +174,8 @@ class Server:
                 self._system = System(self.view, self._reload_asked, self._reactor.loop)
                 if self._operator is not None:
                     self._operator.listen(self._system.envelopes)
+            if options.admin_socket:
+                self._listen_locally(options.admin_socket)
             if options.websocket is not None and options.websocket.port:
                 self._listen_websocket(options.websocket)
             self._listener = TcpListener(self._reactor, options.host, options.port, door)
@@ -244,8 +248,15 @@ class Server:
         self._websocket = TcpListener(self._reactor, options.host, options.port, door)
         door.port = self.view.websocket_port = int(self._websocket.port)
 
+    def _listen_locally(self, path: str) -> None:
+        from millpond.transport.local import LocalListener
+
+        self._local = LocalListener(self._reactor, path)
+
     def say_ready(self) -> None:
         """The log lines that test starters wait for."""
+        if self._local is not None:
+            log.info("Listening for local operators on %s", self._local.path)
         if self._websocket is not None:
             log.info("Listening for websocket clients on %s", self.websocket_url)
             if self.websocket_url.startswith("ws://"):
@@ -325,7 +336,9 @@ class Server:
 
             for session in self.broker.sessions.values():
                 chain = session.origin.tls.chain if session.origin.tls is not None else ()
-                if session.origin.is_websocket == over_websocket and not is_pinned(block, chain):
+                if session.origin.is_local or session.origin.is_websocket != over_websocket:
+                    continue
+                if not is_pinned(block, chain):
                     strangers.append(session)
         if strangers:
             log.info("Disconnect %d clients due to pinned certs reload", len(strangers))
@@ -356,6 +369,9 @@ class Server:
             self._memory_timer.cancel()
             self._memory_timer = None
         self.stop_accepting()
+        if self._local is not None:
+            self._local.close()
+            self._local = None
         if self._jetstream is not None:
             self._jetstream.leave()
         for session in list(self.broker.sessions.values()):

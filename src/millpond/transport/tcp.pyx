@@ -83,7 +83,8 @@ cdef class TcpChannel(Channel):
 cdef class TcpConnection(Source):
     """One accepted socket and its session."""
 
-    def __init__(self, Reactor reactor, sock, str ip, int port):
+    def __init__(self, Reactor reactor, sock, str ip, int port, origin=None, dict hello=None):
+        """origin: how it came in; None: as all others. hello: what INFO says otherwise to those."""
         cdef TcpChannel channel = TcpChannel()
         channel.connection = self
         self.sock = sock
@@ -91,6 +92,9 @@ cdef class TcpConnection(Source):
         self.session = Session(reactor.broker, channel, ip, port)
         self.carry.budget = self.session.input
         self.reads_little = True
+        if origin is not None:
+            self.session.came_in(origin)
+            self.session.asks, self.session.hello = True, hello
         reactor.add(self, sock.fileno(), POLLER_READ)
         self.session.open()
 
