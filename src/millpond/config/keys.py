@@ -167,7 +167,7 @@ TOP: Final = _also(
         "operator": Block("operator.tokens"),
         "trusted_keys": Block("operator.keys"),
         "resolver": Block("operator.resolver"),
-        "resolver_tls": Refused("certificates of its own for account resolvers"),
+        "resolver_tls": Block("operator.resolver_tls"),
         "resolver_preload": Block("operator.preload"),
         "resolver_pinned_accounts": Block("operator.pinned_accounts"),
         "admin_socket": Key(("admin_socket",), values.string),
