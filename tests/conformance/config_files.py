@@ -75,6 +75,7 @@ SAME = [
     "max_payload: 0", "max_traced_msg_len: 10", "max_closed_clients: 10", "no_header_support: true",
     "no_fast_producer_stall: true", "disable_sublist_cache: false", "proxy_protocol: false", "prof_port: 0",
     "ping_interval: 10", 'ping_interval: "10s"', "ping_interval: 10s", "ping_interval: soon", "ping_interval: true",
+    "proxy_protocol: true", "proxy_protocol: 1",
     "ping_max: 3", "write_deadline: 2s", "write_deadline: '1m30.5s'", "write_deadline: 5", "write_timeout: close",
     "write_timeout: never", "trace_verbose: true", "logtime_utc: true", "log_size_limit: 10MB", "log_max_num: 3",
     "logfile: x.log", "remote_syslog: 'udp://localhost:514'", "pidfile: x.pid", "ports_file_dir: .",
@@ -238,7 +239,7 @@ DIFFERENT = {
     ],
     "config-unserved": [
         "cluster {}", "gateway {name: x}", "leafnodes {}", "mqtt {port: 1}",
-        "no_sublist_cache: true", "proxy_protocol: true", "prof_port: 65432", "jetstream {key: abc}",
+        "no_sublist_cache: true", "prof_port: 65432", "jetstream {key: abc}",
         "jetstream {max_concurrent_io: 8}", "write_timeout: retry",
     ],
 }  # fmt: skip

@@ -145,14 +145,16 @@ cdef class Broker:
         self.info["host"], self.info["port"] = host, port
 
     def info_for(self, uint64_t cid, str ip, str nonce="", Account account=None, bint lame_duck=False, dict changes=None):
-        """INFO for one client; the second one carries its account (reference 01.2). `changes`: see Session.hello."""
+        """INFO for one client; the second one carries its account (reference 01.2). `changes`: see Session.hello. ip: ""
+        where it is not known yet."""
         info = dict(self.info)
         if account is None and not lame_duck and not self.authenticator.tells():
             info.pop("auth_required", None)         # only the first INFO, as nats-server
         if changes is not None:
             info = _changed(info, changes)
         info["client_id"] = cid
-        info["client_ip"] = ip
+        if ip:
+            info["client_ip"] = ip
         if nonce and account is None and not lame_duck:
             info["nonce"] = nonce                    # only the first INFO, as nats-server
         if self.options.jetstream is not None and self.options.jetstream.domain:

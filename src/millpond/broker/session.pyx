@@ -95,7 +95,8 @@ cdef class Session(Observed):
         return True
 
     cdef int greet(self) except -1:
-        self._send(encode_info(self.broker.info_for(self.cid, self.ip, self.nonce, changes=self.hello)))
+        ip = "" if self.unplaced else self.ip
+        self._send(encode_info(self.broker.info_for(self.cid, ip, self.nonce, changes=self.hello)))
         return 0
 
     cdef int begin(self) except -1:

@@ -142,7 +142,7 @@ TOP: Final = _also(
         "no_header_support": Key(("no_header_support",), values.boolean),
         "no_fast_producer_stall": Key(("no_fast_producer_stall",), values.boolean),
         "no_sublist_cache": Refused("routing without a cache of subjects", (False,)),
-        "proxy_protocol": Refused("the PROXY protocol", (False,)),
+        "proxy_protocol": Key(("proxy_protocol",), values.boolean),
         "authorization": Block("authorization"),
         "jetstream": Block("jetstream"),
         "store_dir": Key(("store_dir",), values.string),

@@ -233,13 +233,18 @@ class Server:
         await self._monitor.start(options.http_port or options.https_port or -1)
 
     @staticmethod
-    def _door(options: Options) -> TlsDoor | None:
+    def _door(options: Options) -> TlsDoor | Callable[..., object] | None:
         """OpenSSL comes with the first server that has a certificate. Raises OptionError."""
-        if options.tls is None:
-            return None
-        from millpond.transport.tls_door import TlsDoor
+        if options.tls is not None:
+            from millpond.transport.tls_door import TlsDoor
 
-        return TlsDoor(options.tls, allow_non_tls=options.allow_non_tls)
+            return TlsDoor(options.tls, allow_non_tls=options.allow_non_tls, proxied=options.proxy_protocol)
+        if options.proxy_protocol:
+            from millpond.transport.proxied import ProxiedConnection
+
+            connection: Callable[..., object] = ProxiedConnection
+            return connection
+        return None
 
     def _listen_websocket(self, options: WebsocketOptions) -> None:
         from millpond.transport.ws_door import WsDoor
@@ -262,6 +267,8 @@ class Server:
             if self.websocket_url.startswith("ws://"):
                 log.warning("Websocket not configured with TLS. DO NOT USE IN PRODUCTION!")
         log.info("Listening for client connections on %s:%d", bracketed(self.options.host), self.port)
+        if self.options.proxy_protocol:
+            log.info("PROXY protocol enabled for client connections")
         self._say_tls()
         log.info("Server is ready")
 
