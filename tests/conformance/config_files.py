@@ -75,6 +75,7 @@ SAME = [
     "max_payload: 0", "max_traced_msg_len: 10", "max_closed_clients: 10", "no_header_support: true",
     "no_fast_producer_stall: true", "disable_sublist_cache: false", "proxy_protocol: false", "prof_port: 0",
     "ping_interval: 10", 'ping_interval: "10s"', "ping_interval: 10s", "ping_interval: soon", "ping_interval: true",
+    "proxy_protocol: true", "proxy_protocol: 1",
     "ping_max: 3", "write_deadline: 2s", "write_deadline: '1m30.5s'", "write_deadline: 5", "write_timeout: close",
     "write_timeout: never", "trace_verbose: true", "logtime_utc: true", "log_size_limit: 10MB", "log_max_num: 3",
     "logfile: x.log", "remote_syslog: 'udp://localhost:514'", "pidfile: x.pid", "ports_file_dir: .",
@@ -155,6 +156,17 @@ SAME = [
         "certs: [{cert_file: cert2.pem, key_file: key2.pem}]",
         "ocsp_peer: false", "nothing: 5",
     )),
+    "resolver_tls: 5", "resolver_tls {}", "resolver_tls {cert_fil: cert.pem}",
+    *(f"resolver_tls {{{more}}}" for more in (
+        "ca_file: ca.pem", "ca_file: nothing.pem", "ca_file: garbage.pem", "insecure: true", "insecure: 1",
+        "cert_file: cert.pem, key_file: key.pem", "cert_file: cert.pem", "key_file: key.pem", "timeout: 2",
+        "cert_file: cert.pem, key_file: key2.pem", "cert_file: nothing.pem, key_file: key.pem",
+        "min_version: '1.3'", "min_version: '1.1'", "cipher_suites: [NO_SUCH ]", "curve_preferences: [CurveP256 ]",
+        "cipher_suites: [TLS_RSA_WITH_AES_128_GCM_SHA256 ]", "verify: true", "verify: true, ca_file: ca.pem",
+        "verify_cert_and_check_known_urls: true", "handshake_first: true", "pinned_certs: [abc ]", "ocsp_peer: false",
+        "certs: [{cert_file: cert2.pem, key_file: key2.pem}]", "allow_insecure_cipher_suites: true",
+    )),
+    f"{OPERATED}resolver: URL(https://localhost:1/jwt)\nresolver_tls {{ca_file: ca.pem}}",
     "tls {certs: [{cert_file: cert.pem, key_file: key.pem}, {cert_file: cert2.pem, key_file: key2.pem}]}",
     "tls {certs: [{cert_file: cert.pem, key_file: key2.pem}]}", "tls {certs: [{cert_file: cert.pem}]}",
     "tls {certs: [{cert_file: cert.pem, key_file: key.pem, ca_file: x}]}", "tls {certs: 5}", "tls {certs: [5 ]}",
@@ -174,6 +186,23 @@ SAME = [
       for kind in ("stream", "service") for value in ("true", "false", "yes")),
     *(f"accounts {{A {{exports: [{{{kind}: a}}]}}, B {{imports: [{{{kind}: {{account: A, subject: a}}, "
       f"allow_trace: {value}}}]}}}}" for kind in ("stream", "service") for value in ("true", "false")),
+    # latencies of services
+    *(f"accounts {{A {{exports: [{{service: 'a.*', latency: {value}}}]}}}}" for value in (
+        "b", "'b.c'", "'b.*'", "''", "'a.b'", "5", "[b ]", "true", "{}", "{subject: b}", "{Subject: b}",
+        "{subject: b, sampling: 50}", "{subject: b, sampling: '50%'}", "{subject: b, sampling: 50%}",
+        "{subject: b, sampling: headers}", "{subject: b, sampling: ' Headers '}", "{subject: b, sampling: '50'}",
+        "{subject: b, sampling: 0}", "{subject: b, sampling: 1}", "{subject: b, sampling: 100}",
+        "{subject: b, sampling: 101}", "{subject: b, sampling: '0%'}", "{subject: b, sampling: 'x%'}",
+        "{subject: b, sampling: ''}", "{subject: b, sampling: 5.5}", "{subject: b, sampling: true}",
+        "{subject: b, sampling: '+5'}", "{subject: b, sampling: '5 %'}", "{subject: b, sampling: '1_0'}",
+        "{subject: 5}", "{sampling: 5}",
+        "{subject: b, more: 5}",
+    )),
+    "accounts {A {exports: [{stream: a, latency: b}]}}", "accounts {A {exports: [{latency: b, stream: a}]}}",
+    *(f"accounts {{A {{exports: [{{service: a, latency: b, response: {kind}}}]}}}}"
+      for kind in ("single", "stream", "chunked")),
+    "accounts {A {exports: [{service: b}, {service: a, latency: b}]}}",
+    "accounts {A {exports: [{service: a, latency: b}, {service: b}]}}",
     # WebSocket
     "websocket {}", "websocket: 5", "ws {port: 1, no_tls: true}", "websocket {listen: ':1', no_tls: true}",
     "websocket {host: x, no_tls: true}", "websocket {port: x}", "websocket {port: 1, no_tls: yes}",
@@ -202,12 +231,15 @@ DIFFERENT = {
         "websocket {port: 1, no_tls: true, authorization {user: a}}\nauthorization {users: [{user: b}]}",
         "tls {}", "tls {verify: true}", "https: 8443", "http_port: 1\nhttps_port: 2",
         "tls {cert_file: cert.pem, key_file: key.pem, timeout: -1}",
+        "accounts {A {exports: [{service: a, latency: b}]}}\nno_system_account: true",
         "max_closed_clients: -1", "no_auth_user: x", "authorization {users: [{user: a}]}\nno_auth_user: b",
     ],
-    "config-lenient": ["l: [1,2]\nport: $l\nport: 1", "jetstream {sync: interval}", "jetstream {sync: never}"],
+    "config-lenient": [
+        "l: [1,2]\nport: $l\nport: 1", "jetstream {sync: interval}", "jetstream {sync: never}", "admin_socket: a.sock",
+    ],
     "config-unserved": [
         "cluster {}", "gateway {name: x}", "leafnodes {}", "mqtt {port: 1}",
-        "no_sublist_cache: true", "proxy_protocol: true", "prof_port: 65432", "jetstream {key: abc}",
+        "no_sublist_cache: true", "prof_port: 65432", "jetstream {key: abc}",
         "jetstream {max_concurrent_io: 8}", "write_timeout: retry",
     ],
 }  # fmt: skip

@@ -41,7 +41,11 @@ accounts {
       { user: a, password: a }
       { user: few, password: few, permissions { publish: "s.>", subscribe: { allow: "_INBOX.>", deny: "no" } } }
     ]
-    exports: [ { stream: "s.>" }, { service: "q.*", response_type: stream, accounts: [ B ] } ]
+    exports: [
+      { stream: "s.>" }, { service: "q.*", response_type: stream, accounts: [ B ] }
+      { service: timed, latency: { sampling: 40, subject: lat } }
+      { service: "followed.*", latency: { sampling: headers, subject: lat } }
+    ]
     mappings: { "m.1": "n.1", w: [ { destination: x, weight: 40% } ] }
   }
   B {
@@ -49,6 +53,7 @@ accounts {
     users: [ { user: b, password: b } ]
     imports: [
       { stream: { account: A, subject: "s.t" }, prefix: pre }, { service: { account: A, subject: "q.1" }, to: k }
+      { service: { account: A, subject: timed } }, { service: { account: A, subject: "followed.*" }, to: "f.*" }
     ]
   }
   NONE { users: [ { user: none, password: none } ] }

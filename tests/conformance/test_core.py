@@ -14,6 +14,8 @@ from . import (
     scenarios_message_trace,
     scenarios_message_trace_streams,
     scenarios_permissions,
+    scenarios_proxy,
+    scenarios_service_latency,
     scenarios_system_api,
 )
 from .anew import both
@@ -78,6 +80,8 @@ CASES: list[tuple[Settings, Scenario]] = [
     *scenarios_accounts.SCENARIOS,
     *scenarios_message_trace.SCENARIOS,
     *scenarios_message_trace_streams.SCENARIOS,
+    *scenarios_proxy.SCENARIOS,
+    *scenarios_service_latency.SCENARIOS,
     *scenarios_system_api.SCENARIOS,
 ]
 

@@ -228,6 +228,27 @@ def _traced() -> tuple[Account, Account]:
 TRACED, TRACING = _traced()
 
 
+def _measured() -> tuple[Account, Account]:
+    """One that is told how long its services take, where its claims are such that it can be, and who asks it."""
+    def export(subject: str, results: str, sampling: int | str = 100, response_type: str = "") -> c.Export:
+        latency = c.Latency(sampling=sampling, results=results)
+        return c.Export(subject=subject, type="service", service_latency=latency, response_type=response_type)
+
+    exports = (
+        export("all", "lat.all"), export("traced", "lat.traced", "headers"), export("itself", "itself"),
+        export("many", "lat.many", response_type="Stream"),
+    )  # fmt: skip
+    measured = WORLD.account("measured", exports=exports)
+    measuring = WORLD.account("measuring", imports=tuple(
+        c.Import(subject=each.subject, account=measured.public, type="service", share=each.subject == "all")
+        for each in exports
+    ))  # fmt: skip
+    return measured, measuring
+
+
+MEASURED, MEASURING = _measured()
+
+
 def imports(room: Room) -> list[str]:
     gives, takes = room.enter(WORLD.user(EXPORTER, "gives")), room.enter(WORLD.user(IMPORTER, "takes"))
     takes.act(*(b"SUB %s %d" % (subject, number) for number, subject in enumerate(
@@ -288,6 +309,46 @@ def traces(room: Room) -> list[str]:
     return [WORLD.names.named(line) for line in lines]
 
 
+def latencies(room: Room) -> list[str]:
+    """What is told of requests that nobody can answer, and of one that is answered."""
+    serves, asks, told = (
+        Visitor(room.target, WORLD.names).info().enter(WORLD.user(account, name), headers=True)
+        for account, name in ((MEASURED, "works"), (MEASURING, "wants"), (MEASURED, "measures"))
+    )
+    serves.act(b"SUB all 1", b"SUB many 2")
+    asks.act(b"SUB inbox 1")
+    told.act(b"SUB lat.> 1", b"SUB itself 2")
+    head = b"NATS/1.0\r\nB3: 1\r\n\r\n"
+    lines = []
+    for subject in (b"traced", b"itself", b"many", b"all"):
+        asks.act(b"HPUB %s %d %d\r\n%s" % (subject, len(head), len(head), head))
+    for _ in ("traced", "itself", "all"):
+        lines.append(measured_by(told))
+    asks.act(b"PUB all inbox 0\r\n")
+    while not (line := serves.line()).startswith(b"HMSG all 1 _R_."):
+        assert line, "the server hung up"
+    serves.act(b"PUB %s 0\r\n" % line.split()[3])
+    lines.append(measured_by(told))
+    return [WORLD.names.named(line) for line in lines]
+
+
+def measured_by(peer: Visitor) -> str:
+    """The next event, or the request that came to where events could have been."""
+    while not (line := peer.line()).startswith((b"MSG ", b"HMSG ")):
+        assert line, "the server hung up"
+    words, data = line.split(), peer.body(line)
+    if words[1] == b"itself":
+        return f"{words[:2]}"
+    event = json.loads(data)
+    for side in ("requestor", "responder"):
+        event[side] = {name: value for name, value in event.get(side, {}).items()
+                       if name not in ("start", "id", "rtt", "server")}  # fmt: skip
+    return f"{words[1].decode()} {json.dumps({k: event[k] for k in event if k in SHOWN_OF_LATENCY})}"
+
+
+SHOWN_OF_LATENCY = frozenset({"type", "status", "description", "requestor", "responder", "header"})
+
+
 def told_of(peer: Visitor) -> str:
     """The next trace: where the message came in, and went."""
     while True:
@@ -317,7 +378,10 @@ def test_same(both: list[Room], scenario: Scenario) -> None:
     same(*(scenario(room, account) for room in both))
 
 
-@pytest.mark.parametrize("scenario", (imports, activation_revoked, pages, traces), ids=lambda each: each.__name__)
+EXCHANGES = (imports, activation_revoked, pages, traces, latencies)
+
+
+@pytest.mark.parametrize("scenario", EXCHANGES, ids=lambda each: each.__name__)
 def test_same_exchange(both: list[Room], scenario: Callable[[Room], list[str]]) -> None:
     same(*(scenario(room) for room in both))
 

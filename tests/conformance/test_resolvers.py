@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +20,8 @@ from millpond.accounts.signing import KeyPair, base64_text
 from tests.jwt_rig import Account, Operator
 
 from .operator_rig import Visitor, World, both_with, same
-from .tls_rig import TlsTarget
+from .target import MILLPOND, REFERENCE, why_missing
+from .tls_rig import Pki, TlsTarget
 
 pytestmark = pytest.mark.reference
 
@@ -244,3 +247,78 @@ def test_a_url() -> None:
     thread.join(10)
     same(records[0], records[1])
     same(records[2], records[3])
+
+
+TOKENS = {each.public: each.token() for each in (A, WORLD.operator.system)}
+
+
+class TlsAccounts(http.server.BaseHTTPRequestHandler):
+    """Tells tokens to who shows a certificate."""
+
+    def do_GET(self) -> None:
+        name = self.path.rpartition("/")[2]
+        body = TOKENS.get(name, "" if name else "here").encode()
+        self.send_response(200 if body else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *unused: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def tls_web(pki: Pki, cert: str, key: str) -> Iterator[str]:
+    """The address of a web server that asks for certificates of its authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    context.load_verify_locations(pki.authority.ca_file)
+    context.verify_mode = ssl.CERT_REQUIRED
+    web = QuietServer(("127.0.0.1", 0), TlsAccounts)
+    web.socket = context.wrap_socket(web.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=web.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{web.server_port}/jwt/v1/accounts/"
+    finally:
+        web.shutdown()
+        web.server_close()
+        thread.join(10)
+
+
+class QuietServer(http.server.ThreadingHTTPServer):
+    def handle_error(self, *unused: object) -> None:
+        """Handshakes that fail are what is tested."""
+
+
+def test_a_url_over_tls(tmp_path: Path) -> None:
+    """Whom the resolver believes, and which certificate it shows. Where it fails, a server does not start."""
+    pki = Pki(tmp_path / "pki")
+    mine, ca = pki.client("me"), pki.authority.ca_file
+    shown = f"cert_file: '{mine.cert_file}', key_file: '{mine.key_file}'"
+    stranger = pki.stranger.server("imposter")
+    server = (str(pki.server.cert_file), str(pki.server.key_file))
+    imposter = (str(stranger.cert_file), str(stranger.key_file))
+    rows = [
+        (server, f"{shown}, ca_file: '{ca}'", True), (server, f"ca_file: '{ca}'", False), (server, shown, False),
+        (server, f"{shown}, insecure: true", True), (imposter, f"{shown}, ca_file: '{ca}'", False),
+        (imposter, f"{shown}, insecure: true", True), (server, f"{shown}, ca_file: '{ca}', min_version: '1.3'", True),
+    ]  # fmt: skip
+    for pair, block, starts in rows:
+        with tls_web(pki, *pair) as address:
+            text = f"operator: {WORLD.operator.token()}\nresolver: URL({address})\nresolver_tls {{ {block} }}\n"
+            records = []
+            for kind in (REFERENCE, MILLPOND):
+                if (reason := why_missing(kind)) is not None:
+                    pytest.skip(reason)
+                target = TlsTarget(kind, text)
+                try:
+                    target.start()
+                    records.append(Visitor(target, WORLD.names).info().enter(WORLD.user(A, "over tls")).record)
+                except RuntimeError as error:
+                    assert "could not fetch" in str(error)
+                    records.append(["it does not start"])
+                finally:
+                    target.discard()
+        same(*records)
+        assert (records[0] != ["it does not start"]) == starts, block

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from millpond.accounts.credential import Credential, Stranger
 
 TOKEN_NAME: Final = "[REDACTED]"
+LOCAL_NAME: Final = "local operator"
 
 
 class Identity(msgspec.Struct, frozen=True, eq=False):
@@ -68,6 +69,33 @@ def _websocket(options: Options) -> _Door:
     if not own.has_own_users:
         return msgspec.structs.replace(usual, maps=maps)
     return _Door(own.username, own.password, own.token, own.no_auth_user, maps, True)
+
+
+class LocalAuthenticator:
+    """Of those who come in by the socket for operators: whatever they say, they are in the system account."""
+
+    def __init__(self, options: Options) -> None:
+        self._identity = Identity(LOCAL_NAME, account=options.system_account)
+
+    def asks(self, kind: str) -> bool:
+        """As an Authenticator's: there is somebody to become."""
+        return True
+
+    def check(self, *shown: object) -> Identity:
+        """As an Authenticator's."""
+        return self._identity
+
+    def check_again(self, *shown: object) -> Identity:
+        """After a reload."""
+        return self._identity
+
+    def without_connect(self, origin: Origin = DIRECT) -> Identity:
+        """Who a client is that begins with another frame."""
+        return self._identity
+
+    def has_moved(self, known: Identity | None, connect: ConnectOptions | None, account: str, kind: str) -> bool:
+        """After a reload: is the system account another one?"""
+        return account != self._identity.account
 
 
 class Authenticator:

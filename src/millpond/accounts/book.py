@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -31,7 +31,7 @@ from millpond.accounts.claims import Import as ImportClaim
 from millpond.base import limits
 from millpond.base.errors import MillpondError, OptionError
 from millpond.config import exchange, security
-from millpond.config.security import TIER, AccountOptions, Destination, Export, Import, JetStreamLimits
+from millpond.config.security import TIER, AccountOptions, Destination, Export, Import, JetStreamLimits, Latency
 from millpond.config.security import Mapping as Mapped
 from millpond.subjects import pytokens
 
@@ -39,7 +39,6 @@ log = logging.getLogger("millpond")
 
 INT32_MAX: Final = 2**31 - 1
 RESPONSES: Final[dict[str, security.Response]] = {"Stream": "stream", "Chunked": "chunked"}
-NOT_SERVED: Final = "millpond does not serve %s yet: what the claims of account [%s] say of it has no effect"
 
 
 class AccountError(MillpondError):
@@ -149,7 +148,6 @@ class AccountBook:
         strict = claims.issuer in self._strict
         known = Known(claims=claims, token=token, strict=strict, updated_s=time.time())
         self.known[claims.subject] = known
-        _tell_what_is_not_served(known)
         return known
 
     def forget(self, name: str) -> None:
@@ -229,12 +227,6 @@ def _is_activated(asked: ImportClaim, export: ExportClaim, owner: Known, known: 
     return not is_revoked(export.revocations, activation.subject, activation.issued_s)
 
 
-def _tell_what_is_not_served(known: Known) -> None:
-    body = known.claims.nats
-    if any(export.service_latency is not None for export in body.exports):
-        log.warning(NOT_SERVED, "service latency", known.label)
-
-
 # --- from claims to options ---
 
 
@@ -276,7 +268,8 @@ def _of_streams(found: StreamLimits) -> JetStreamLimits:
     )  # fmt: skip
 
 
-def _exports(known: Known) -> Iterable[Export]:
+def _exports(known: Known) -> list[Export]:
+    found: list[Export] = []
     for each in known.claims.nats.exports:
         service = each.type == "service"
         export = Export(
@@ -289,7 +282,23 @@ def _exports(known: Known) -> Iterable[Export]:
         except OptionError as error:
             log.debug("Error adding %s export to account [%s]: %s", each.type, known.label, error)
             continue
-        yield export
+        export = msgspec.structs.replace(export, latency=_latency(known, each, (*found, export)))
+        found.append(export)
+    return found
+
+
+def _latency(known: Known, each: ExportClaim, exports: Sequence[Export]) -> Latency | None:
+    """exports: those so far, of which the last one is it."""
+    asked = each.service_latency
+    if asked is None or not exports[-1].service:
+        return None
+    wanted = Latency(asked.results, asked.sampling if isinstance(asked.sampling, int) else 0)
+    try:
+        exchange.check_latency(msgspec.structs.replace(exports[-1], latency=wanted), exports, has_events=True)
+    except OptionError as error:
+        log.debug("Error adding latency tracking for service export to account [%s]: %s", known.label, error)
+        return None
+    return wanted
 
 
 def _mappings(known: Known) -> Iterable[Mapped]:

@@ -8,6 +8,8 @@ import msgspec
 
 STANDARD: Final = "STANDARD"
 WEBSOCKET: Final = "WEBSOCKET"
+LOCAL: Final = "LOCAL"
+"""By the socket for operators: the kernel has said that it is one."""
 
 
 class TlsPeer(msgspec.Struct, frozen=True):
@@ -46,6 +48,12 @@ class Origin(msgspec.Struct, frozen=True):
     def is_websocket(self) -> bool:
         """Did it come in over WebSocket?"""
         return self.kind == WEBSOCKET
+
+
+    @property
+    def is_local(self) -> bool:
+        """Did it come in by the socket for operators?"""
+        return self.kind == LOCAL
 
 
 DIRECT: Final = Origin()

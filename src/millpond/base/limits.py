@@ -87,6 +87,14 @@ SERVICE_RESPONSE_THRESHOLD_NS: Final = 120_000_000_000
 SERVICE_RESPONSES_BYTES_MAX: Final = 64 * MIB
 """What answers of imported services hold that are still out; less where memory is short (monitor/memory_watch)."""
 SERVICE_RESPONSES_SWEEP_NS: Final = 1_000_000_000
+SERVICE_RESPONSES_PER_STEP: Final = 256
+"""Of them that one step looks at; each may have an event to tell."""
+PROXY_HEADER_NS: Final = 5_000_000_000
+"""For the header of a load balancer, or for the first bytes of who has none (nats-server, proxyProtoReadTimeout)."""
+PROXY_LOOK_S: Final = 0.05
+"""How often is looked whether there is more, when the first bytes of a connection do not say yet what it is."""
+LOCAL_CONNECTIONS_MAX: Final = 16
+"""Operators that may be connected by the local socket at a time, whatever `max_connections` says."""
 IMPORTS_IN_A_ROW_MAX: Final = 16
 """Accounts that one message may pass through."""
 REPLY_GRANTS_MAX: Final = 4096

@@ -20,6 +20,7 @@ cdef struct Counters:
 cdef class Broker:
     cdef readonly object options
     cdef readonly object authenticator
+    cdef readonly object local_authenticator # of those who come in by the socket for operators
     cdef readonly Clock clock
     cdef readonly Turn turn
     cdef readonly dict accounts              # {name: Account}
@@ -28,6 +29,7 @@ cdef class Broker:
     cdef object exchange                     # what accounts import of each other
     cdef readonly Router router              # of $G
     cdef public object events                # monitor.system_events.SystemEvents; None: nobody is told of clients
+    cdef public object tell_latency          # called with each service_latency.Report; None: nobody tells
     cdef public object tell_trace            # called with each MessageTrace that has ended; None: there is nobody who tells
     cdef readonly bint tracing               # each line of the protocol goes to the log
     cdef public object verifier              # PasswordVerifier; None: nobody can verify a hash

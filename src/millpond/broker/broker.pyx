@@ -4,7 +4,7 @@ import os
 
 from libc.stdint cimport uint64_t
 
-from millpond.accounts.authenticate import Authenticator
+from millpond.accounts.authenticate import Authenticator, LocalAuthenticator
 from millpond.base import limits
 from millpond.base.budget import Budgets
 from millpond.base.ids import SERVER_PREFIX, curve_key, server_id
@@ -39,6 +39,7 @@ cdef class Broker:
     def _take(self, options):
         self.options = options
         self.authenticator = self._authenticator(options)
+        self.local_authenticator = LocalAuthenticator(options)
         self.control_line_max = options.max_control_line
         self.payload_max = options.max_payload
         self.pending_max = options.max_pending
@@ -81,12 +82,17 @@ cdef class Broker:
         if any([account.imports for account in options.accounts]):
             from millpond.broker.imports import Exchange  # most servers have none
 
-            self.exchange = Exchange(self.accounts, self.turn.timers, self.clock, self.server_name, self.answers)
+            self.exchange = Exchange(self.accounts, self.turn.timers, self.clock, self.server_name, self.answers,
+                                     self._latency)
         members = self.exchange.members if self.exchange is not None else ()
         for account in (*gone, *self.accounts.values()):
             if account.responses is not None and account not in members:
                 account.responses.close()
                 account.responses = None
+
+    def _latency(self, report):
+        if self.tell_latency is not None:
+            self.tell_latency(report)
 
     def reload(self, options):
         """Go on with other settings. Who is not let in by them any more is disconnected, and those over a lower limit."""
@@ -139,14 +145,16 @@ cdef class Broker:
         self.info["host"], self.info["port"] = host, port
 
     def info_for(self, uint64_t cid, str ip, str nonce="", Account account=None, bint lame_duck=False, dict changes=None):
-        """INFO for one client; the second one carries its account (reference 01.2). `changes`: see Session.hello."""
+        """INFO for one client; the second one carries its account (reference 01.2). `changes`: see Session.hello. ip: ""
+        where it is not known yet."""
         info = dict(self.info)
         if account is None and not lame_duck and not self.authenticator.tells():
             info.pop("auth_required", None)         # only the first INFO, as nats-server
         if changes is not None:
             info = _changed(info, changes)
         info["client_id"] = cid
-        info["client_ip"] = ip
+        if ip:
+            info["client_ip"] = ip
         if nonce and account is None and not lame_duck:
             info["nonce"] = nonce                    # only the first INFO, as nats-server
         if self.options.jetstream is not None and self.options.jetstream.domain:

@@ -8,6 +8,7 @@ Nothing is subscribed for a stream that nobody in the importing account listens 
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from millpond.base.clock cimport Clock
 from millpond.broker.account cimport Account
 from millpond.broker.responses cimport Pending, Responses, is_ack
 from millpond.broker.router cimport Router
@@ -20,6 +21,7 @@ from millpond.config import exchange
 from millpond.subjects import pytokens
 
 cdef int IN_A_ROW_MAX = limits.IMPORTS_IN_A_ROW_MAX
+cdef int NO_REPLY = 400, NOBODY_SERVES = 503     # as service_latency has them
 cdef int passed = 0                          # accounts that the message under way has gone through
 
 
@@ -135,6 +137,7 @@ cdef class ServiceImport(Sink):
     cdef bint traced                         # the exporter lets message traces tell what follows
     cdef int64_t threshold_ns
     cdef str server_name
+    cdef object meter                        # service_latency.Meter; None: nobody is told how long it takes
 
     cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1:
         return self._pass_on(msg, source, None)
@@ -146,6 +149,7 @@ cdef class ServiceImport(Sink):
         global passed
         cdef Msg there = msg[0]
         cdef bytes subject, header, reply = None
+        cdef object measured = None
         cdef int taken
         if passed >= IN_A_ROW_MAX:
             return 0
@@ -165,11 +169,14 @@ cdef class ServiceImport(Sink):
                 return 0
             header = self.responder.hide_destination(header, self.traced)
             trace = trace if self.traced else None
+        if self.meter is not None:
+            measured = self._measure(msg, source)
         there.subject, there.subject_len = PyBytes_AS_STRING(subject), <uint32_t>PyBytes_GET_SIZE(subject)
         there.hdr, there.hdr_len = PyBytes_AS_STRING(header), <uint32_t>PyBytes_GET_SIZE(header)
         if msg.reply_len and not is_ack(msg):
             reply = self.responder.expect(
-                self.requester, source, PyBytes_FromStringAndSize(msg.reply, msg.reply_len), self.once, self.threshold_ns)
+                self.requester, source, PyBytes_FromStringAndSize(msg.reply, msg.reply_len), self.once, self.threshold_ns,
+                measured)
             there.reply, there.reply_len = PyBytes_AS_STRING(reply), <uint32_t>PyBytes_GET_SIZE(reply)
         passed += 1
         try:
@@ -179,9 +186,20 @@ cdef class ServiceImport(Sink):
                 taken = self.exporter.router.route_traced(there.subject, there.subject_len, &there, source, trace)
         finally:
             passed -= 1
-        if reply is not None and (taken == 0 or (trace is not None and trace.only)):
+        if reply is not None and trace is not None and trace.only:
             self.responder.forget(reply)
+        elif reply is not None and taken == 0:
+            self.responder.end(reply, NOBODY_SERVES)
         return taken
+
+    cdef object _measure(self, const Msg* msg, Sink source):
+        """What is to be told of how long it takes; None: nothing. One that nobody can answer is told at once."""
+        cdef Clock clock = self.responder._clock
+        measured = self.meter.begin(
+            source, PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), clock.wall_ns, clock.read_mono_ns())
+        if measured is not None and not msg.reply_len:
+            measured.end(NO_REPLY, None, clock.read_mono_ns())
+        return measured
 
     def _told(self, bytes hdr, source):
         return request_info(source, self.importer.name, self.server_name, self.share, hdr if passed else b"")
@@ -193,9 +211,9 @@ cdef class ServiceImport(Sink):
 class Exchange:
     """All imports of a server, from one configuration; a reload closes it and makes another one."""
 
-    def __init__(self, accounts, timers, clock, server_name, answers):
+    def __init__(self, accounts, timers, clock, server_name, answers, tell_latency):
         self._accounts, self._timers, self._clock, self._server_name = accounts, timers, clock, server_name
-        self._answers = answers
+        self._answers, self._tell_latency = answers, tell_latency
         self._services = []
         self._streams = []
         self.members = set()
@@ -227,6 +245,10 @@ class Exchange:
         sink.transform = exchange.inward(wanted)
         sink.once, sink.share, sink.traced = export.response == "singleton", wanted.share, export.allow_trace
         sink.threshold_ns, sink.server_name = export.threshold_ns, self._server_name
+        if export.latency is not None:
+            from millpond.broker.service_latency import Meter      # most servers measure nothing
+
+            sink.meter = Meter(export.latency, exporter.name, wanted.share, self._server_name, self._tell_latency)
         subscription = account.router.subscribe(exchange.local_filter(wanted).encode(), sink)
         self._services.append((account.router, subscription))
 

@@ -30,6 +30,7 @@ cdef class Member(Sink):
     cdef int64_t payload_max, subscriptions_max      # the account's; -1 = the server's only
     # May not be published by this user. An answer to a request is one use of its grant.
     cdef bint is_denied(self, const Msg* msg) except -1
+    cdef object _authenticator(self)                 # who judges those who come in this way
     cdef int leave_account(self) except -1           # at the end
     cdef int give_up(self) except -1                 # waiting for a verdict
     cdef int64_t lifetime_ns(self) except? -1

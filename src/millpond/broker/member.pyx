@@ -63,9 +63,12 @@ cdef class Member(Sink):
 
     # --- finding out ---
 
+    cdef object _authenticator(self):
+        return self.broker.local_authenticator if self.origin.is_local else self.broker.authenticator
+
     def _come_in(self):
         """A client that begins without CONNECT, where one is needed: is there a user for those? Else it is closed."""
-        identity = self.broker.authenticator.without_connect(self.origin)
+        identity = self._authenticator().without_connect(self.origin)
         if identity is None:
             self.refuse()
             return False
@@ -110,7 +113,7 @@ cdef class Member(Sink):
     def _judge(self, verdict, connect, then):
         """What the configuration, or the claims, say of a client; where there is a callout, it may say otherwise."""
         callout = self.broker.callout
-        if callout is not None and not isinstance(verdict, Attempt):
+        if callout is not None and not isinstance(verdict, Attempt) and not self.origin.is_local:
             verdict = callout.judge(self, verdict, connect)
         self._decide(verdict, connect, then)
 
@@ -125,7 +128,7 @@ cdef class Member(Sink):
 
     def _decide_again(self, connect, then):
         """After a reload: the same for somebody who is in. connect: None, when it came in without."""
-        authenticator = self.broker.authenticator
+        authenticator = self._authenticator()
         if authenticator.has_moved(self.identity, connect, self.account.name, self.origin.kind):
             self.close("Client Closed")               # as nats-server: it comes back, and is somebody else then
         elif connect is not None:

@@ -105,6 +105,14 @@ cdef class Observed(Paced):
 
     # --- the log ---
 
+    cdef int place(self, str ip, int port) except -1:
+        self.unplaced = False
+        if ip:
+            self.ip, self.port = ip, port
+            if self.outbox.tracer is not None:
+                self.outbox.tracer.lines.label = self.log_label()
+        return 0
+
     def dead(self, str reason):
         if reason.startswith("Slow Consumer"):
             self.broker.counters.slow_consumers += 1

@@ -13,6 +13,7 @@ each of its clients. Who is over it gives up its own oldest request, never anybo
 
 import os
 from binascii import b2a_hex
+from itertools import islice
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
@@ -30,6 +31,8 @@ cdef enum:
     PENDING_BYTES = 700          # one, with its subject, its places in tables and tries; measured with 20,000 of them
 
 cdef int64_t SWEEP_NS = limits.SERVICE_RESPONSES_SWEEP_NS
+cdef int SWEPT_PER_STEP = limits.SERVICE_RESPONSES_PER_STEP
+cdef int ANSWERED = 200, LOST = 408, TIMEOUT = 504        # as service_latency has them
 
 
 cdef class Sweep(Timer):
@@ -50,13 +53,16 @@ cdef class Pending(Sink):
         cdef Msg answer = msg[0]
         cdef bytes subject = sub.subject, reply
         cdef int taken
+        if self.measured is not None:
+            _tell_answer(self, source)
         if self.once:
             self.responder.forget(subject)
         if msg.subject[:msg.subject_len] == subject:
             answer.subject, answer.subject_len = PyBytes_AS_STRING(self.reply), <uint32_t>PyBytes_GET_SIZE(self.reply)
         if msg.reply_len and not is_ack(msg):
             reply = self.requester.expect(
-                self.responder, source, PyBytes_FromStringAndSize(msg.reply, msg.reply_len), self.once, self.threshold_ns)
+                self.responder, source, PyBytes_FromStringAndSize(msg.reply, msg.reply_len), self.once, self.threshold_ns,
+                None)
             answer.reply, answer.reply_len = PyBytes_AS_STRING(reply), <uint32_t>PyBytes_GET_SIZE(reply)
         taken = self.requester.router.route(
             PyBytes_AS_STRING(self.reply), <uint32_t>PyBytes_GET_SIZE(self.reply), &answer, source)
@@ -92,7 +98,8 @@ cdef class Responses:
         self.held.keep(True)
         self._askers = {}
 
-    cdef bytes expect(self, Responses requester, Sink asker, bytes reply, bint once, int64_t threshold_ns):
+    cdef bytes expect(self, Responses requester, Sink asker, bytes reply, bint once, int64_t threshold_ns,
+                      object measured):
         cdef Pending pending = Pending()
         cdef bytes subject = self._subject()
         if not self.pending:
@@ -103,6 +110,10 @@ cdef class Responses:
         pending.subscription = self.router.subscribe(subject, pending)
         self.pending[subject] = pending
         pending.size = PENDING_BYTES + PyBytes_GET_SIZE(reply)
+        if measured is not None:
+            pending.measured = measured
+            pending.listens = _is_awaited(pending)
+            pending.size += <int64_t>measured.size
         pending.asker = requester._asker(asker)
         pending.asker.pending[subject] = pending
         pending.asker.held.charge(pending.size)
@@ -152,13 +163,33 @@ cdef class Responses:
                 del asker.account._askers[asker.cid]
         return 0
 
+    cdef int end(self, bytes subject, int status) except -1:
+        cdef Pending pending = self.pending.get(subject)
+        self.forget(subject)
+        if pending is not None and pending.measured is not None:
+            measured, pending.measured = pending.measured, None
+            measured.end(status, None, self._clock.read_mono_ns())
+        return 0
+
     cdef int sweep(self, int64_t now_ns) except -1:
+        """A share of them at a time; those that go on take their turn again behind the others."""
         cdef Pending pending
-        for subject, pending in list(self.pending.items()):
+        if self._to_sweep <= 0:
+            self._to_sweep = len(self.pending)
+        for subject in list(islice(self.pending, min(self._to_sweep, SWEPT_PER_STEP))):
+            self._to_sweep -= 1
+            pending = self.pending.get(subject)
+            if pending is None:
+                continue
             if pending.deadline_ns <= now_ns:
-                self.forget(subject)
+                self.end(subject, TIMEOUT)
+            elif pending.measured is not None and pending.listens and not _is_awaited(pending):
+                self.end(subject, LOST)
+            else:
+                del self.pending[subject]
+                self.pending[subject] = pending
         if self.pending:
-            self._timers.arm(self._sweep, now_ns + SWEEP_NS)
+            self._timers.arm(self._sweep, now_ns if self._to_sweep > 0 else now_ns + SWEEP_NS)
         return 0
 
     def close(self):
@@ -180,7 +211,23 @@ def _bytes_held(Asker asker):
 
 cdef int _give_up_oldest(Asker asker) except -1:
     subject, pending = next(iter(asker.pending.items()))
-    return (<Pending>pending).responder.forget(subject)
+    return (<Pending>pending).responder.end(subject, TIMEOUT)
+
+
+cdef bint _is_awaited(Pending pending) except -1:
+    """Does anybody listen for the answer?"""
+    cdef bytes reply = pending.reply
+    return pending.requester.router.has_interest(PyBytes_AS_STRING(reply), <uint32_t>PyBytes_GET_SIZE(reply))
+
+
+cdef int _tell_answer(Pending pending, Sink source) except -1:
+    """It is told before the answer is passed on, and only once. The server itself is not measured."""
+    measured, pending.measured = pending.measured, None
+    if pending.listens and not _is_awaited(pending):
+        measured.end(LOST, None, pending.responder._clock.read_mono_ns())
+    elif hasattr(source, "info"):
+        measured.end(ANSWERED, source, pending.responder._clock.read_mono_ns())
+    return 0
 
 
 cdef bint is_ack(const Msg* msg) noexcept:

@@ -85,7 +85,9 @@ cdef class Session(Observed):
         broker.connections.charge(SESSION_BYTES)
         if not self.greets_late:
             self.greet()
-        if broker.options.max_connections < 0 or 0 < broker.options.max_connections <= len(broker.sessions):
+        if not self.origin.is_local and (        # an operator may look at a server that is full
+            broker.options.max_connections < 0 or 0 < broker.options.max_connections <= len(broker.sessions)
+        ):
             self.close("Maximum Connections Exceeded", "maximum connections exceeded")
             return False
         broker.sessions[self.cid] = self
@@ -93,7 +95,8 @@ cdef class Session(Observed):
         return True
 
     cdef int greet(self) except -1:
-        self._send(encode_info(self.broker.info_for(self.cid, self.ip, self.nonce, changes=self.hello)))
+        ip = "" if self.unplaced else self.ip
+        self._send(encode_info(self.broker.info_for(self.cid, ip, self.nonce, changes=self.hello)))
         return 0
 
     cdef int begin(self) except -1:
@@ -262,7 +265,7 @@ cdef class Session(Observed):
             self._drop_all()
         else:
             self.rtt_ns = max(1, self.broker.clock.wall_ns - self.started_ns)
-        self._judge(self.broker.authenticator.check(connect, self.nonce, self.origin, self), connect, self._admit)
+        self._judge(self._authenticator().check(connect, self.nonce, self.origin, self), connect, self._admit)
         return 0
 
     def _admit(self, identity, connect):

@@ -25,6 +25,8 @@ URL_TIMEOUT_S: Final = 5.0
 PROBE_TIMEOUT_S: Final = 0.5
 GREETING_TIMEOUT_S: Final = 0.1
 PORTS_PROBED_MAX: Final = 8
+ACCEPTS: Final = "00010000"
+"""The flags of a listening socket in /proc/net/unix (__SO_ACCEPTCON)."""
 LISTENING: Final = "0A"
 """The state of a listening socket in /proc/net/tcp."""
 TOLD_APART: Final = (("named", ("n", "name", "server_name")), ("data in", ("sd", "store_dir")))
@@ -161,10 +163,11 @@ def shown(pid: int, command: list[str]) -> str:
 
 
 def is_server(command: list[str]) -> bool:
-    """nats-server, `millpond serve`, `python -m millpond serve`."""
+    """nats-server, `millpond serve`, `python -m millpond serve`, or what `millpond shim` has written."""
     if not command:
         return False
-    if os.path.basename(command[0]) == "nats-server":
+    names = [os.path.basename(word) for word in command[:3]]
+    if names[0] == "nats-server" or ("python" in names[0] and names[1:] == ["-I", "nats-server"]):
         return True
     for at, word in enumerate(command[:-1]):
         if os.path.basename(word) == "millpond" and command[at + 1] == "serve":
@@ -198,14 +201,7 @@ def flag_value(command: list[str], names: tuple[str, ...]) -> str:
 
 def listening_ports(pid: int, proc: Path = Path("/proc")) -> list[int]:
     """TCP ports that the process listens on, ascending; none where that cannot be seen."""
-    sockets = set()
-    try:
-        for entry in os.scandir(proc / str(pid) / "fd"):
-            link = os.readlink(entry.path)
-            if link.startswith("socket:["):
-                sockets.add(link[8:-1])
-    except OSError:
-        return []
+    sockets = _sockets(pid, proc)
     ports = set()
     for table in ("tcp", "tcp6"):
         try:
@@ -216,6 +212,33 @@ def listening_ports(pid: int, proc: Path = Path("/proc")) -> list[int]:
             if len(words) > 9 and words[3] == LISTENING and words[9] in sockets:
                 ports.add(int(words[1].rpartition(":")[2], 16))
     return sorted(ports)
+
+
+def listening_paths(pid: int, proc: Path = Path("/proc")) -> list[str]:
+    """Unix sockets in the file system that the process listens on; none where that cannot be seen."""
+    sockets, found = _sockets(pid, proc), []
+    try:
+        lines = (proc / str(pid) / "net" / "unix").read_text(errors="surrogateescape").splitlines()[1:]
+    except OSError:
+        return []
+    for line in lines:
+        words = line.split(maxsplit=7)
+        if len(words) > 7 and words[3] == ACCEPTS and words[6] in sockets and words[7].startswith("/"):
+            found.append(words[7])
+    return sorted(found)
+
+
+def _sockets(pid: int, proc: Path) -> set[str]:
+    """The numbers of its sockets, as the tables of the kernel have them."""
+    found = set()
+    try:
+        for entry in os.scandir(proc / str(pid) / "fd"):
+            link = os.readlink(entry.path)
+            if link.startswith("socket:["):
+                found.add(link[8:-1])
+    except OSError:
+        return set()
+    return found
 
 
 def monitoring_address(pid: int) -> str:

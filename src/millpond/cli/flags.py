@@ -32,6 +32,7 @@ FLAGS: Final[dict[str, tuple[str, str]]] = {
     "t": ("check", BOOLEAN),
     **dict.fromkeys(("sl", "signal"), ("signal", STRING)),
     "client_advertise": ("client_advertise", STRING),
+    "admin_socket": ("admin_socket", STRING),
     "ports_file_dir": ("ports_file_dir", STRING),
     **dict.fromkeys(("l", "log"), ("log_file", STRING)),
     "log_size_limit": ("log_size_limit", INTEGER),

@@ -16,6 +16,7 @@ USAGE = f"""millpond {millpond.__version__}: a NATS-compatible JetStream server
 
 Usage: millpond serve [flags of nats-server]     start the server
        millpond check-config <file>              is the configuration file good? nothing is started
+       millpond admin ask <page> | run <command> what an operator on this machine may ask, without credentials
        millpond doctor memory [options]          where the memory of a server, process or container is
        millpond bench memory [options]           the lock workload, and what a container is charged for it
        millpond bench <kind> [options]           rate, latency and CPU time, also beside nats-server
@@ -27,7 +28,7 @@ Try:   millpond serve --dev
        millpond serve -a 127.0.0.1 -p 4333
 """
 
-COMMANDS = ("doctor", "bench", "store", "shim")
+COMMANDS = ("admin", "doctor", "bench", "store", "shim")
 """Each one is a module beside this one with a `main(argv) -> exit code`."""
 
 

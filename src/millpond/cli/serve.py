@@ -31,6 +31,7 @@ Server:
     -sl, --signal <name>[=<pid>]    send a signal to a running server: ldm, stop, quit, term, reopen, reload
                                     (<pid>: a number, the path of a PID file, or a prefix ending in *)
     --client_advertise <host:port>  the address that clients are told
+    --admin_socket <path>           Unix socket for operators on this machine, of this user or root: millpond admin
     --ports_file_dir <dir>          write <program>_<pid>.ports here
     --max_payload, --max_pending, --max_connections, --max_subscriptions, --max_control_line <n>
     --memory <size>                 budget, such as 64MiB (default: 3/4 of the container's limit or of the machine)

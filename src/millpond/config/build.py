@@ -97,6 +97,8 @@ def check(options: Options) -> None:
     if options.client_advertise:
         advertised(options.client_advertise, max(1, options.port))
     check_users(options)
+    if options.admin_socket:
+        check_admin_socket(options)
     if options.websocket is not None:
         from millpond.config import websocket_file
 
@@ -105,6 +107,16 @@ def check(options: Options) -> None:
     if options.dev:
         dev.check(options)
     exchange.check(options)
+
+
+def check_admin_socket(options: Options) -> None:
+    """Raises OptionError."""
+    import socket
+
+    if not options.system_account:
+        raise OptionError("admin_socket is a way into the system account, and there is none: leave one of both out")
+    if not hasattr(socket, "SO_PEERCRED"):
+        raise OptionError("admin_socket asks the kernel who connects, which works on Linux only: leave it out")
 
 
 def check_users(options: Options) -> None:

@@ -6,7 +6,7 @@ come back to where it came from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -28,8 +28,9 @@ def check(options: Options) -> None:
     """Raises OptionError when an export, an import or a mapping cannot be."""
     accounts = {account.name: account for account in options.accounts}
     for account in options.accounts:
-        for export in account.exports:
+        for at, export in enumerate(account.exports):
             check_export(export, accounts)
+            check_latency(export, account.exports[: at + 1], has_events=bool(options.system_account))
     made: Made = {}
     for service in (False, True):
         for account in options.accounts:
@@ -53,6 +54,24 @@ def check_export(export: Export, accounts: Accounts) -> None:
             f'Error adding {kind} export "{export.subject}": account_token_position {position} must be a "*" of the '
             "subject, and goes without a list of accounts"
         )
+
+
+def check_latency(export: Export, known: Sequence[Export], *, has_events: bool) -> None:
+    """Raises OptionError. known: what the account exports so far, this one included; has_events: somebody tells."""
+    if export.latency is None:
+        return
+    subject, about = export.latency.subject, f'Error adding service latency sampling for "{export.subject}"'
+    if not has_events:
+        raise OptionError(f"{about}: system account not setup")
+    trouble = ""
+    if not pytokens.is_valid_subject(subject) or any(
+        each.service and pytokens.is_subset(subject, each.subject) for each in known
+    ):
+        trouble = "invalid publish subject"
+    elif export.response != "singleton":
+        trouble = "bad service response type"
+    if trouble:
+        raise OptionError(f'{about} on subject "{subject}": {trouble}')
 
 
 def check_import(account: AccountOptions, wanted: Import, accounts: Accounts, made: Made) -> None:

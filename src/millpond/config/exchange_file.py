@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from millpond.base.errors import OptionError
 from millpond.config import values
-from millpond.config.exchange import check_mapping
+from millpond.config.exchange import check_latency, check_mapping
 from millpond.config.parser import Node
-from millpond.config.security import Destination, Export, Import, Mapping, Response
+from millpond.config.security import Destination, Export, Import, Latency, Mapping, Response
 from millpond.config.security_file import array, entries, unknown
 from millpond.config.source import ConfigError
 from millpond.subjects import pytokens
@@ -16,6 +17,7 @@ from millpond.subjects import pytokens
 _RESPONSES: Final[dict[str, Response]] = {
     "single": "singleton", "singleton": "singleton", "stream": "stream", "chunk": "chunked", "chunked": "chunked",
 }  # fmt: skip
+_PERCENT: Final = re.compile(r"[+-]?[0-9]{1,9}%?")
 _SERVICE_ONLY: Final = {
     "response": "response", "response_type": "response", "threshold": "threshold_ns",
     "response_threshold": "threshold_ns", "response_max_time": "threshold_ns", "response_time": "threshold_ns",
@@ -23,7 +25,14 @@ _SERVICE_ONLY: Final = {
 
 
 def exports(node: Node) -> tuple[Export, ...]:
-    return tuple(_export(entry) for entry in array(node, "exports"))
+    found: list[Export] = []
+    for entry in array(node, "exports"):
+        found.append(_export(entry))
+        try:
+            check_latency(found[-1], found, has_events=True)
+        except OptionError as error:
+            raise ConfigError(entry.place, str(error)) from None
+    return tuple(found)
 
 
 def imports(node: Node) -> tuple[Import, ...]:
@@ -56,7 +65,9 @@ def _export(node: Node) -> Export:
         elif word == "account_token_position":
             found["account_position"] = values.integer(entry)
         elif word == "latency":
-            raise ConfigError(entry.place, f"{key}: millpond does not serve service latency yet; remove it")
+            if not service:
+                raise ConfigError(entry.place, "Detected latency directive on non-service")
+            found["latency"] = _latency(entry)
         elif word == "allow_trace":
             if not service:
                 raise ConfigError(entry.place, "Detected allow_trace directive on non-service")
@@ -78,6 +89,33 @@ def _threshold(node: Node) -> int:
     if found is None:
         raise ConfigError(node.place, "Expected response threshold to be a parseable time duration")
     return found
+
+
+def _latency(node: Node) -> Latency:
+    """A subject, or a subject and how many of 100 requests: `50%`, 50, or `headers`."""
+    if isinstance(node.value, str):
+        return Latency(node.value)
+    found = {key: entry for key, entry in entries(node, "latency").items() if key in ("sampling", "subject")}
+    sampling = _sampling(found["sampling"]) if "sampling" in found else 100
+    if "subject" not in found:
+        raise ConfigError(node.place, "Latency subject required, but missing")
+    return Latency(values.string(found["subject"]), sampling)
+
+
+def _sampling(node: Node) -> int:
+    text = node.value
+    if isinstance(text, str) and text.strip().lower() == "headers":
+        return 0
+    number = text
+    if isinstance(text, str):
+        if _PERCENT.fullmatch(text) is None:
+            raise ConfigError(node.place, f'Failed to parse latency sample: "{text}"')
+        number = int(text.removesuffix("%"))
+    if type(number) is not int:
+        raise ConfigError(node.place, "Expected latency sample to be a string or map/struct")
+    if not 1 <= number <= 100:
+        raise ConfigError(node.place, "bad sampling percentage, should be 1-100")
+    return number
 
 
 def _import(node: Node) -> Import:

@@ -221,7 +221,7 @@ class _Reading:
         self.entries(node.value, LIMITS, "jetstream limits")
 
 
-OPERATOR_KEYS: Final = ("tokens", "keys", "resolver", "preload", "pinned_accounts", "default_sentinel")
+OPERATOR_KEYS: Final = ("tokens", "keys", "resolver", "resolver_tls", "preload", "pinned_accounts", "default_sentinel")
 
 
 def _operator_key(name: str) -> Callable[[_Reading, Node], None]:

@@ -8,6 +8,7 @@ import msgspec
 
 from millpond.base import limits
 from millpond.config.security import GLOBAL_ACCOUNT
+from millpond.config.tls import TlsClientOptions
 
 TOKEN_PREFIX: Final = "eyJ"
 """How every JWT begins: `{"` in base64."""
@@ -42,6 +43,8 @@ class OperatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[str, ...] = ()
     """Operators' public keys, when there are no tokens."""
     resolver: ResolverOptions | None = None
+    resolver_tls: TlsClientOptions | None = None
+    """Of the resolver's URL; None: the machine's authorities, and no certificate of one's own."""
     preload: tuple[tuple[str, str], ...] = ()
     """(account, its JWT)."""
     pinned_accounts: frozenset[str] = frozenset()

@@ -19,6 +19,7 @@ from millpond.config.operator import TOKEN_PREFIX, CalloutOptions, OperatorOptio
 from millpond.config.parser import Node
 from millpond.config.security_file import array, entries, unknown
 from millpond.config.source import ConfigError
+from millpond.config.tls import TlsClientOptions
 
 _MEMORY: Final = re.compile(r"(MEM|MEMORY)\s*", re.I)
 _URL: Final = re.compile(r'URL\(\s*"?([^\s")]*)"?\s*\)\s*', re.I)
@@ -118,8 +119,14 @@ def _preload(node: Node) -> tuple[tuple[str, str], ...]:
     return tuple((key, values.string(entry)) for key, entry in node.value.items() if not entry.used)
 
 
+def _resolver_tls(node: Node) -> TlsClientOptions:
+    from millpond.config import tls_file  # and OpenSSL with it
+
+    return tls_file.client(node)
+
+
 READERS: Final[dict[str, Callable[[Node], Any]]] = {
-    "tokens": _tokens, "keys": _texts, "resolver": _resolver, "preload": _preload,
+    "tokens": _tokens, "keys": _texts, "resolver": _resolver, "resolver_tls": _resolver_tls, "preload": _preload,
     "pinned_accounts": lambda node: frozenset(_texts(node)), "default_sentinel": values.string,
 }  # fmt: skip
 

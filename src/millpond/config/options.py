@@ -70,6 +70,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """None: clients come in the clear."""
     allow_non_tls: bool = False
     """Clients may choose, on the same port."""
+    proxy_protocol: bool = False
+    """Load balancers may say, by a header of the PROXY protocol, where their clients are."""
+
+    admin_socket: str = ""
+    """Path of a Unix socket on which this user's and root's processes are clients of the system account; "": none."""
 
     websocket: WebsocketOptions | None = None
     """A listener for clients that come over WebSocket."""

@@ -78,6 +78,14 @@ class JetStreamLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits by the number of replicas (`R1`), instead of those above: of these, one server's are `R1`."""
 
 
+class Latency(msgspec.Struct, frozen=True):
+    """How long a service takes is told on `subject`, of `sampling` percent of the requests, and of those whose headers
+    say that they are a sampled part of a trace; 0: of these only."""
+
+    subject: str
+    sampling: int = 100
+
+
 class Export(msgspec.Struct, frozen=True, kw_only=True):
     """What an account lets others import. `accounts` None: any of them."""
 
@@ -91,6 +99,8 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     """How long an answer may take."""
     allow_trace: bool = False
     """A message trace of an importer tells what becomes of a request here. Of services only."""
+    latency: Latency | None = None
+    """Of services with one answer only."""
 
 
 class Import(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,28 @@ import msgspec
 from millpond.base import limits
 
 
-class TlsOptions(msgspec.Struct, frozen=True, kw_only=True):
+class TlsCommon(msgspec.Struct, frozen=True, kw_only=True):
+    """What both sides may choose."""
+
+    min_version: str = "1.2"
+    cipher_suites: tuple[str, ...] = ()
+    """Go's names; empty: the usual ones. TLS 1.3 has its own, all of them good."""
+    curve_preferences: tuple[str, ...] = ()
+
+
+class TlsClientOptions(TlsCommon, frozen=True, kw_only=True):
+    """How the server itself does TLS where it is the client. Files are read when it connects for the first time, and
+    again after a reload."""
+
+    pairs: tuple[tuple[str, str], ...] = ()
+    """(certificate, key) to show; empty: none."""
+    ca_file: str = ""
+    """Who signs the other side's certificate; empty: whoever the machine trusts."""
+    insecure: bool = False
+    """Any certificate will do, of anybody."""
+
+
+class TlsOptions(TlsCommon, frozen=True, kw_only=True):
     """How one listener does TLS. Files are read when the server starts and at each reload."""
 
     cert_file: str = ""
@@ -27,10 +48,6 @@ class TlsOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The handshake comes before INFO."""
     fallback_ns: int = 0
     """Above 0, with `handshake_first`: after so long without a byte from the client INFO goes first all the same."""
-    min_version: str = "1.2"
-    cipher_suites: tuple[str, ...] = ()
-    """Go's names; empty: the usual ones. TLS 1.3 has its own, all of them good."""
-    curve_preferences: tuple[str, ...] = ()
     pinned_certs: frozenset[str] = frozenset()
     """SHA-256 of the public keys that clients may have, in hexadecimal; empty: any."""
     connection_rate_limit: int = 0

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from millpond.base.errors import OptionError
-from millpond.config.tls import OPENSSL_CIPHERS, OPENSSL_CURVES, TLS_13_CIPHERS, USUAL_CIPHERS, TlsOptions
+from millpond.config.tls import (
+    OPENSSL_CIPHERS,
+    OPENSSL_CURVES,
+    TLS_13_CIPHERS,
+    USUAL_CIPHERS,
+    TlsClientOptions,
+    TlsCommon,
+    TlsOptions,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -33,9 +41,7 @@ def server_context(options: TlsOptions) -> ssl.SSLContext:
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    version = ssl.TLSVersion.TLSv1_3 if options.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
-    context.minimum_version = version
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    _set_versions(context, options)
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE  # all of them are good: the client knows what it does fast
     context.num_tickets = 0
     _set_ciphers(context, options)
@@ -53,7 +59,35 @@ def server_context(options: TlsOptions) -> ssl.SSLContext:
     return context
 
 
-def _set_ciphers(context: ssl.SSLContext, options: TlsOptions) -> None:
+def client_context(options: TlsClientOptions) -> ssl.SSLContext:
+    """For connections that the server makes. Raises OptionError, as above."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _set_versions(context, options)
+    _set_ciphers(context, options)
+    _set_curves(context, options)
+    for cert, key in options.pairs:
+        _load_pair(context, f"{PAIR}: ", cert, key)
+    if options.ca_file:
+        _load_authorities(context, options.ca_file)
+    else:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    if options.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _set_versions(context: ssl.SSLContext, options: TlsCommon) -> None:
+    import ssl
+
+    version = ssl.TLSVersion.TLSv1_3 if options.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
+    context.minimum_version = version
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+
+
+def _set_ciphers(context: ssl.SSLContext, options: TlsCommon) -> None:
     import ssl
 
     wanted = [name for name in options.cipher_suites or USUAL_CIPHERS if name not in TLS_13_CIPHERS]
@@ -66,7 +100,7 @@ def _set_ciphers(context: ssl.SSLContext, options: TlsOptions) -> None:
         raise OptionError(f"this machine's OpenSSL has none of the cipher suites {', '.join(wanted)}") from None
 
 
-def _set_curves(context: ssl.SSLContext, options: TlsOptions) -> None:
+def _set_curves(context: ssl.SSLContext, options: TlsCommon) -> None:
     """One of those that were asked for: Python below 3.15 can name only one, and it must be an allowed one."""
     names = [OPENSSL_CURVES[name] for name in options.curve_preferences]
     if not names:

@@ -17,6 +17,7 @@ from millpond.config.tls import (
     OPENSSL_CIPHERS,
     OPENSSL_CURVES,
     TLS_13_CIPHERS,
+    TlsClientOptions,
     TlsOptions,
 )
 
@@ -28,6 +29,31 @@ VERSIONS: Final = ("1.2", "1.3")
 
 def tls(node: Node) -> TlsOptions:
     """The block's options, when its files can be used."""
+    found = _read(node)
+    found.pop("insecure", None)  # it is for clients
+    _settle(node, found)
+    return checked(node, TlsOptions(**found))
+
+
+def client(node: Node) -> TlsClientOptions:
+    """Of a block about connections that the server makes; what is for listeners only has no meaning there."""
+    found = _read(node)
+    pairs = found.pop("certs", ())
+    if found.get("cert_file") or found.get("key_file"):
+        _check_pair(node, found)
+        pairs = ((found["cert_file"], found["key_file"]),)
+    options = TlsClientOptions(
+        pairs=pairs, **{name: value for name, value in found.items() if name in TlsClientOptions.__struct_fields__}
+    )
+    try:
+        tls_context.client_context(options)
+    except OptionError as error:
+        raise ConfigError(node.place, str(error)) from None
+    return options
+
+
+def _read(node: Node) -> dict[str, Any]:
+    """What the keys say, by fields of TlsOptions and TlsClientOptions, and `first`."""
     found: dict[str, Any] = {}
     insecure_allowed = False
     for key, entry in entries(node, "tls").items():
@@ -41,8 +67,15 @@ def tls(node: Node) -> TlsOptions:
             _refuse(key, entry, REFUSED[word])
         else:
             raise ConfigError(entry.place, f'{WRONG}unknown field "{key}"')
-    _settle(node, found, insecure_allowed=insecure_allowed)
-    return checked(node, TlsOptions(**found))
+    if found.get("certs") and found.get("cert_file"):
+        raise ConfigError(node.place, f"{WRONG}cannot combine 'cert_file' option with 'certs' option")
+    weak = [name for name in found.get("cipher_suites", ()) if name in INSECURE_CIPHERS]
+    if weak and not insecure_allowed:
+        raise ConfigError(
+            node.place,
+            f"insecure cipher suites configured without 'allow_insecure_cipher_suites' option set: {', '.join(weak)}",
+        )
+    return found
 
 
 def checked(node: Node, options: TlsOptions) -> TlsOptions:
@@ -54,27 +87,22 @@ def checked(node: Node, options: TlsOptions) -> TlsOptions:
     return options
 
 
-def _settle(node: Node, found: dict[str, Any], *, insecure_allowed: bool) -> None:
+def _settle(node: Node, found: dict[str, Any]) -> None:
     """What follows from several keys together."""
     first = found.pop("first", None)
     if first is not None:
         found["handshake_first"], found["fallback_ns"] = first
-    found.pop("insecure", None)
     if found.get("timeout_ns") == 0:
         del found["timeout_ns"]
     found["verify"] = found.get("verify", False) or found.get("verify_and_map", False)
-    if found.get("certs") and found.get("cert_file"):
-        raise ConfigError(node.place, f"{WRONG}cannot combine 'cert_file' option with 'certs' option")
     if not found.get("certs"):
-        for name in ("key_file", "cert_file"):
-            if not found.get(name):
-                raise ConfigError(node.place, f"missing '{name}' in TLS configuration")
-    weak = [name for name in found.get("cipher_suites", ()) if name in INSECURE_CIPHERS]
-    if weak and not insecure_allowed:
-        raise ConfigError(
-            node.place,
-            f"insecure cipher suites configured without 'allow_insecure_cipher_suites' option set: {', '.join(weak)}",
-        )
+        _check_pair(node, found)
+
+
+def _check_pair(node: Node, found: dict[str, Any]) -> None:
+    for name in ("key_file", "cert_file"):
+        if not found.get(name):
+            raise ConfigError(node.place, f"missing '{name}' in TLS configuration")
 
 
 def _refuse(key: str, node: Node, what: str) -> None:
@@ -211,6 +239,7 @@ def _pair(node: Node) -> tuple[str, str]:
 
 
 def _check_known_urls(node: Node) -> None:
+    """Read into `insecure`, which is false then."""
     if _boolean("verify_cert_and_check_known_urls")(node):
         raise ConfigError(node.place, "verify_cert_and_check_known_urls not supported in this context")
 

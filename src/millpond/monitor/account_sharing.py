@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millpond.broker.account import Account
 from millpond.config import exchange
-from millpond.config.security import AccountOptions, Export, Import, Mapping
+from millpond.config.security import AccountOptions, Export, Import, Latency, Mapping
 from millpond.monitor.view import View
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def shared(view: View, account: Account) -> dict[str, Any]:
     options: AccountOptions = account.options
     known = view.broker.book.known.get(options.name) if view.broker.book is not None else None
     exports = [_export(one, known) for one in options.exports]
-    imports = [_import(one) for one in options.imports]
+    imports = [_import(one, _latency_of(view, options.name, one)) for one in options.imports]
     if account is view.broker.system:
         exports = [*_system_exports(view), *exports]
         imports.append(_service(options.name, OWN_INFO, options.name, share=True))
@@ -34,6 +34,12 @@ def shared(view: View, account: Account) -> dict[str, Any]:
         imports += _system_imports(view, options.name)
     found = {"mappings": {one.source: _destinations(one) for one in options.mappings}}
     return {name: rows for name, rows in {**found, "exports": exports, "imports": imports}.items() if rows}
+
+
+def _latency_of(view: View, name: str, wanted: Import) -> Latency | None:
+    exporter = view.broker.accounts.get(wanted.account)
+    export = exchange.export_for(exporter.options, wanted, name) if exporter is not None else None
+    return export.latency if export is not None else None
 
 
 def _system_exports(view: View) -> list[dict[str, Any]]:
@@ -64,13 +70,18 @@ def _service(exporter: str, subjects: tuple[str, str], name: str, share: bool = 
     return _import(Import(account=exporter, subject=there.format(name), local=here, service=True, share=share))
 
 
-def _import(wanted: Import) -> dict[str, Any]:
+def _latency(latency: Latency) -> dict[str, Any]:
+    return {"sampling": latency.sampling or "headers", "results": latency.subject}
+
+
+def _import(wanted: Import, latency: Latency | None = None) -> dict[str, Any]:
     local = exchange.local_filter(wanted)
     row: dict[str, Any] = {"subject": wanted.subject, "account": wanted.account}
     if wanted.service:
         row["to"] = local
     kind = "service" if wanted.service else "stream"
-    return {**row, "local_subject": local, "type": kind, "invalid": False, "share": wanted.share, "tracking": False}
+    row |= {"local_subject": local, "type": kind, "invalid": False, "share": wanted.share, "tracking": False}
+    return {**row, "latency": _latency(latency)} if latency is not None else row
 
 
 def _export(offered: Export, known: Known | None) -> dict[str, Any]:
@@ -84,6 +95,8 @@ def _export(offered: Export, known: Known | None) -> dict[str, Any]:
         row["token_req"] = tokens.pop("token_req")
     if offered.service:
         row["response_type"] = RESPONSES[offered.response]
+        if offered.latency is not None:
+            row["service_latency"] = _latency(offered.latency)
     if offered.accounts:
         row["approved_accounts"] = sorted(offered.accounts)
     return {**row, **tokens}

@@ -20,6 +20,7 @@ from millpond.accounts.book import AccountError, decoded
 from millpond.base.digests import sha256
 from millpond.base.errors import OptionError
 from millpond.config.operator import ResolverOptions
+from millpond.config.tls import TlsClientOptions
 from millpond.server.logs import log
 from millpond.store.directory import make_directory, sync_directory
 
@@ -80,6 +81,9 @@ class DirectoryResolver:
 
     async def check(self) -> None:
         """There is: the directory."""
+
+    def use_tls(self, tls: TlsClientOptions | None) -> None:
+        """Others are asked by messages."""
 
     async def fetch(self, name: str) -> str:
         """From here, or from whoever answers."""

@@ -60,7 +60,9 @@ class OperatorRoom:
         self._apply = apply
         self.loop = asyncio.get_running_loop()
         self.book: AccountBook = broker.book
-        self.resolver: Resolver = resolver(self._options.resolver, self._ask)
+        self.resolver: Resolver = resolver(
+            self._options.resolver, self._options.resolver_tls, self._ask
+        )
         self._fetches = AccountFetches(self.loop, self._fetch)
         self._looked_up: dict[str, float] = {}
         """When accounts that are in the book were fetched anew; by the loop's time."""
@@ -138,6 +140,7 @@ class OperatorRoom:
     def reload(self, options: OperatorOptions) -> None:
         """What is preloaded may be something else now; accounts that are not there any more end."""
         before, self._options = self._options, options
+        self.resolver.use_tls(options.resolver_tls)
         if before.preload == options.preload:
             return
         if not isinstance(self.resolver, MemoryResolver):

@@ -93,6 +93,8 @@ def changes(old: Options, new: Options) -> list[Change]:
         found = [change for change in found if change.name != "websocket"]
         if new.websocket is not None and new.websocket.tls is not None:
             found.append(Change("websocket tls", None, new.websocket.tls))
+    if new.operator is not None and new.operator.resolver_tls is not None and new.operator == old.operator:
+        found.append(Change("operator", old.operator, new.operator))
     for change in found:
         if change.name not in RELOADABLE and change.name not in (*TLS_PARTS, "websocket tls"):
             raise OptionError(

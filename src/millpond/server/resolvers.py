@@ -7,6 +7,7 @@ from typing import Protocol
 
 from millpond.accounts.book import AccountError
 from millpond.config.operator import ResolverOptions
+from millpond.config.tls import TlsClientOptions
 
 Ask = Callable[[str], Awaitable[str]]
 
@@ -22,6 +23,10 @@ class Resolver(Protocol):
 
     async def fetch(self, name: str) -> str:
         """The account's token. Raises AccountError."""
+        ...
+
+    def use_tls(self, tls: TlsClientOptions | None) -> None:
+        """After a reload, for one that asks others over TLS."""
         ...
 
     def check_preload(self, name: str, token: str) -> None:
@@ -44,6 +49,9 @@ class MemoryResolver:
     async def check(self) -> None:
         """There is."""
 
+    def use_tls(self, tls: TlsClientOptions | None) -> None:
+        """Nobody is asked."""
+
     async def fetch(self, name: str) -> str:
         if name not in self.tokens:
             raise AccountError("account missing")
@@ -56,14 +64,14 @@ class MemoryResolver:
         self.tokens[name] = token
 
 
-def resolver(options: ResolverOptions | None, ask: Ask) -> Resolver:
-    """Made as it was asked for. ask: whoever else may know an account. Raises OptionError."""
+def resolver(options: ResolverOptions | None, tls: TlsClientOptions | None, ask: Ask) -> Resolver:
+    """Made as it was asked for. tls: for a URL; ask: whoever else may know an account. Raises OptionError."""
     if options is None or options.kind == "memory":
         return MemoryResolver()
     if options.kind == "url":
         from millpond.server.url_resolver import UrlResolver
 
-        return UrlResolver(options)
+        return UrlResolver(options, tls)
     from millpond.server.directory import DirectoryResolver
 
     return DirectoryResolver(options, ask)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from millpond.config.websocket import WebsocketOptions
     from millpond.monitor.monitor import Monitor
     from millpond.server.operator import OperatorRoom
+    from millpond.transport.local import LocalListener
     from millpond.transport.tls_door import TlsDoor
     from millpond.transport.ws_door import WsDoor
 
@@ -121,6 +122,7 @@ class Server:
         self._reactor: Reactor | None = None
         self._listener: TcpListener | None = None
         self._websocket: TcpListener | None = None
+        self._local: LocalListener | None = None
         self._jetstream: JetStream | None = None
         self.memory = MemoryWatch(self.budgets, self._subscriptions)
         self.view = View(options, self.broker, self.budgets, self.memory)
@@ -172,6 +174,8 @@ class Server:
                 self._system = System(self.view, self._reload_asked, self._reactor.loop)
                 if self._operator is not None:
                     self._operator.listen(self._system.envelopes)
+            if options.admin_socket:
+                self._listen_locally(options.admin_socket)
             if options.websocket is not None and options.websocket.port:
                 self._listen_websocket(options.websocket)
             self._listener = TcpListener(self._reactor, options.host, options.port, door)
@@ -229,13 +233,18 @@ class Server:
         await self._monitor.start(options.http_port or options.https_port or -1)
 
     @staticmethod
-    def _door(options: Options) -> TlsDoor | None:
+    def _door(options: Options) -> TlsDoor | Callable[..., object] | None:
         """OpenSSL comes with the first server that has a certificate. Raises OptionError."""
-        if options.tls is None:
-            return None
-        from millpond.transport.tls_door import TlsDoor
+        if options.tls is not None:
+            from millpond.transport.tls_door import TlsDoor
 
-        return TlsDoor(options.tls, allow_non_tls=options.allow_non_tls)
+            return TlsDoor(options.tls, allow_non_tls=options.allow_non_tls, proxied=options.proxy_protocol)
+        if options.proxy_protocol:
+            from millpond.transport.proxied import ProxiedConnection
+
+            connection: Callable[..., object] = ProxiedConnection
+            return connection
+        return None
 
     def _listen_websocket(self, options: WebsocketOptions) -> None:
         from millpond.transport.ws_door import WsDoor
@@ -244,13 +253,22 @@ class Server:
         self._websocket = TcpListener(self._reactor, options.host, options.port, door)
         door.port = self.view.websocket_port = int(self._websocket.port)
 
+    def _listen_locally(self, path: str) -> None:
+        from millpond.transport.local import LocalListener
+
+        self._local = LocalListener(self._reactor, path)
+
     def say_ready(self) -> None:
         """The log lines that test starters wait for."""
+        if self._local is not None:
+            log.info("Listening for local operators on %s", self._local.path)
         if self._websocket is not None:
             log.info("Listening for websocket clients on %s", self.websocket_url)
             if self.websocket_url.startswith("ws://"):
                 log.warning("Websocket not configured with TLS. DO NOT USE IN PRODUCTION!")
         log.info("Listening for client connections on %s:%d", bracketed(self.options.host), self.port)
+        if self.options.proxy_protocol:
+            log.info("PROXY protocol enabled for client connections")
         self._say_tls()
         log.info("Server is ready")
 
@@ -325,7 +343,9 @@ class Server:
 
             for session in self.broker.sessions.values():
                 chain = session.origin.tls.chain if session.origin.tls is not None else ()
-                if session.origin.is_websocket == over_websocket and not is_pinned(block, chain):
+                if session.origin.is_local or session.origin.is_websocket != over_websocket:
+                    continue
+                if not is_pinned(block, chain):
                     strangers.append(session)
         if strangers:
             log.info("Disconnect %d clients due to pinned certs reload", len(strangers))
@@ -356,6 +376,9 @@ class Server:
             self._memory_timer.cancel()
             self._memory_timer = None
         self.stop_accepting()
+        if self._local is not None:
+            self._local.close()
+            self._local = None
         if self._jetstream is not None:
             self._jetstream.leave()
         for session in list(self.broker.sessions.values()):

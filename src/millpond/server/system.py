@@ -25,6 +25,7 @@ from millpond.server.logs import log
 
 if TYPE_CHECKING:
     from millpond.broker.message_trace import MessageTrace
+    from millpond.broker.service_latency import Report
     from millpond.monitor.system_requests import SystemRequests
 
 PREFIX: Final = "$SYS.REQ."
@@ -106,6 +107,7 @@ class System:
         self.use_accounts()
         self._broker.events = self.events
         self._broker.tell_trace = self._tell_trace
+        self._broker.tell_latency = self._tell_latency
         self._pause_s = STATSZ_FIRST_S
         self._timers = {
             self._statsz_due: loop.call_later(STATSZ_FIRST_S, self._statsz_due),
@@ -279,6 +281,17 @@ class System:
             account.router.publish(trace.destination, body, b"", headers)
             self._broker.turn.wake()
 
+    # --- latencies of services ---
+
+    def _tell_latency(self, report: Report) -> None:
+        """How one request ended."""
+        from millpond.monitor.service_latencies import document  # most servers measure nothing
+
+        account = self._broker.accounts.get(report.account)
+        if account is not None:
+            account.router.publish(report.subject.encode(), document(report))
+            self._broker.turn.wake()
+
     # --- the end ---
 
     def lame_duck(self) -> None:
@@ -288,7 +301,7 @@ class System:
     def close(self) -> None:
         """The server stops: say so, and no more."""
         self.events.leaving("SHUTDOWN")
-        self._broker.events = self._broker.tell_trace = None
+        self._broker.events = self._broker.tell_trace = self._broker.tell_latency = None
         for timer in self._timers.values():
             timer.cancel()
         if self._worker is not None:

@@ -14,7 +14,10 @@ import h11
 from millpond.accounts.book import AccountError
 from millpond.accounts.claims_rules import quoted
 from millpond.base import limits
+from millpond.base.errors import OptionError
+from millpond.config import tls_context
 from millpond.config.operator import ResolverOptions
+from millpond.config.tls import TlsClientOptions
 
 READ_BYTES: Final = 65_536
 REDIRECTS: Final = (301, 302, 303, 307, 308)
@@ -26,10 +29,15 @@ class UrlResolver:
 
     manages = False
 
-    def __init__(self, options: ResolverOptions) -> None:
+    def __init__(self, options: ResolverOptions, tls: TlsClientOptions | None = None) -> None:
         self._url = options.url
+        self._tls = tls
         self._timeout_s = options.timeout_ns / 1e9
         self._context: ssl.SSLContext | None = None
+
+    def use_tls(self, tls: TlsClientOptions | None) -> None:
+        """For connections from here on; what is under way stays as it is."""
+        self._tls, self._context = tls, None
 
     async def check(self) -> None:
         """The URL itself has to be there."""
@@ -42,7 +50,7 @@ class UrlResolver:
             status, body = await asyncio.wait_for(self._get(name), self._timeout_s)
         except TimeoutError:
             raise AccountError(f'could not fetch <"{shown}">: time out') from None
-        except (OSError, h11.ProtocolError, ValueError) as error:
+        except (OSError, h11.ProtocolError, ValueError, OptionError) as error:
             raise AccountError(f'could not fetch <"{shown}">: {error}') from None
         if status != HTTPStatus.OK:
             phrase = HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else ""
@@ -93,9 +101,12 @@ class UrlResolver:
             writer.close()
 
     def _tls_context(self) -> ssl.SSLContext:
-        """The machine's authorities are read once."""
+        """Its files, or the machine's authorities, are read once, and again after a reload."""
         if self._context is None:
-            self._context = ssl.create_default_context()
+            if self._tls is None:
+                self._context = ssl.create_default_context()
+            else:
+                self._context = tls_context.client_context(self._tls)
         return self._context
 
 

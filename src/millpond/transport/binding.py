@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import stat
 from typing import Final
 
 EVERY_ADDRESS: Final = ("", "0.0.0.0", "::")
@@ -39,6 +41,36 @@ def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def bound_locally(path: str) -> socket.socket:
+    """A Unix socket at this path, for its owner only; non-blocking, not listening yet. What a server that is gone left
+    there is replaced. Raises OSError.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _is_left_behind(path):
+            os.unlink(path)
+        sock.setblocking(False)
+        sock.bind(path)
+        os.chmod(path, 0o600)  # before it listens, nobody can connect
+    except OSError as error:
+        sock.close()
+        number, why = error.errno or errno.ENAMETOOLONG, error.strerror or error  # a path that is too long has none
+        raise OSError(number, f"cannot listen on {path}: {why}") from None
+    return sock
+
+
+def _is_left_behind(path: str) -> bool:
+    """Is there a socket that nobody listens on?"""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return False
+    except FileNotFoundError:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(path) == errno.ECONNREFUSED
 
 
 def peer_ip(address: str) -> str:

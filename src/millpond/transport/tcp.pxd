@@ -1,7 +1,7 @@
 # A connection: what it reads, what it keeps of that, and its session.
 from millpond.broker.session cimport Session
 from millpond.structures.buffers cimport ByteBuffer
-from millpond.transport.reactor cimport Source
+from millpond.transport.reactor cimport Reactor, Source
 from millpond.transport.stream cimport iovec
 
 cdef class TcpConnection(Source):
@@ -11,6 +11,7 @@ cdef class TcpConnection(Source):
     cdef size_t need
     cdef bint reads_little           # of strangers: nothing that the socket gave is held back below
     cdef bint read_less              # than there may have been
+    cdef int start(self, Reactor reactor, object sock, str ip, int port) except -1      # all but opening the session
     cdef int want(self, int bit, bint on) except -1
     # Fills the parts: how many bytes, 0 = nothing more comes, -1 = nothing now, -2 = the connection is broken.
     cdef Py_ssize_t take(self, iovec* parts, int count) except -3

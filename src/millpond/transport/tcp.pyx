@@ -83,7 +83,15 @@ cdef class TcpChannel(Channel):
 cdef class TcpConnection(Source):
     """One accepted socket and its session."""
 
-    def __init__(self, Reactor reactor, sock, str ip, int port):
+    def __init__(self, Reactor reactor, sock, str ip, int port, origin=None, dict hello=None):
+        """origin: how it came in; None: as all others. hello: what INFO says otherwise to those."""
+        self.start(reactor, sock, ip, port)
+        if origin is not None:
+            self.session.came_in(origin)
+            self.session.asks, self.session.hello = True, hello
+        self.session.open()
+
+    cdef int start(self, Reactor reactor, sock, str ip, int port) except -1:
         cdef TcpChannel channel = TcpChannel()
         channel.connection = self
         self.sock = sock
@@ -91,8 +99,7 @@ cdef class TcpConnection(Source):
         self.session = Session(reactor.broker, channel, ip, port)
         self.carry.budget = self.session.input
         self.reads_little = True
-        reactor.add(self, sock.fileno(), POLLER_READ)
-        self.session.open()
+        return reactor.add(self, sock.fileno(), POLLER_READ)
 
     cdef int want(self, int bit, bint on) except -1:
         return self.reactor.want(self, (self.wanted | bit) if on else (self.wanted & ~bit))

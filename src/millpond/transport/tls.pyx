@@ -3,6 +3,7 @@
     WAITING   handshake_first with a fallback: nothing was sent; the client's first byte, or the deadline, decides
     LOOKING   INFO was sent, clients may choose: the first byte says whether this is a handshake
     SHAKING   the handshake
+              before it, or before LOOKING, a load balancer may say where the client is (`proxied`)
     OPEN      the session has begun
 
 Before OPEN a connection costs its session, one deadline, and from its first byte on OpenSSL's state; it may send
@@ -21,12 +22,14 @@ from libc.stdint cimport int64_t
 from millpond.broker.session cimport CLOSED
 from millpond.broker.timers cimport Timer
 from millpond.transport.layered cimport LayeredConnection
+from millpond.transport.proxied cimport introduce, refuse
 from millpond.transport.reactor cimport Reactor
 from millpond.transport.stream cimport Layer, Stream, iovec, send_some
 
 from millpond.accounts.origin import STANDARD, Origin, TlsPeer
 from millpond.base import limits
 from millpond.config.tls import go_cipher
+from millpond.transport.proxy_preamble import Preamble
 from millpond.transport.tls_errors import NOT_PINNED, NOT_TLS, TOO_LONG, explained
 
 log = logging.getLogger("millpond")
@@ -53,6 +56,7 @@ cdef enum Phase:
 
 cdef size_t READ_BYTES = limits.TLS_READ_BYTES
 cdef size_t HANDSHAKE_BYTES = limits.TLS_HANDSHAKE_BYTES_MAX
+cdef int64_t PROXY_NS = limits.PROXY_HEADER_NS
 cdef int64_t TLS_BYTES = limits.TLS_CONNECTION_BYTES
 cdef int SESSIONS_REMEMBERED = limits.TLS_SESSIONS_REMEMBERED_MAX
 
@@ -65,6 +69,12 @@ class HandshakeFailed(Exception):
     def __init__(self, text, probe=False):
         super().__init__(text)
         self.probe = probe
+
+
+cdef bint has_more(int fd) noexcept:
+    """Is there something to read, or an end to be seen?"""
+    cdef char byte
+    return c_recv(fd, &byte, 1, MSG_PEEK) >= 0
 
 
 cdef class TlsStream(Layer):
@@ -237,9 +247,11 @@ cdef class TlsConnection(LayeredConnection):
     cdef Phase phase
     cdef bint first                          # the handshake comes before INFO
     cdef PhaseTimer timer
+    cdef object preamble                     # None: the client is introduced, or need not be
 
     def __init__(self, Reactor reactor, sock, str ip, int port, door):
         options = door.options
+        self.preamble = Preamble(sock) if door.proxied else None
         self.door = door
         self.timer = PhaseTimer()
         self.timer.connection = self
@@ -249,15 +261,25 @@ cdef class TlsConnection(LayeredConnection):
         self.start_session(ip, port)
         self.session.greets_late = self.first
         self.session.hello = door.hello
+        self.session.unplaced = door.proxied
         if not self.session.enter():
             return
         if not self.first:
             self.session.outbox.flush()      # in the clear, before anything else
         if self.session.state == CLOSED:
             return
+        self.begin_phase()
+
+    cdef int begin_phase(self) except -1:
+        """One that ends by a deadline. A handshake waits until its client is introduced."""
+        options = self.door.options
+        if self.phase == WAITING:
+            return self.set_deadline(<int64_t>options.fallback_ns)
+        if self.preamble is not None:
+            return self.set_deadline(PROXY_NS)
         if self.phase == SHAKING:
             self.begin_handshake()
-        self.set_deadline(<int64_t>(options.fallback_ns if self.phase == WAITING else options.timeout_ns))
+        return self.set_deadline(<int64_t>options.timeout_ns) if self.session.state != CLOSED else 0
 
     cdef int set_deadline(self, int64_t wait_ns) except -1:
         return self.reactor.broker.turn.timers.arm(self.timer, self.reactor.broker.clock.mono_ns + wait_ns)
@@ -281,6 +303,15 @@ cdef class TlsConnection(LayeredConnection):
         """The client has said something, or nothing for ever."""
         cdef unsigned char byte = 0
         cdef ssize_t got
+        if self.preamble is not None:
+            if introduce(self, self.preamble) != 1:
+                return 0
+            self.preamble = None
+            self.begin_phase()
+            if self.session.state == CLOSED:
+                return 0
+            if not has_more(self.fd):
+                return 0
         if self.phase == LOOKING:
             got = c_recv(self.fd, &byte, 1, MSG_PEEK)
             if got < 0:
@@ -350,9 +381,9 @@ cdef class TlsConnection(LayeredConnection):
             if self.session.state == CLOSED:
                 return 0
             self.phase = LOOKING if self.door.allow_non_tls else SHAKING
-            if self.phase == SHAKING:
-                self.begin_handshake()
-            return self.set_deadline(<int64_t>self.door.options.timeout_ns) if self.session.state != CLOSED else 0
+            return self.begin_phase()
+        if self.preamble is not None:
+            return refuse(self.session, "no header came in time")
         if self.phase == LOOKING:
             return self.open_session()       # it waits to be asked for something, in the clear
         self.say(logging.DEBUG, "TLS handshake timeout")

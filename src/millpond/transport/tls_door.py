@@ -34,8 +34,10 @@ class Rate:
 class TlsDoor:
     """Makes the connections of a listener. Raises OptionError when the options cannot be used."""
 
-    def __init__(self, options: TlsOptions, *, allow_non_tls: bool = False) -> None:
+    def __init__(self, options: TlsOptions, *, allow_non_tls: bool = False, proxied: bool = False) -> None:
         self.options = options
+        self.proxied = proxied
+        """Load balancers say where their clients are."""
         self.allow_non_tls = allow_non_tls
         self.context = tls_context.server_context(options)
         self.rate = Rate(options.connection_rate_limit) if options.connection_rate_limit else None

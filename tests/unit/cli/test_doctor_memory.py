@@ -181,6 +181,8 @@ def test_the_parts_add_up_to_the_working_set() -> None:
         (["/v/bin/python3.11", "/v/bin/millpond", "serve", "-js"], True),
         (["python", "-m", "millpond", "serve"], True),
         (["python", "-m", "millpond", "doctor", "memory"], False),
+        (["/v/bin/python", "-I", "/v/bin/nats-server", "-c", "nats.conf"], True),
+        (["python", "nats-server"], False),
         (["grep", "nats-server"], False),
         (["vi", "millpond"], False),
         ([], False),

@@ -6,12 +6,15 @@ import asyncio
 import re
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.certificates import Authority
 
 from millpond.accounts.book import AccountError
 from millpond.config.operator import ResolverOptions
+from millpond.config.tls import TlsClientOptions
 from millpond.server.url_resolver import UrlResolver
 
 Answer = Callable[[str], bytes]
@@ -29,13 +32,13 @@ def moved(where: str, status: int = 302) -> bytes:
 class Web:
     """Remembers paths, and who was named with them."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, answer: Answer, context: ssl.SSLContext | None = None) -> None:
+        self._answer, self._context = answer, context
         self.asked: list[tuple[str, str]] = []
         self.port = 0
 
     async def __aenter__(self) -> Web:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -131,3 +134,31 @@ def test_authorities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     asyncio.run(asyncio.wait_for(scenario(), 30))
     assert len(made) == 1
+
+
+def test_files_are_read_again_after_a_reload(tmp_path: Path) -> None:
+    """A new certificate of the web server, by another authority, in the place of the first one's."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    first, second = Authority(tmp_path / "one"), Authority(tmp_path / "two")
+    options = TlsClientOptions(ca_file=str(first.ca_file))
+
+    async def scenario() -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        pair = second.server()
+        context.load_cert_chain(pair.cert_file, pair.key_file)
+        async with Web(lambda path: found("token"), context) as web:
+            resolver = UrlResolver(ResolverOptions(kind="url", url=f"https://127.0.0.1:{web.port}/"), options)
+            with pytest.raises(AccountError, match="certificate verify failed"):
+                await resolver.fetch("A")
+            first.ca_file.write_bytes(second.ca_file.read_bytes())
+            with pytest.raises(AccountError, match="certificate verify failed"):
+                await resolver.fetch("A")
+            resolver.use_tls(options)
+            assert await resolver.fetch("A") == "token"
+            first.ca_file.unlink()
+            resolver.use_tls(options)
+            with pytest.raises(AccountError, match="no such file"):
+                await resolver.fetch("A")
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
