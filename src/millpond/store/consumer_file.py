@@ -52,8 +52,8 @@ def read_frames(data: bytes, checksum: Checksum) -> tuple[int, list[bytes]]:
     while at + FRAME.size <= len(data):
         length, crc = FRAME.unpack_from(data, at)
         payload = data[at + FRAME.size : at + FRAME.size + length]
-        if len(payload) != length or checksum(payload) != crc:
-            break
+        if not payload or len(payload) != length or checksum(payload) != crc:
+            break  # zeros are no frame: a power cut may leave a file's length without its bytes
         frames.append(payload)
         at += FRAME.size + length
     return (generation, frames) if frames else (0, [])
@@ -102,13 +102,15 @@ class JournalFiles:
         self.disk.truncate(fd, 0)
         self._ends[which] = 0
         self.current = which
-        self._append(header_bytes(generation, self.checksum))
-        self.append(checkpoint)
-        return self._ends[which]
+        return self.append(checkpoint, header_bytes(generation, self.checksum))
 
-    def append(self, payload: bytes) -> int:
-        """Add one frame to the current file. Returns the file's size."""
-        head = FRAME.pack(len(payload), self.checksum(payload))
+    def append(self, payload: bytes, before: bytes = b"") -> int:
+        """Add one frame to the current file, and `before` in front of it. Returns the file's size.
+
+        A file's header and the head of its first frame are one write within one sector: so there is no new header before
+        an old frame.
+        """
+        head = before + FRAME.pack(len(payload), self.checksum(payload))
         if len(payload) < COPIED_MAX:
             self._append(head + payload)
         else:
