@@ -72,6 +72,7 @@ cdef class Consumer(Follower):
     cdef int _set_filters(self) except -1
     cdef int _subscribe(self) except -1
     cdef int _resume(self) except -1
+    cdef uint64_t _end_of_stream(self) except? 0
     cdef bint _may_deliver(self, int64_t now_ns) except *
     cdef uint64_t _deliver_many(self, uint32_t messages, uint64_t bytes, int64_t now_ns, int64_t* last) except? 0xFFFFFFFFFFFFFFFF
     cdef int _request(self, const Msg* msg, uint32_t skipped) except -1

@@ -161,13 +161,11 @@ cdef class Consumer(Follower):
         return self.ready()
 
     cdef int _resume(self) except -1:
-        """After recovery: nothing is pending that the stream no longer has, nothing was delivered beyond its end."""
-        cdef uint64_t first_seq = self.stream.store.state.first_seq, last_seq = self.stream.store.state.last_seq
+        """After recovery: nothing is pending that the stream no longer has, and it goes on behind the stream's end."""
+        cdef uint64_t first_seq = self.stream.store.state.first_seq, end = self._end_of_stream(), at = 0
         cdef Pending pending
-        cdef uint64_t at = 0
-        unused = self.state.delivered_consumer_seq == 0       # it may begin beyond the end
-        if self.state.delivered_stream_seq > last_seq and not unused:
-            self.state.cut(last_seq)
+        if self.state.delivered_stream_seq > end:
+            self.state.cut(end)
         if first_seq > 1:
             self.state.advance(first_seq - 1)
         while self.state.next_pending(at, &pending):
@@ -176,6 +174,19 @@ cdef class Consumer(Follower):
                 self.state.ack(pending.stream_seq, self.state.acked_ts_ns)
         self.redelivery.rebuild()
         return self.cursor.go_on()
+
+    cdef uint64_t _end_of_stream(self) except? 0:
+        """What a consumer cannot have behind it. One that has delivered nothing may begin further on, where it was asked
+        to; but after a crash its stream may end before the sequences that were the last ones when it was made, or was
+        carried along by a purge: these are issued again."""
+        cdef uint64_t last_seq = self.stream.store.state.last_seq
+        if self.state.delivered_consumer_seq:
+            return last_seq
+        if not self.stream.store.cut_short:
+            return max(last_seq, self.state.delivered_stream_seq)
+        if self.config.deliver_policy == "by_start_sequence":
+            return max(last_seq, <uint64_t>max(self.config.opt_start_seq, 1) - 1)
+        return last_seq
 
     cpdef int halt(self) except -1:
         if self._stopped:

@@ -199,7 +199,7 @@ class FileShelf(Shelf):
         def certain(failure: str) -> None:
             if not failure and not self._is_condemned:
                 try:
-                    reveal(self.slot)
+                    reveal(self.slot, self.storage.disk)
                 except OSError as error:
                     failure = str(error)
             if failure:
@@ -214,7 +214,7 @@ class FileShelf(Shelf):
         space = self.storage.committer.space
         while True:
             try:
-                mark_released(self.slot)
+                mark_released(self.slot, self.storage.disk)
                 self._is_condemned = True
                 return
             except OSError as error:
@@ -285,7 +285,7 @@ class Release:
     def __init__(self, shelf: FileShelf, marked: Done, done: Done, in_steps: InSteps) -> None:
         self._storage, self._names, self.slot, self.name = shelf.storage, shelf.names, shelf.slot, shelf.name
         self._tell_marked, self._done, self._in_steps = marked, done, in_steps
-        self._files = remove_files(self.slot)
+        self._files = remove_files(self.slot, shelf.storage.disk)
         self.is_marked = self._is_over = False
         self.when_marked: list[Done] = []
         """Who may not be there before this stream is gone for ever: the next one of its name."""

@@ -24,6 +24,7 @@ from millpond.jetstream.storage_room import StorageRoom
 from millpond.jetstream.stream_config import StreamConfig
 from millpond.store.committer import Committer, Names
 from millpond.store.directory import StoreDirectory, is_unfinished, mark_released
+from millpond.store.disk import REAL, Disk
 from millpond.store.read_cache import ReadCache
 from millpond.store.space import Space, is_full
 
@@ -36,25 +37,27 @@ NO_LIMIT: Final = -1
 class Storage:
     """An account's shelves. `committer` writes for all of them, `read_cache` reads; the server watches both.
 
-    first: the storage of another account of the same server, whose committer, cache and lock this one uses; it is
+    first: the storage of another account of the same server, whose committer, cache, disk and lock this one uses; it is
     closed after this one.
     """
 
     def __init__(
-        self, options: JetStreamOptions, directory: Path, account: str = "$G", first: Storage | None = None
-    ) -> None:
+        self, options: JetStreamOptions, directory: Path, account: str = "$G", first: Storage | None = None,
+        disk: Disk = REAL,
+    ) -> None:  # fmt: skip
         self._is_first = first is None
-        self.committer: Committer = first.committer if first is not None else Committer(options.sync)
-        self.read_cache: ReadCache = first.read_cache if first is not None else ReadCache()
+        self.committer: Committer = first.committer if first is not None else Committer(options.sync, disk)
+        self.read_cache: ReadCache = first.read_cache if first is not None else ReadCache(disk=disk)
         self.rooms: dict[str, StorageRoom] = (
             first.rooms if first is not None else {"memory": StorageRoom(NO_LIMIT), "file": StorageRoom(NO_LIMIT)}
         )
         """What the streams of all accounts hold, by kind of storage."""
-        self._directory = StoreDirectory(directory, account, locked=first is not None)
+        self.disk: Disk = self.committer.disk
+        self._directory = StoreDirectory(directory, account, locked=first is not None, disk=self.disk)
         self.names = Names(str(self._directory.streams), self.committer)
         """Of the slots."""
         if self._is_first:
-            self.committer.space = Space(directory / "jetstream")
+            self.committer.space = Space(directory / "jetstream", disk=self.disk)
         self._shelves: list[FileShelf] = []
         self._releasing: list[Release] = []
         self._when_released: list[Callable[[], None]] = []
@@ -74,7 +77,7 @@ class Storage:
             raise self._no_place(config, error) from error
         try:
             if hidden:
-                mark_released(slot)
+                mark_released(slot, self.disk)
             shelf = FileShelf(self, slot, config.name, named=False).open()
         except (StoreError, OSError) as error:
             with contextlib.suppress(OSError):

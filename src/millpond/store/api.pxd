@@ -81,6 +81,7 @@ cdef class Store:
     cdef public StoreOwner owner
     cdef public uint64_t removals_max           # at once: the owner knows what it costs to hear of one
     cdef readonly str failure                   # "" = healthy
+    cdef readonly bint cut_short                # it was not closed in order: what was not committed may be missing
     cdef readonly uint64_t torn_seq             # a crash tore the last write: messages from here on may be missing; 0 = not
 
     # Bytes this message counts for (file: 22 + subject + (4 + headers) + body + 8; memory: 16 + all).

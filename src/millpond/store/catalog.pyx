@@ -102,9 +102,9 @@ cdef class Catalog(Target):
         try:
             self._open()
             self._put(self._certain, image)
-            os.fsync(self._fds[self._certain])
+            self._committer.disk.sync(self._fds[self._certain])
             self._trusted = False
-            os.fsync(self._directory())
+            self._committer.disk.sync(self._directory())
             self._put(which, image)
         except OSError as error:
             self._named = False
@@ -206,27 +206,23 @@ cdef class Catalog(Target):
         """Both: the second copy's name is as durable as the first one's."""
         for which in range(2):
             if self._fds[which] < 0:
-                path = self._prefix + SUFFIXES[which]
-                self._fds[which] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+                self._fds[which] = self._committer.disk.open_path(self._prefix + SUFFIXES[which])
 
     cpdef int _close_files(self) except -1:
         for fd in (*self._fds, self._directory_fd):
             if fd >= 0:
-                os.close(fd)
+                self._committer.disk.close(fd)
         self._fds = [-1, -1]
         self._directory_fd = -1
         return 0
 
     def _directory(self):
         if self._directory_fd < 0:
-            self._directory_fd = os.open(os.path.dirname(self._prefix), os.O_RDONLY | os.O_CLOEXEC)
+            self._directory_fd = self._committer.disk.open_directory(os.path.dirname(self._prefix))
         return self._directory_fd
 
     def _put(self, which, bytes image):
-        view = memoryview(image)
-        at = 0
-        while at < len(image):
-            at += os.pwrite(self._fds[which], view[at:], at)
+        self._committer.disk.put(self._fds[which], image, 0)
 
     def _warn(self, which):
         log.warning("%s%s is not whole and could not be written; the other copy is", self._prefix, SUFFIXES[which])

@@ -4,6 +4,8 @@
 # run end in any order: whoever depends on two files waits for both.
 from libc.stdint cimport int64_t, uint64_t
 
+from millpond.store.disk cimport Disk
+
 cdef enum Tier:
     WRITTEN = 0      # survives our death: committed after write()
     SYNCED = 1       # survives power loss: committed after fdatasync
@@ -43,6 +45,7 @@ cdef class Names(Target):
 
 cdef class Committer:
     cdef readonly Tier tier
+    cdef readonly Disk disk          # for all who commit
     cdef readonly int event_fd       # readable when syncs are done; register it with the reactor
     cdef readonly uint64_t syncs, sync_ns_total
     cdef readonly bint draining      # drain() runs: work that can wait for another turn should

@@ -12,8 +12,11 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
+from millpond.store.disk cimport Disk, disk_calls
+
 from millpond.base.errors import StoreError
 from millpond.base import limits
+from millpond.store.disk import REAL
 from millpond.store.space import Space, is_full
 
 cdef extern from "sync_thread.h" nogil:
@@ -22,12 +25,12 @@ cdef extern from "sync_thread.h" nogil:
         int64_t took_ns
         int fd
         int error
+        const disk_calls* disk
     ctypedef void (*worker_act)(worker_job* job)
     ctypedef struct worker:
         int wake_read
-    int sync_file(int fd)
     void sync_act(worker_job* job)
-    int worker_start(worker* self, worker_act act, int threads_max)
+    int worker_start(worker* self, worker_act act, int threads_max, const disk_calls* disk)
     int worker_submit(worker* self, worker_job job)
     int worker_take(worker* self, worker_job* out)
     void worker_clear_wake(worker* self)
@@ -83,7 +86,7 @@ cdef class Names(Target):
         self._covered, self._waiting = self._covered + self._waiting, []
         try:
             if self._fd < 0:
-                self._fd = os.open(self._directory, os.O_RDONLY | os.O_CLOEXEC)
+                self._fd = self._committer.disk.open_directory(self._directory)
         except OSError as error:
             self._tell(f"cannot open {self._directory}: {error.strerror}")
             return -1
@@ -91,7 +94,7 @@ cdef class Names(Target):
 
     cdef int synced(self, int error) except -1:
         if not self._waiting:
-            os.close(self._fd)
+            self._committer.disk.close(self._fd)
             self._fd = -1
         return self._tell(f"cannot sync {self._directory}: {os.strerror(error)}" if error else "")
 
@@ -104,10 +107,11 @@ cdef class Interval(Target):
     """Descriptors of our own that an interval's sync is about."""
 
     cdef list descriptors
+    cdef Disk disk
 
     cdef int synced(self, int error) except -1:
         for fd in self.descriptors:
-            os.close(fd)
+            self.disk.close(fd)
         if error:
             log.error("cannot sync what was written in the last interval: %s. A power loss may take it. Check the disk",
                       os.strerror(error))
@@ -115,14 +119,15 @@ cdef class Interval(Target):
 
 
 cdef class Committer:
-    """One per server. tier: WRITTEN (0) answers after write(), SYNCED (1) after a successful fdatasync.
+    """One per server. disk: None is the real one. tier: WRITTEN (0) answers after write(), SYNCED (1) after a successful fdatasync.
 
     Instead of a tier, a sync mode by name: "always" is SYNCED; "interval" and "never" are WRITTEN, and with
     "interval" a timer calls `begin_sync_written()`.
     """
 
-    def __init__(self, tier=SYNCED):
+    def __init__(self, tier=SYNCED, Disk disk=None):
         cdef int error
+        self.disk = disk or REAL
         if isinstance(tier, str):
             assert tier in SYNC_MODES, f"sync mode {tier!r} is not one of {SYNC_MODES}"
             self._interval = tier == "interval"
@@ -137,7 +142,7 @@ cdef class Committer:
         self._worker = <void*>PyMem_Calloc(1, sizeof(worker))
         if self._worker == NULL:
             raise MemoryError("no memory for the sync worker")
-        error = worker_start(<worker*>self._worker, sync_act, SYNC_THREADS_MAX)
+        error = worker_start(<worker*>self._worker, sync_act, SYNC_THREADS_MAX, &self.disk.for_workers)
         if error:
             raise StoreError(f"cannot start the sync worker: {os.strerror(error)}")
         self.event_fd = (<worker*>self._worker).wake_read
@@ -240,7 +245,8 @@ cdef class Committer:
         cdef worker_job job
         memset(&job, 0, sizeof(worker_job))
         self._tickets += 1
-        job.ticket, job.fd = self._tickets, fd
+        job.ticket, job.fd, job.disk = self._tickets, fd, &self.disk.for_workers
+        self.disk.sync_asked(fd)
         if worker_submit(<worker*>self._worker, job):
             raise MemoryError("no memory to queue a sync")
         target._syncs_left += 1
@@ -260,6 +266,7 @@ cdef class Committer:
         if not self._unsynced:
             return 0
         target = Interval()
+        target.disk = self.disk
         target.descriptors = list(self._unsynced.values())
         self._unsynced.clear()
         target._sync_error, target._syncs_left = 0, 0
@@ -269,16 +276,18 @@ cdef class Committer:
         return 0
 
     cpdef int sync_written(self) except -1:
-        cdef int fd, error, worst = 0
+        cdef int fd
+        worst = None
         descriptors = list(self._unsynced.values())
         self._unsynced.clear()
         for fd in descriptors:
-            with nogil:
-                error = sync_file(fd)
-            worst = worst or error
-            os.close(fd)
-        if worst:
-            raise OSError(worst, os.strerror(worst))
+            try:
+                self.disk.sync(fd)
+            except OSError as error:
+                worst = worst or error
+            self.disk.close(fd)
+        if worst is not None:
+            raise worst
         return 0
 
     cpdef int collect(self) except -1:

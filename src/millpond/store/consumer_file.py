@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from millpond.base.errors import StoreError
+from millpond.store.disk import REAL, Disk
 
 NAMES: Final = ("consumers.0", "consumers.1")
 HEADER: Final = struct.Struct("<4sIQI")
@@ -51,8 +52,8 @@ def read_frames(data: bytes, checksum: Checksum) -> tuple[int, list[bytes]]:
     while at + FRAME.size <= len(data):
         length, crc = FRAME.unpack_from(data, at)
         payload = data[at + FRAME.size : at + FRAME.size + length]
-        if len(payload) != length or checksum(payload) != crc:
-            break
+        if not payload or len(payload) != length or checksum(payload) != crc:
+            break  # zeros are no frame: a power cut may leave a file's length without its bytes
         frames.append(payload)
         at += FRAME.size + length
     return (generation, frames) if frames else (0, [])
@@ -61,9 +62,9 @@ def read_frames(data: bytes, checksum: Checksum) -> tuple[int, list[bytes]]:
 class JournalFiles:
     """Opens the two fixed names of one stream's journal; appends to the current one, swaps to the other."""
 
-    def __init__(self, directory: str, checksum: Checksum) -> None:
+    def __init__(self, directory: str, checksum: Checksum, disk: Disk = REAL) -> None:
         self.directory = Path(directory)
-        self.checksum = checksum
+        self.checksum, self.disk = checksum, disk
         self.current = -1
         self._kept = -1
         """The file whose checkpoint is on disk."""
@@ -98,16 +99,18 @@ class JournalFiles:
         """
         which = 1 if self._kept == 0 else 0
         fd = self._open(which)
-        os.ftruncate(fd, 0)
+        self.disk.truncate(fd, 0)
         self._ends[which] = 0
         self.current = which
-        self._append(header_bytes(generation, self.checksum))
-        self.append(checkpoint)
-        return self._ends[which]
+        return self.append(checkpoint, header_bytes(generation, self.checksum))
 
-    def append(self, payload: bytes) -> int:
-        """Add one frame to the current file. Returns the file's size."""
-        head = FRAME.pack(len(payload), self.checksum(payload))
+    def append(self, payload: bytes, before: bytes = b"") -> int:
+        """Add one frame to the current file, and `before` in front of it. Returns the file's size.
+
+        A file's header and the head of its first frame are one write within one sector: so there is no new header before
+        an old frame.
+        """
+        head = before + FRAME.pack(len(payload), self.checksum(payload))
         if len(payload) < COPIED_MAX:
             self._append(head + payload)
         else:
@@ -122,32 +125,28 @@ class JournalFiles:
     def directory_descriptor(self) -> int:
         """What has to be synced as well, or -1: the directory, until the current file's name is on disk."""
         if self._directory_fd < 0 and not self._named[self.current]:
-            self._directory_fd = os.open(self.directory, os.O_RDONLY | os.O_CLOEXEC)
+            self._directory_fd = self.disk.open_directory(str(self.directory))
         return self._directory_fd
 
     def close(self) -> None:
         """Give back the descriptors."""
         for which, fd in enumerate(self._fds):
             if fd >= 0:
-                os.close(fd)
+                self.disk.close(fd)
             self._fds[which] = -1
         self._close_directory()
 
     def _close_directory(self) -> None:
         if self._directory_fd >= 0:
-            os.close(self._directory_fd)
+            self.disk.close(self._directory_fd)
             self._directory_fd = -1
 
     def _open(self, which: int) -> int:
         if self._fds[which] < 0:
-            path = self.directory / NAMES[which]
-            self._fds[which] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._fds[which] = self.disk.open_path(str(self.directory / NAMES[which]))
         return self._fds[which]
 
     def _append(self, data: bytes) -> None:
         fd, at = self._fds[self.current], self._ends[self.current]
-        view = memoryview(data)
-        while view:
-            wrote = os.pwrite(fd, view, at)
-            view, at = view[wrote:], at + wrote
-        self._ends[self.current] = at
+        self.disk.put(fd, data, at)
+        self._ends[self.current] = at + len(data)

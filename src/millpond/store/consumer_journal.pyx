@@ -36,7 +36,7 @@ cdef class ConsumerJournal(Target):
 
     def __init__(self, str directory, Committer committer):
         self._committer = committer
-        self._files = JournalFiles(directory, checksum)
+        self._files = JournalFiles(directory, checksum, committer.disk)
         self.log = OpLog(committer, self)
         self.failure = ""
         self._states, self._configs, self._ids = {}, {}, {}

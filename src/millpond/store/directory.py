@@ -27,6 +27,7 @@ from pathlib import Path
 
 from millpond.base import limits
 from millpond.base.errors import StoreError, StoreInUseError
+from millpond.store.disk import REAL, Disk
 
 LOCK = "lock"
 RELEASED = "released"
@@ -39,47 +40,47 @@ FOLDER_BYTES_MAX = 255
 """What file systems take as a name."""
 
 
-def sync_directory(path: Path) -> None:
+def sync_directory(path: Path, disk: Disk = REAL) -> None:
     """Make the names in `path` durable."""
-    fd = os.open(path, os.O_RDONLY)
+    fd = disk.open_directory(str(path))
     try:
-        os.fsync(fd)
+        disk.sync(fd)
     finally:
-        os.close(fd)
+        disk.close(fd)
 
 
-def make_directory(path: Path) -> None:
+def make_directory(path: Path, disk: Disk = REAL) -> None:
     """Create `path` and what is missing above it, durably."""
     if path.is_dir():
         return
-    make_directory(path.parent)
-    path.mkdir(mode=0o750, exist_ok=True)
-    sync_directory(path.parent)
+    make_directory(path.parent, disk)
+    disk.make_directory(str(path))
+    sync_directory(path.parent, disk)
 
 
-def mark_released(slot: Path) -> None:
+def mark_released(slot: Path, disk: Disk = REAL) -> None:
     """From here `slot` is being emptied, whatever happens: when that is durable.
 
     The mark takes the name of the catalog's second copy where there is one, for a full disk may refuse a new file.
     """
     try:
-        os.rename(slot / f"{CATALOG}.1", slot / RELEASED)
+        disk.move(str(slot / f"{CATALOG}.1"), str(slot / RELEASED))
     except FileNotFoundError:
-        (slot / RELEASED).touch(mode=0o640)
+        disk.touch(str(slot / RELEASED))
 
 
-def reveal(slot: Path) -> None:
+def reveal(slot: Path, disk: Disk = REAL) -> None:
     """What is in `slot` is to stay: it is whole now. The opposite of `mark_released`."""
-    (slot / RELEASED).unlink()
+    disk.remove(str(slot / RELEASED))
 
 
-def remove_files(slot: Path) -> Iterator[bool]:
+def remove_files(slot: Path, disk: Disk = REAL) -> Iterator[bool]:
     """Removes what is in a marked `slot` but for the mark, a few files with each step; they must be closed, or soon."""
     removed = 0
     for path in slot.iterdir():
         if path.name != RELEASED:
             removed += path.stat().st_size
-            path.unlink()
+            disk.remove(str(path))
         if removed >= limits.FILE_BYTES_REMOVED_PER_STEP:
             removed = 0
             yield True
@@ -114,17 +115,17 @@ class StoreDirectory:
     directory cannot be made or read.
     """
 
-    def __init__(self, root: str | Path, account: str = "$G", locked: bool = False) -> None:
-        self.root = Path(root)
+    def __init__(self, root: str | Path, account: str = "$G", locked: bool = False, disk: Disk = REAL) -> None:
+        self.root, self._disk = Path(root), disk
         self._base = self.root / "jetstream"
         folder = _folder(account)
         if not folder or len(folder) > FOLDER_BYTES_MAX:
             raise StoreError(f"account name {account!r} cannot name a directory")
         self.streams = self._base / folder / "streams"
-        make_directory(self._base)
+        make_directory(self._base, self._disk)
         self._lock_fd = -1 if locked else self._lock()
         try:
-            make_directory(self.streams)
+            make_directory(self.streams, self._disk)
             self._find_slots()
         except BaseException:
             self.close()
@@ -154,7 +155,7 @@ class StoreDirectory:
 
         The names of slots are synced: a kill may have come between a creation's steps, and what is found is relied on.
         """
-        sync_directory(self.streams)
+        sync_directory(self.streams, self._disk)
         self._free: list[Path] = []
         self._names = {path.name for path in self.streams.iterdir()}
         self._next = 0
@@ -178,26 +179,27 @@ class StoreDirectory:
             self._next += 1
             if name not in self._names:
                 self._free.append(self.streams / name)
-        self._free[0].mkdir(mode=0o750, exist_ok=True)
+        self._disk.make_directory(str(self._free[0]))
         return heapq.heappop(self._free)
 
     def free(self, slot: Path) -> None:
         """Nothing is left in `slot`, durably, but perhaps the mark: it is the next stream's."""
         assert slot.parent == self.streams, f"{slot} is not a slot of this directory"
-        (slot / RELEASED).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            reveal(slot, self._disk)
         heapq.heappush(self._free, slot)
 
     def remove(self, slot: Path) -> None:
         """Everything in `slot` goes, at once, waiting for the disk."""
-        mark_released(slot)
-        sync_directory(slot)
+        mark_released(slot, self._disk)
+        sync_directory(slot, self._disk)
         self.finish_release(slot)
 
     def finish_release(self, slot: Path) -> None:
         """Everything that is left to do for a marked slot, at once, waiting for the disk."""
-        for _ in remove_files(slot):
+        for _ in remove_files(slot, self._disk):
             pass
-        sync_directory(slot)
+        sync_directory(slot, self._disk)
         self.free(slot)
 
     @staticmethod
@@ -210,7 +212,7 @@ class StoreDirectory:
         """Remove this part with its slots; what is not empty stays."""
         for path in (*self._folders(), self.streams, self.streams.parent):
             with contextlib.suppress(OSError):
-                path.rmdir()
+                self._disk.remove_directory(str(path))
 
     def close(self) -> None:
         """Let another server have it."""

@@ -1,4 +1,7 @@
-/* Reading and writing whole ranges of files, with what the operating systems offer for it. No Python state here. */
+/* Reading and writing whole ranges of files, with what the operating systems offer for it. No Python state here.
+ *
+ * `disk_calls` is the part of the door (disk.pxd) that the workers go through, who have no Python state either.
+ */
 #ifndef MILLPOND_DISK_H
 #define MILLPOND_DISK_H
 
@@ -86,5 +89,53 @@ static int disk_reserve(int fd, uint64_t size) {
     }
 #endif
     return ftruncate(fd, (off_t)size) ? errno : 0;
+}
+
+/* Make a file or a directory durable. A directory needs fsync: fdatasync may leave a new name in memory. */
+static int disk_sync(int fd) {
+    struct stat info;
+    if (fstat(fd, &info)) return errno;
+    if (S_ISDIR(info.st_mode)) return fsync(fd) ? errno : 0;
+#if defined(__APPLE__)
+    return fcntl(fd, F_FULLFSYNC) == -1 ? errno : 0;
+#else
+    return fdatasync(fd) ? errno : 0;
+#endif
+}
+
+/* What workers do with files; every function returns an errno. `in_line`: NULL, or there are no threads (simulation):
+ * when a worker is asked for an answer it asks which of its jobs to do now, -1: none, 0: the first, 1: the last one. */
+typedef struct {
+    void *self;
+    int (*in_line)(void *self);
+    int (*write)(void *self, int fd, const char *data, size_t size, uint64_t offset);
+    int (*read)(void *self, int fd, char *data, size_t size, uint64_t offset, size_t *got);
+    int (*sync)(void *self, int fd);
+} disk_calls;
+
+static inline int calls_write(const disk_calls *disk, int fd, const char *data, size_t size, uint64_t offset) {
+    return disk->write(disk->self, fd, data, size, offset);
+}
+
+static inline int calls_read(const disk_calls *disk, int fd, char *data, size_t size, uint64_t offset, size_t *got) {
+    return disk->read(disk->self, fd, data, size, offset, got);
+}
+
+static inline int calls_sync(const disk_calls *disk, int fd) { return disk->sync(disk->self, fd); }
+
+/* The real ones. */
+static int disk_call_write(void *self, int fd, const char *data, size_t size, uint64_t offset) {
+    (void)self;
+    return disk_write(fd, data, size, offset);
+}
+
+static int disk_call_read(void *self, int fd, char *data, size_t size, uint64_t offset, size_t *got) {
+    (void)self;
+    return disk_read(fd, data, size, offset, got);
+}
+
+static int disk_call_sync(void *self, int fd) {
+    (void)self;
+    return disk_sync(fd);
 }
 #endif

@@ -1,8 +1,11 @@
 """Files, as the store uses them: whole ranges, retried when interrupted, errors as OSError."""
 
+import errno
 import os
 
 from libc.stdint cimport uint64_t
+
+from millpond.base import limits
 
 cdef extern from "disk.h" nogil:
     int disk_write(int fd, const char* data, size_t size, uint64_t offset)
@@ -10,12 +13,15 @@ cdef extern from "disk.h" nogil:
     int disk_read_hot(int fd, char* data, size_t size, uint64_t offset, size_t* got)
     void disk_drop(int fd, uint64_t offset, uint64_t size)
     int disk_reserve(int fd, uint64_t size)
-
-cdef extern from "sync_thread.h" nogil:
-    int sync_file(int fd)
+    int disk_call_write(void* self, int fd, const char* data, size_t size, uint64_t offset)
+    int disk_call_read(void* self, int fd, char* data, size_t size, uint64_t offset, size_t* got)
+    int disk_call_sync(void* self, int fd)
 
 cdef extern from "unistd.h" nogil:
     int c_close "close"(int fd)
+
+
+cdef uint64_t RESERVE_STEP_BYTES = limits.RESERVE_STEP_BYTES
 
 
 cdef int _raise(int error) except -1:
@@ -25,14 +31,20 @@ cdef int _raise(int error) except -1:
 cdef class Disk:
     """The real one."""
 
-    cdef int open_directory(self, str path) except -1:
+    def __cinit__(self):
+        self.for_workers = disk_calls(NULL, NULL, disk_call_write, disk_call_read, disk_call_sync)
+
+    cpdef int open_directory(self, str path) except -1:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     cdef int open(self, int directory_fd, str name, bint create) except -1:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
         return os.open(name, flags, 0o640, dir_fd=directory_fd)
 
-    cdef int close(self, int fd) noexcept:
+    cpdef int open_path(self, str path) except -1:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    cpdef int close(self, int fd) noexcept:
         return c_close(fd)
 
     cdef int unlink(self, int directory_fd, str name) except -1:
@@ -43,19 +55,71 @@ cdef class Disk:
         os.rename(old, new, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
         return 0
 
-    cdef int sync(self, int fd) except -1:
-        cdef int error
-        with nogil:
-            error = sync_file(fd)
-        return _raise(error) if error else 0
+    cpdef int remove(self, str path) except -1:
+        os.unlink(path)
+        return 0
+
+    cpdef int move(self, str old, str new) except -1:
+        os.rename(old, new)
+        return 0
+
+    cpdef int touch(self, str path) except -1:
+        self.close(self.open_path(path))
+        return 0
+
+    cpdef int make_directory(self, str path) except -1:
+        try:
+            os.mkdir(path, 0o750)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise
+        return 0
+
+    cpdef int remove_directory(self, str path) except -1:
+        os.rmdir(path)
+        return 0
+
+    cpdef int sync(self, int fd) except -1:
+        os.fsync(fd)
+        return 0
+
+    cdef int sync_asked(self, int fd) except -1:
+        return 0
 
     cdef int reserve(self, int fd, uint64_t size) except -1:
         cdef int error = disk_reserve(fd, size)
         return _raise(error) if error else 0
 
+    cpdef int allocate(self, int fd, uint64_t begin, uint64_t end) except -1:
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(fd, 0, end)
+                return 0
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                    raise
+        while begin < end:                         # an old way that every file system has
+            begin += os.pwrite(fd, bytes(min(end - begin, <uint64_t>RESERVE_STEP_BYTES)), begin)
+        return 0
+
+    cpdef int truncate(self, int fd, uint64_t size) except -1:
+        os.ftruncate(fd, size)
+        return 0
+
+    cpdef object free_bytes(self, object place):
+        found = os.statvfs(place)
+        return found.f_bavail * found.f_frsize
+
     cdef int write(self, int fd, const char* data, size_t n, uint64_t offset) except -1:
         cdef int error = disk_write(fd, data, n, offset)
         return _raise(error) if error else 0
+
+    cpdef int put(self, int fd, bytes data, uint64_t offset) except -1:
+        view = memoryview(data)
+        while view:
+            wrote = os.pwrite(fd, view, offset)
+            view, offset = view[wrote:], offset + wrote
+        return 0
 
     cdef size_t read(self, int fd, char* data, size_t n, uint64_t offset) except? 0xFFFFFFFFFFFFFFFF:
         cdef size_t got
@@ -74,3 +138,7 @@ cdef class Disk:
     cdef int drop(self, int fd, uint64_t offset, uint64_t n) noexcept:
         disk_drop(fd, offset, n)
         return 0
+
+
+REAL = Disk()
+"""For whoever is given no other one: tools, tests."""

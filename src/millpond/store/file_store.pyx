@@ -100,6 +100,7 @@ cdef class FileStore(IndexedStore):
         recovery = Recovery(self, self.log, self._repacker)
         recovery.run()
         self.damage, self.lost, self.torn_seq = recovery.damage, recovery.lost, recovery.torn_seq
+        self.cut_short = not recovery.clean
         self.state, self._erasures = self.index.state, recovery.erasures
         self._start_committed()
 

@@ -19,6 +19,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+from millpond.store.disk cimport calls_read, calls_sync, calls_write, disk_calls
 from millpond.store.packed cimport (
     BLOCK_BYTES,
     PACKED_MAX,
@@ -43,8 +44,6 @@ from millpond.store.segment cimport (
 from millpond.store.summarising cimport summarise
 
 cdef extern from "disk.h" nogil:
-    int disk_write(int fd, const char* data, size_t size, uint64_t offset)
-    int disk_read(int fd, char* data, size_t size, uint64_t offset, size_t* got)
     void disk_drop(int fd, uint64_t offset, uint64_t size)
 
 cdef extern from "sync_thread.h" nogil:
@@ -55,9 +54,8 @@ cdef extern from "sync_thread.h" nogil:
         int error
     ctypedef void (*worker_act)(worker_job* job)
     ctypedef struct worker:
-        int running
-    int sync_file(int fd)
-    int worker_start_woken_by(worker* self, worker_act act, int threads_max, int wake_fd)
+        int started
+    int worker_start_woken_by(worker* self, worker_act act, int threads_max, int wake_fd, const disk_calls* disk)
     int worker_submit(worker* self, worker_job job)
     int worker_take(worker* self, worker_job* out)
     void worker_step_back()
@@ -94,7 +92,8 @@ cdef class Client:
 
 
 cdef void _work_off(worker_job* job) noexcept nogil:
-    worker_step_back()
+    if (<Order*>job.data).disk.in_line == NULL:
+        worker_step_back()
     _carry_out(job)
 
 
@@ -105,7 +104,7 @@ cdef void _carry_out(worker_job* job) noexcept nogil:
     else:
         job.error = _pack(order) if order.task == PACK else _unpack(order)
     if not job.error and order.worth and order.task != SUMMARISE:
-        job.error = sync_file(order.target)
+        job.error = calls_sync(order.disk, order.target)
         disk_drop(order.target, 0, 0)
     if order.drop:
         disk_drop(order.source, 0, 0)
@@ -118,7 +117,7 @@ cdef int _put_head(Order* order, const char* before, Form form) noexcept nogil:
     if not segment_head_find(before, RECORDS_AT, &head):
         return EIO
     segment_head_write_as(&head, form, out)
-    return disk_write(order.target, out, RECORDS_AT, 0)
+    return calls_write(order.disk, order.target, out, RECORDS_AT, 0)
 
 
 cdef int _pack(Order* order) noexcept nogil:
@@ -130,7 +129,7 @@ cdef int _pack(Order* order) noexcept nogil:
         error = ENOMEM
     while not error and at < order.end and not order.stop:
         n = min(order.end - at, <uint32_t>BLOCK_BYTES)
-        error = disk_read(order.source, scratch.plain, n, at, &got)
+        error = calls_read(order.disk, order.source, scratch.plain, n, at, &got)
         if error or got < n:
             error = error or EIO
             break
@@ -144,7 +143,7 @@ cdef int _pack(Order* order) noexcept nogil:
         elif file_at + <uint64_t>made > order.bytes_max:
             break
         else:
-            error = disk_write(order.target, scratch.out, made, file_at)
+            error = calls_write(order.disk, order.target, scratch.out, made, file_at)
             order.packed.blocks[at // BLOCK_BYTES].at = file_at
             order.packed.blocks[at // BLOCK_BYTES].length = made
             file_at += made
@@ -168,15 +167,15 @@ cdef int _unpack(Order* order) noexcept nogil:
         n = min(order.end - at, <uint32_t>BLOCK_BYTES)
         packed_extent(order.packed, at, at + n, &file_at, &file_end)
         if file_at:
-            error = disk_read(order.source, file, min(file_end - file_at, <uint32_t>PACKED_MAX), file_at, &got)
+            error = calls_read(order.disk, order.source, file, min(file_end - file_at, <uint32_t>PACKED_MAX), file_at, &got)
         if not error:
             unpack(order.packed, file, file_at, got if file_at else 0, at, at + n, plain)
-            error = disk_write(order.target, plain, n, at)
+            error = calls_write(order.disk, order.target, plain, n, at)
         at += n
     free(plain)
     free(file)
     if not error:
-        error = disk_read(order.source, head, RECORDS_AT, 0, &got)
+        error = calls_read(order.disk, order.source, head, RECORDS_AT, 0, &got)
     if not error:
         error = _put_head(order, head, PLAIN) if got == RECORDS_AT else EIO
     order.worth = not error and at >= order.end
@@ -257,8 +256,9 @@ cdef class Packer:
         """Returns an errno."""
         cdef worker_job order
         cdef int error = 0
-        if not (<worker*>self._worker).running:
-            error = worker_start_woken_by(<worker*>self._worker, _work_off, 1, self._wake_fd)
+        if not (<worker*>self._worker).started:
+            error = worker_start_woken_by(<worker*>self._worker, _work_off, 1, self._wake_fd,
+                                          job.order.disk)
         if error:
             return error
         memset(&order, 0, sizeof(worker_job))

@@ -1,5 +1,7 @@
 # What the worker is to do with one segment file.
 from libc.stdint cimport uint32_t, uint64_t
+
+from millpond.store.disk cimport disk_calls
 from millpond.store.segment cimport Packed
 
 cdef enum Task:
@@ -8,6 +10,7 @@ cdef enum Task:
     SUMMARISE = 2
 
 cdef struct Order:                   # it owns nothing of this but the summary
+    const disk_calls* disk
     int source, target               # descriptors
     Task task
     bint drop                        # the source is on disk: its pages are not needed

@@ -25,13 +25,14 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from millpond.store.api cimport COLD, FOUND, MISSING, Load
-from millpond.store.disk cimport Disk
+from millpond.store.disk cimport Disk, disk_calls
 from millpond.store.packed cimport BLOCK_BYTES, packed_extent, packed_keep, packed_let_go, unpack
 from millpond.store.packer cimport Packer
 from millpond.store.segment cimport Packed
 
 from millpond.base import limits
 from millpond.base.errors import StoreError
+from millpond.store.disk import REAL
 
 cdef extern from "read_thread.h" nogil:
     ctypedef struct worker_job:
@@ -40,6 +41,7 @@ cdef extern from "read_thread.h" nogil:
         char* data
         size_t size
         size_t got
+        const disk_calls* disk
         const void* packed
         int fd
         int error
@@ -48,7 +50,7 @@ cdef extern from "read_thread.h" nogil:
         int wake_read
         int wake_write
     void read_act(worker_job* job)
-    int worker_start(worker* self, worker_act act, int threads_max)
+    int worker_start(worker* self, worker_act act, int threads_max, const disk_calls* disk)
     int worker_submit(worker* self, worker_job job)
     int worker_take(worker* self, worker_job* out)
     void worker_clear_wake(worker* self)
@@ -105,13 +107,13 @@ cdef class ReadCache:
 
     def __init__(self, bytes_max=limits.READ_CACHE_BYTES, Disk disk=None):
         cdef int error
-        self.disk, self.bytes_max = disk or Disk(), bytes_max
+        self.disk, self.bytes_max = disk or REAL, bytes_max
         self._jobs, self._flying, self._failed, self._starved = {}, {}, {}, []
         self._chains = <Window**>calloc(CHAINS, sizeof(Window*))
         self._worker = <void*>PyMem_Calloc(1, sizeof(worker))
         if self._chains == NULL or self._worker == NULL:
             raise MemoryError("no memory for the read cache")
-        error = worker_start(<worker*>self._worker, _act, READ_THREADS_MAX)
+        error = worker_start(<worker*>self._worker, _act, READ_THREADS_MAX, &self.disk.for_workers)
         if error:
             raise StoreError(f"cannot start the read worker: {os.strerror(error)}")
         self.event_fd = (<worker*>self._worker).wake_read
@@ -326,6 +328,7 @@ cdef class ReadCache:
         memset(&order, 0, sizeof(worker_job))
         self._tickets += 1
         order.ticket, order.fd, order.offset, order.data, order.size = self._tickets, job.fd, begin, job.data, size
+        order.disk = &self.disk.for_workers
         if packed != NULL:
             job.packed = PackedRead(<Packed*>packed, begin, begin + size)
             packed_keep(job.packed.packed)

@@ -6,7 +6,7 @@
 #include "worker_thread.h"
 
 static void read_act(worker_job *job) {
-    job->error = disk_read(job->fd, job->data, job->size, job->offset, &job->got);
+    job->error = calls_read(job->disk, job->fd, job->data, job->size, job->offset, &job->got);
     disk_drop(job->fd, job->offset, job->size);
 }
 #endif

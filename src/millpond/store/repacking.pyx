@@ -120,8 +120,7 @@ cdef class Repacker(Client):
         return segment.summary == 0 and segment.bytes >= self._summary_least
 
     cdef bint _has_room(self) except *:
-        room = os.fstatvfs(self._log.directory_fd)
-        return room.f_bavail * room.f_frsize >= ROOM_BYTES
+        return self._log.disk.free_bytes(self._log.directory_fd) >= ROOM_BYTES
 
     cdef Repack _begin(self, uint32_t number, Task task):
         """Its files, open. None: not now."""
@@ -139,6 +138,7 @@ cdef class Repacker(Client):
 
     cdef int _fill(self, Repack job, const Segment* segment) except -1:
         """What the worker has to know. It opens the file anew: a sync there takes no error from the log's own."""
+        job.order.disk = &self._log.disk.for_workers
         job.order.source = self._log.disk.open(self._log.directory_fd, segment_name(job.number), False)
         job.order.drop, job.order.seed = self._log.drops_pages, segment.seed
         job.order.generation, job.order.end = segment.generation, segment.used
@@ -152,7 +152,7 @@ cdef class Repacker(Client):
             return 0
         job.order.bytes_max = segment.bytes - segment.bytes // WORTH_OF
         job.order.target = self._log.disk.open(self._log.directory_fd, REPACKED, True)
-        os.ftruncate(job.order.target, 0)          # one that could not be removed
+        self._log.disk.truncate(job.order.target, 0)       # one that could not be removed
         if job.order.task == UNPACK:
             job.order.end = segment.packed.end
             self._log.disk.reserve(job.order.target, segment.bytes)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from millpond.base import limits
+from millpond.store.disk import REAL, Disk
 
 log = logging.getLogger("millpond")
 
@@ -36,24 +37,13 @@ def no_room(place: str) -> OSError:
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), place)
 
 
-def _reserve(fd: int, begin: int, end: int) -> None:
-    """The file's blocks up to `end` are there; those up to `begin` were. Raises OSError."""
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(fd, 0, end)
-            return
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
-                raise
-    while begin < end:  # an old way that every file system has
-        begin += os.pwrite(fd, bytes(min(end - begin, limits.RESERVE_STEP_BYTES)), begin)
-
-
 class Space:
     """One per store directory. Without a directory nothing is set aside, and a probe always succeeds (tools, tests)."""
 
-    def __init__(self, directory: Path | None = None, reserve_bytes: int = limits.RESERVE_BYTES) -> None:
-        self.full = False
+    def __init__(
+        self, directory: Path | None = None, reserve_bytes: int = limits.RESERVE_BYTES, disk: Disk = REAL
+    ) -> None:
+        self.full, self._disk = False, disk
         self.held = 0
         """Bytes that are set aside now."""
         self.on_full: Callable[[], None] = lambda: None
@@ -67,7 +57,7 @@ class Space:
     def _open(self, directory: Path) -> None:
         """A disk that is full already is no reason not to start."""
         try:
-            self._fd = os.open(directory / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._fd = self._disk.open_path(str(directory / NAME))
             self.held = min(os.fstat(self._fd).st_size, self._reserve_bytes)
             if not self._take():
                 raise no_room(str(directory))
@@ -80,10 +70,9 @@ class Space:
     def free_bytes(self) -> int:
         """What the file system says is there for us; 0 when it says nothing."""
         try:
-            found = os.statvfs(self._directory or "/")
+            return int(self._disk.free_bytes(self._directory or "/"))
         except OSError:
             return 0
-        return found.f_bavail * found.f_frsize
 
     def describe(self) -> str:
         """The state in one line, for health checks."""
@@ -128,7 +117,7 @@ class Space:
             return False
         left = max(0, self.held - max(size, limits.RESERVE_STEP_BYTES))
         try:
-            os.ftruncate(self._fd, left)
+            self._disk.truncate(self._fd, left)
         except OSError as error:
             log.error("cannot use what is set aside in %s: %s", self._directory, error)
             left = 0
@@ -158,14 +147,14 @@ class Space:
             return False
         wanted = self._reserve_bytes + limits.ROOM_AGAIN_BYTES
         try:
-            _reserve(self._fd, self.held, wanted)
+            self._disk.allocate(self._fd, self.held, wanted)
         except OSError as error:
-            os.ftruncate(self._fd, self.held)
+            self._disk.truncate(self._fd, self.held)
             if is_full(error):
                 return False
             raise
         self.held = self._reserve_bytes
-        os.ftruncate(self._fd, self.held)
+        self._disk.truncate(self._fd, self.held)
         return True
 
     def _lacks_room(self) -> bool:
@@ -174,5 +163,5 @@ class Space:
     def close(self) -> None:
         """The file stays for the next server."""
         if self._fd >= 0:
-            os.close(self._fd)
+            self._disk.close(self._fd)
             self._fd = -1

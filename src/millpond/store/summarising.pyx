@@ -12,17 +12,12 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from millpond.store.checksum cimport crc32c
+from millpond.store.disk cimport calls_read, calls_sync
 from millpond.store.packed cimport BLOCK_BYTES, PACKED_MAX, packed_extent, unpack
 from millpond.store.packer_order cimport Order
 from millpond.store.record cimport BATCH, PAGE, REMOVE, Head, aligned, content_at, page_floor, record_plausible
 from millpond.store.segment cimport RECORDS_AT
 from millpond.store.summary cimport Making, making_begin, making_end, making_put, making_seal
-
-cdef extern from "disk.h" nogil:
-    int disk_read(int fd, char* data, size_t size, uint64_t offset, size_t* got)
-
-cdef extern from "sync_thread.h" nogil:
-    int sync_file(int fd)
 
 cdef enum:
     WINDOW = 4 * BLOCK_BYTES         # a block that is begun, and a record's longest beginning: a removal of 8192
@@ -41,13 +36,13 @@ cdef int _read(Source* source, uint32_t begin, uint32_t end) noexcept nogil:
     cdef size_t got = 0
     cdef int error
     if order.packed == NULL:
-        error = disk_read(order.source, source.data, end - begin, begin, &got)
+        error = calls_read(order.disk, order.source, source.data, end - begin, begin, &got)
         return error or (EIO if got < end - begin else 0)
     while at < end:
         n = min(end - at, <uint32_t>BLOCK_BYTES)
         packed_extent(order.packed, at, at + n, &file_at, &file_end)
         if file_at:
-            error = disk_read(order.source, source.file, min(file_end - file_at, <uint32_t>PACKED_MAX), file_at, &got)
+            error = calls_read(order.disk, order.source, source.file, min(file_end - file_at, <uint32_t>PACKED_MAX), file_at, &got)
             if error:
                 return error
         unpack(order.packed, source.file, file_at, got if file_at else 0, at, at + n, source.data + (at - begin))
@@ -146,7 +141,7 @@ cdef int _go_through(Source* source, Making* making) noexcept nogil:
 cdef int summarise(Order* order) noexcept nogil:
     cdef Source source
     cdef Making making
-    cdef int error = sync_file(order.source)
+    cdef int error = calls_sync(order.disk, order.source)
     memset(&source, 0, sizeof(Source))
     source.order, source.data = order, <char*>malloc(WINDOW)
     source.file = <char*>malloc(PACKED_MAX) if order.packed != NULL else NULL

@@ -6,8 +6,6 @@ of another generation. Nothing depends on a summary being on disk, or whole. But
 not so any more: it is wiped, and that is on disk, before anything in its segment is overwritten.
 """
 
-import os
-
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
@@ -49,7 +47,7 @@ cdef int summary_put(SegmentLog log, uint32_t number, const char* data, uint32_t
     cdef uint64_t at = _place(segment)
     cdef int fd = log.fd(number)
     log.disk.write(fd, data, n, at)
-    os.ftruncate(fd, at + n)                       # the foot is last
+    log.disk.truncate(fd, at + n)                  # the foot is last
     segment.summary = n
     return 0
 

@@ -6,6 +6,9 @@
  * It is one thread, or a few: another one starts when a job finds all of them at work, up to `threads_max`. Then jobs
  * begin in their order and end in any.
  *
+ * Of a disk that is `in_line` there is no thread. A job is carried out when its answer is taken, in the caller's thread,
+ * so that a simulation is the same each time.
+ *
  * What `act` does is in sync_thread.h (make a file durable), read_thread.h (read a cold part of a file) and packer.pyx
  * (compress one, and back).
  */
@@ -20,6 +23,8 @@
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "disk.h"
 #if defined(__linux__)
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -32,6 +37,7 @@ typedef struct {
     char *data;
     size_t size;
     size_t got;
+    const disk_calls *disk;
     const void *packed; /* how to get the data out of a packed file; NULL: it is a plain one */
     int fd;
     int error;
@@ -53,7 +59,8 @@ typedef struct {
     worker_ring waiting, done;
     worker_act act;
     int threads_max, running, idle; /* threads: as many as may be, as there are, as wait for a job */
-    int wake_read, wake_write, wakes_itself, stopping;
+    int wake_read, wake_write, wakes_itself, stopping, started;
+    const disk_calls *in_line; /* NULL: threads */
 } worker;
 
 static int worker_ring_push(worker_ring *ring, worker_job job) {
@@ -76,6 +83,10 @@ static worker_job worker_ring_pop(worker_ring *ring) {
     ring->head = (ring->head + 1) % ring->capacity;
     ring->count--;
     return job;
+}
+
+static worker_job worker_ring_pop_last(worker_ring *ring) {
+    return ring->jobs[(ring->head + --ring->count) % ring->capacity];
 }
 
 static int64_t worker_now_ns(void) {
@@ -136,7 +147,8 @@ static int worker_grow(worker *self) {
 }
 
 /* Its answers wake whoever waits at `wake_fd`, a descriptor of another worker. */
-static int worker_start_woken_by(worker *self, worker_act act, int threads_max, int wake_fd) {
+static int worker_start_woken_by(worker *self, worker_act act, int threads_max, int wake_fd,
+                                 const disk_calls *disk) {
     if (threads_max < 1 || threads_max > WORKER_THREADS_MAX) return EINVAL;
     self->wake_write = wake_fd;
     self->act = act;
@@ -144,10 +156,12 @@ static int worker_start_woken_by(worker *self, worker_act act, int threads_max, 
     pthread_mutex_init(&self->lock, NULL);
     pthread_cond_init(&self->work, NULL);
     pthread_cond_init(&self->answer, NULL);
-    return worker_grow(self);
+    self->started = 1;
+    self->in_line = disk->in_line ? disk : NULL;
+    return self->in_line ? 0 : worker_grow(self);
 }
 
-static int worker_start(worker *self, worker_act act, int threads_max) {
+static int worker_start(worker *self, worker_act act, int threads_max, const disk_calls *disk) {
 #if defined(__linux__)
     self->wake_read = self->wake_write = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (self->wake_read < 0) return errno;
@@ -162,11 +176,15 @@ static int worker_start(worker *self, worker_act act, int threads_max) {
     fcntl(ends[1], F_SETFD, FD_CLOEXEC);
 #endif
     self->wakes_itself = 1;
-    return worker_start_woken_by(self, act, threads_max, self->wake_write);
+    return worker_start_woken_by(self, act, threads_max, self->wake_write, disk);
 }
 
 static int worker_submit(worker *self, worker_job job) {
     int failed;
+    if (self->in_line) {
+        worker_wake(self);
+        return worker_ring_push(&self->waiting, job);
+    }
     pthread_mutex_lock(&self->lock);
     failed = worker_ring_push(&self->waiting, job);
     /* Make room for every answer that can still come, so that the worker never has to fail. */
@@ -186,6 +204,13 @@ static int worker_submit(worker *self, worker_job job) {
 
 static int worker_take(worker *self, worker_job *out) {
     int found = 0;
+    if (self->in_line) {
+        int which = self->waiting.count ? self->in_line->in_line(self->in_line->self) : -1;
+        if (which < 0) return 0;
+        *out = which ? worker_ring_pop_last(&self->waiting) : worker_ring_pop(&self->waiting);
+        self->act(out);
+        return 1;
+    }
     pthread_mutex_lock(&self->lock);
     if (self->done.count) {
         *out = worker_ring_pop(&self->done);
@@ -201,13 +226,15 @@ static void worker_clear_wake(worker *self) {
 }
 
 static void worker_wait_for_answer(worker *self) {
+    if (self->in_line) return;
     pthread_mutex_lock(&self->lock);
     while (!self->done.count) pthread_cond_wait(&self->answer, &self->lock);
     pthread_mutex_unlock(&self->lock);
 }
 
 static void worker_stop(worker *self) {
-    if (!self->running) return;
+    if (!self->started) return;
+    self->started = 0;
     pthread_mutex_lock(&self->lock);
     self->stopping = 1;
     pthread_cond_broadcast(&self->work);

@@ -199,7 +199,11 @@ def test_a_deletion_that_the_disk_refuses_changes_nothing(
         monkeypatch.setattr(os, "rename", refuse(errno.EIO))
     else:
         (rig.directory / "jetstream" / "$G" / "streams" / "0000" / "stream.1").unlink()
-        monkeypatch.setattr(Path, "touch", refuse(errno.EIO))
+        real = os.open
+        no_mark = refuse(errno.EIO)
+        monkeypatch.setattr(os, "open", lambda path, *rest, **more: (
+            no_mark() if str(path).endswith("/released") else real(path, *rest, **more)
+        ))  # fmt: skip
     refused = rig.ask("STREAM.DELETE.A")
     rig.settle()
     monkeypatch.undo()
@@ -219,7 +223,7 @@ def test_a_deletion_whose_sync_fails_is_answered_so(rig: Rig, monkeypatch: pytes
     real = os.open
 
     def unsyncable(path: Any, *rest: Any, **more: Any) -> int:
-        return real("/dev/null" if str(path).endswith("/0000") else path, *rest, **more)
+        return real("/dev/null", os.O_RDONLY) if str(path).endswith("/0000") else real(path, *rest, **more)
 
     monkeypatch.setattr(os, "open", unsyncable)
     refused, again = rig.ask("STREAM.DELETE.A"), rig.create()

@@ -1,5 +1,6 @@
 """ConsumerState against a slow model; ConsumerJournal over crashes, torn tails and swaps."""
 
+import os
 import shutil
 
 import pytest
@@ -10,7 +11,7 @@ from millpond.store.committer import Committer
 from millpond.store.consumer_journal import ConsumerJournal
 from millpond.store.consumer_state import ConsumerState
 
-from millpond.store.consumer_file import NAMES, read_frames
+from millpond.store.consumer_file import COPIED_MAX, FRAME, HEADER, NAMES, JournalFiles, read_frames
 
 
 class Model:
@@ -219,6 +220,36 @@ def test_a_damaged_new_file_leaves_the_old_one_in_force(tmp_path):
     newer = tmp_path / NAMES[1]
     newer.write_bytes(newer.read_bytes()[:-1])
     assert ConsumerJournal(str(tmp_path), Committer(0)).recovered()["c"][0] == b"{}"
+
+
+@pytest.mark.parametrize("there", range(0, 120, 4))
+def test_a_new_file_of_which_only_the_beginning_reached_the_disk_leaves_the_old_one_in_force(tmp_path, there):
+    """The rest is zeros: its length was on disk before its bytes were."""
+    files = JournalFiles(str(tmp_path), checksum)
+    files.recover()
+    files.swap(1, b"checkpoint of the first")
+    files.synced()
+    files.swap(2, b"checkpoint of the second" * 4)
+    files.close()
+    path = tmp_path / NAMES[files.current]
+    whole = path.read_bytes()
+    assert there < len(whole)
+    path.write_bytes(whole[:there] + bytes(len(whole) - there))
+    assert JournalFiles(str(tmp_path), checksum).recover() == (1, [b"checkpoint of the first"])
+
+
+def test_no_new_header_stands_before_an_old_frame(tmp_path, monkeypatch):
+    """Header and head of the first frame are one write, within a sector."""
+    files = JournalFiles(str(tmp_path), checksum)
+    files.recover()
+    writes = []
+    real = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: (writes.append((at, len(data))), real(fd, data, at))[1])
+    for payload in (b"short", b"long" * COPIED_MAX):
+        writes.clear()
+        files.swap(1, payload)
+        assert writes[0][0] == 0 and writes[0][1] >= HEADER.size + FRAME.size
+    files.close()
 
 
 def test_committed_follows_position_and_is_told(tmp_path):

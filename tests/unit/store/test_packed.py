@@ -498,7 +498,7 @@ def test_no_room_is_taken_from_a_disk_that_is_nearly_full(tmp_path, caplog, monk
         store = r.open(segment_bytes=SEGMENT)
         fill(store, r, 900)
         full = os.statvfs_result((4096, 4096, 1 << 20, 100, 100, 1, 1, 1, 0, 255))
-        monkeypatch.setattr(os, "fstatvfs", lambda fd: full)
+        monkeypatch.setattr(os, "statvfs", lambda place: full)
         store.compress(True)
         r.cache.packer.drain()
         assert store.figures()["packed"] == 0
