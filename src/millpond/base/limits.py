@@ -123,6 +123,10 @@ ANSWERS_PER_STEP: Final = 8192
 REVIEW_LOOKS_PER_STEP: Final = 16_384
 """Messages times consumers that are asked whether a message is still needed."""
 REDELIVERIES_PER_STEP: Final = 4096
+CHECKPOINT_STEP_BYTES: Final = 512 * KIB
+"""Of consumers' states that are written down in one turn: half a millisecond."""
+CHECKPOINT_SHORTENED_PER_STEP: Final = 4 * MIB
+"""Of an older checkpoint, whose place the new one takes."""
 SUBJECTS_PER_STEP: Final = 2048
 NAMES_PER_STEP: Final = 2048
 DESCRIBED_PER_STEP: Final = 32

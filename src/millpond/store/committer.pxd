@@ -68,7 +68,7 @@ cdef class Committer:
     cdef int _write(self, Target target) except -2
     # Everyone who waits for room tries again. Called while the disk is full, and when it no longer is.
     cpdef int retry(self) except -1
-    # The commit phase of the turn. What one target raises is its own: it is logged, and the others go on; so in collect().
+    # The commit phase of the turn. Returns 1 when a target wants to write more in the next one. What one target raises is its own: it is logged, and the others go on; so in collect().
     cdef int run(self) except -1
     cdef int _commit(self, Target target) except -1
     cpdef int collect(self) except -1  # completions -> Target.synced; called when event_fd is readable

@@ -216,7 +216,7 @@ cdef class Committer:
                 self._commit(target)
             except Exception:
                 log.exception("a commit of %r failed", target)
-        return 0
+        return 1 if self._enlisted else 0
 
     cdef int _commit(self, Target target) except -1:
         cdef int fd = -1 if target.gone else self._write(target)
