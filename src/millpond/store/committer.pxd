@@ -4,6 +4,8 @@
 # run end in any order: whoever depends on two files waits for both.
 from libc.stdint cimport int64_t, uint64_t
 
+from millpond.store.closer cimport Closer
+
 cdef enum Tier:
     WRITTEN = 0      # survives our death: committed after write()
     SYNCED = 1       # survives power loss: committed after fdatasync
@@ -46,6 +48,7 @@ cdef class Committer:
     cdef readonly int event_fd       # readable when syncs are done; register it with the reactor
     cdef readonly uint64_t syncs, sync_ns_total
     cdef readonly bint draining      # drain() runs: work that can wait for another turn should
+    cdef readonly Closer closer      # of removed files; collected together with syncs
     cdef public object space         # space.Space of the store directory
     cdef list _stalled               # [Target] that wait for room
     cdef list _enlisted              # [Target] for the next run
