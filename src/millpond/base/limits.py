@@ -131,6 +131,10 @@ ANSWERS_PER_STEP: Final = 8192
 REVIEW_LOOKS_PER_STEP: Final = 16_384
 """Messages times consumers that are asked whether a message is still needed."""
 REDELIVERIES_PER_STEP: Final = 4096
+CHECKPOINT_STEP_BYTES: Final = 512 * KIB
+"""Of consumers' states that are written down in one turn: half a millisecond."""
+CHECKPOINT_SHORTENED_PER_STEP: Final = 4 * MIB
+"""Of an older checkpoint, whose place the new one takes."""
 SUBJECTS_PER_STEP: Final = 2048
 NAMES_PER_STEP: Final = 2048
 DESCRIBED_PER_STEP: Final = 32
@@ -140,8 +144,8 @@ DELETIONS_PER_STEP: Final = 32
 """Of streams and their consumers, when an account is purged: two milliseconds."""
 FILES_PER_DELETION: Final = 8
 """So many deletions is one of a stream with files, which go together with those of the others of its step."""
-FILE_BYTES_REMOVED_PER_STEP: Final = 16 * MIB
-"""Of a deleted stream: two of its largest files."""
+FILES_REMOVED_PER_STEP: Final = 16
+"""Of a deleted stream: their names, a millisecond."""
 PUMP_MESSAGES_PER_CONSUMER: Final = 256
 PUMP_BYTES_PER_CONSUMER: Final = 512 * KIB
 
@@ -267,6 +271,10 @@ READ_THREADS_MAX: Final = 4
 """Of the read worker; each is made when it is first missed."""
 SEGMENT_SPARES_MAX: Final = 2
 """Files of one stream that wait to be used again; their blocks are written, so a sync of them is quick."""
+FILES_CLOSING_MAX: Final = 32
+"""Large files without a name whose blocks are not given back yet; before more are removed, it is waited for these."""
+FILE_BYTES_CLOSED_AT_ONCE: Final = MIB
+"""A smaller file than that is gone in a tenth of a millisecond."""
 SEGMENTS_OPEN_MAX: Final = 4
 """Descriptors of one stream's sealed segments."""
 COMPACT_LOG_SEGMENTS_MIN: Final = 4

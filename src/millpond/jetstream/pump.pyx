@@ -71,15 +71,14 @@ cdef class CommitPhase(Phase):
         return 0
 
     cdef int run(self) except -1:
-        if self.committer is not None:
-            self.committer.run()
+        cdef bint again = self.committer is not None and self.committer.run()
         if not self._streams:
-            return 0
+            return again
         cdef list streams = self._streams
         self._streams = []
         for stream in streams:
             _settle(<Settler>stream)
-        return 1 if self._streams else 0
+        return 1 if again or self._streams else 0
 
     cdef bint waits_longer(self, int64_t ns) noexcept:
         return self.committer is not None and self.committer.waits_longer(ns)

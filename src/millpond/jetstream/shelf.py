@@ -279,13 +279,15 @@ def condemn(shelf: Shelf, name: str) -> None:
 class Release:
     """A deleted stream's slot, marked, on its way to the next one.
 
-    ──names durable──> `marked`, its files go, a few in each turn ──> `done` ──names durable──> the mark goes: free
+    ──names durable──> `marked`, its files go, a few in each turn, the blocks of large ones beside the loop
+    ──all have gone──> `done` ──names durable──> the mark goes: free
     """
 
     def __init__(self, shelf: FileShelf, marked: Done, done: Done, in_steps: InSteps) -> None:
         self._storage, self._names, self.slot, self.name = shelf.storage, shelf.names, shelf.slot, shelf.name
         self._tell_marked, self._done, self._in_steps = marked, done, in_steps
-        self._files = remove_files(self.slot, shelf.storage.disk)
+        self._closer = shelf.storage.committer.closer
+        self._files = remove_files(self.slot, shelf.storage.disk, self._closer.close_file)
         self.is_marked = self._is_over = False
         self.when_marked: list[Done] = []
         """Who may not be there before this stream is gone for ever: the next one of its name."""
@@ -300,11 +302,18 @@ class Release:
             log.error("the stream in %s may be there again after a restart: %s", self.slot, failure)
             self._storage.released(self, free=False)
             self._tell(failure)
-        elif self._step():
+        else:
+            self._resume()
+
+    def _resume(self) -> None:
+        if self._step():
             self._in_steps(self._step)
 
     def _step(self) -> bool:
         if self._is_over:
+            return False
+        if self._closer.is_full():
+            self._closer.when_closed(self._resume)
             return False
         try:
             if next(self._files, False):
@@ -312,10 +321,15 @@ class Release:
         except OSError as error:
             log.error("files of a deleted stream in %s stay there until a restart: %s", self.slot, error)
             self._storage.released(self, free=False)
+            self._tell("")
         else:
-            self._names.keep(self._emptied)
-        self._tell("")
+            self._closer.when_closed(self._closed)
         return False
+
+    def _closed(self) -> None:
+        if not self._is_over:
+            self._names.keep(self._emptied)
+            self._tell("")
 
     def _emptied(self, failure: str) -> None:
         self._storage.released(self, free=not failure)

@@ -4,6 +4,7 @@
 # run end in any order: whoever depends on two files waits for both.
 from libc.stdint cimport int64_t, uint64_t
 
+from millpond.store.closer cimport Closer
 from millpond.store.disk cimport Disk
 
 cdef enum Tier:
@@ -49,6 +50,7 @@ cdef class Committer:
     cdef readonly int event_fd       # readable when syncs are done; register it with the reactor
     cdef readonly uint64_t syncs, sync_ns_total
     cdef readonly bint draining      # drain() runs: work that can wait for another turn should
+    cdef readonly Closer closer      # of removed files; collected together with syncs
     cdef public object space         # space.Space of the store directory
     cdef list _stalled               # [Target] that wait for room
     cdef list _enlisted              # [Target] for the next run
@@ -71,7 +73,7 @@ cdef class Committer:
     cdef int _write(self, Target target) except -2
     # Everyone who waits for room tries again. Called while the disk is full, and when it no longer is.
     cpdef int retry(self) except -1
-    # The commit phase of the turn. What one target raises is its own: it is logged, and the others go on; so in collect().
+    # The commit phase of the turn. Returns 1 when a target wants to write more in the next one. What one target raises is its own: it is logged, and the others go on; so in collect().
     cdef int run(self) except -1
     cdef int _commit(self, Target target) except -1
     cpdef int collect(self) except -1  # completions -> Target.synced; called when event_fd is readable

@@ -12,6 +12,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
+from millpond.store.closer cimport Closer
 from millpond.store.disk cimport Disk, disk_calls
 
 from millpond.base.errors import StoreError
@@ -28,7 +29,7 @@ cdef extern from "sync_thread.h" nogil:
         const disk_calls* disk
     ctypedef void (*worker_act)(worker_job* job)
     ctypedef struct worker:
-        int wake_read
+        int wake_read, wake_write
     void sync_act(worker_job* job)
     int worker_start(worker* self, worker_act act, int threads_max, const disk_calls* disk)
     int worker_submit(worker* self, worker_job job)
@@ -146,6 +147,7 @@ cdef class Committer:
         if error:
             raise StoreError(f"cannot start the sync worker: {os.strerror(error)}")
         self.event_fd = (<worker*>self._worker).wake_read
+        self.closer = Closer((<worker*>self._worker).wake_write, self.disk)
 
     def __dealloc__(self):
         if self._worker != NULL:
@@ -203,6 +205,8 @@ cdef class Committer:
             except OSError as error:
                 if not is_full(error):
                     raise
+                if self.closer.finish():     # there may be room already
+                    continue
                 self.space.exhausted(error)
                 if not self.space.give(GIVEN_BYTES):
                     self.stall(target)
@@ -221,7 +225,7 @@ cdef class Committer:
                 self._commit(target)
             except Exception:
                 log.exception("a commit of %r failed", target)
-        return 0
+        return 1 if self._enlisted else 0
 
     cdef int _commit(self, Target target) except -1:
         cdef int fd = -1 if target.gone else self._write(target)
@@ -303,7 +307,7 @@ cdef class Committer:
                 self._answered(target, job.error)
             except Exception:
                 log.exception("the end of a commit of %r failed", target)
-        return 0
+        return self.closer.collect()
 
     cdef int _answered(self, Target target, int error) except -1:
         """One of a target's descriptors is synced; the last one ends its commit, with the first error of all."""
@@ -328,8 +332,10 @@ cdef class Committer:
         self.draining = True
         self.retry()                     # once: who has no room now is left as it is
         try:
-            while self._enlisted or self._in_flight:
+            while self._enlisted or self._in_flight or self.closer.given != self.closer.closed:
                 self.run()
+                self.closer.finish()
+                self.closer.collect()
                 if self._in_flight:
                     with nogil:
                         worker_wait_for_answer(<worker*>self._worker)
@@ -342,6 +348,7 @@ cdef class Committer:
         if self._worker != NULL:
             self.drain()
             self.sync_written()
+            self.closer.stop()
             with nogil:
                 worker_stop(<worker*>self._worker)
             PyMem_Free(self._worker)

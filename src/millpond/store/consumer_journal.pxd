@@ -16,6 +16,9 @@ cdef class ConsumerJournal(Target):
     cdef uint32_t _next_id
     cdef uint64_t _written_position
     cdef uint64_t _file_bytes, _checkpoint_bytes
+    cdef list _unwritten                             # [ConsumerState] that a checkpoint is still to have; None: none is made
+    cdef public size_t step_bytes                    # of a checkpoint, in one turn
+    cdef readonly uint64_t checkpoint_steps          # writes that were a part of one
     cdef bint _swap_next, _closed
     cdef int _errors
     # New or recovered state by consumer name. `config` is opaque JSON kept with it.
@@ -31,6 +34,9 @@ cdef class ConsumerJournal(Target):
     cdef int _end(self) except -1
     cdef int _put_open(self, uint32_t id, bytes name, bytes config) except -1
     cdef int _replay(self, bytes frame) except -1
-    cdef int _checkpoint(self) except -1
+    cdef int _write_part(self) except -2             # returns 0 when the checkpoint is whole
+    cdef int _begin_checkpoint(self) except -1
+    cdef bint _gather(self) except -1                # True: something is left
+    cdef int _start_over(self) except -1
     cdef size_t _replay_op(self, const char* at, size_t left) except 0
     cdef size_t _replay_open(self, const char* at, size_t left) except 0

@@ -6,6 +6,13 @@ configurations, deletions) asks the committer for one. Recovery replays ops thro
 them. The file is started over, in the other of its two names, when its records outgrow its checkpoint; also
 after a failed sync, so that nothing is ever synced twice from the same pages. On a full disk the committer gives what
 is set aside, or has the journal wait; then a checkpoint takes the place of what was gathered, which stays small.
+
+A large checkpoint is written a part at a time, one in each turn. What changes between two parts is written between them;
+replayed, it meets what came before, and what comes later has it already. Until the last part is on disk the other file
+is the truth, and nothing that was gathered since is confirmed.
+
+    appending ──outgrown, failed, new──> parts: the states that are left, one piece a turn ──the last one, synced──> appending
+                                              └── refused or failed: all of it again
 """
 
 import logging
@@ -16,10 +23,12 @@ from libc.string cimport memcpy
 
 from millpond.store.committer cimport Committer, Target
 from millpond.store.consumer_ops cimport (
-    DELETE, DELIVER, END, EXHAUST, OPEN, RESET, STATE, OpChange, OpId, OpLog, OpOpen, OpState,
+    DELETE, DELIVER, END, EXHAUST, OPEN, PARTS, RESET, ROWS, STATE,
+    OpChange, OpId, OpLog, OpOpen, OpPending, OpRows, OpState,
 )
 from millpond.store.consumer_state cimport ConsumerState
 
+from millpond.base import limits
 from millpond.base.errors import StoreError
 from millpond.store.consumer_file import JournalFiles
 from millpond.store.checksum import checksum
@@ -28,6 +37,7 @@ from millpond.store.space import is_full
 log = logging.getLogger("millpond")
 
 cdef uint64_t SWAP_BYTES_MIN = 64 * 1024
+cdef size_t STEP_BYTES = limits.CHECKPOINT_STEP_BYTES
 cdef int ERRORS_MAX = 2                        # failed syncs in a row before the journal gives up
 
 
@@ -37,7 +47,7 @@ cdef class ConsumerJournal(Target):
     def __init__(self, str directory, Committer committer):
         self._committer = committer
         self._files = JournalFiles(directory, checksum, committer.disk)
-        self.log = OpLog(committer, self)
+        self.log, self.step_bytes = OpLog(committer, self), STEP_BYTES
         self.failure = ""
         self._states, self._configs, self._ids = {}, {}, {}
         self._next_id = 1
@@ -45,8 +55,8 @@ cdef class ConsumerJournal(Target):
         for frame in frames:
             self._replay(frame)
         for state in self._states.values():
-            (<ConsumerState>state).replaying = False
             wrong = state.check()
+            (<ConsumerState>state).replaying = False
             if wrong:
                 raise StoreError(f"consumer journal in {directory}: {wrong[0]}")
         self._swap_next = True           # the first write leaves a possibly torn tail behind
@@ -93,7 +103,7 @@ cdef class ConsumerJournal(Target):
         """Writes and syncs what is gathered; the states live on in memory only."""
         if self._closed:
             return 0
-        if not self.failure and (self.log.used or self.stalled):
+        if not self.failure and (self.log.used or self.stalled or self.enlisted):
             self.log.owe()
             self._committer.drain()
         return self._end()
@@ -116,21 +126,22 @@ cdef class ConsumerJournal(Target):
     # --- Target ---
 
     cdef int write(self) except -2:
-        if self.failure or self._closed or (self.log.used == 0 and not self._swap_next):
+        if self.failure or self._closed or (self.log.used == 0 and not self._swap_next and self._unwritten is None):
             return -1
         try:
-            if self._swap_next or self._file_bytes > max(SWAP_BYTES_MIN, 2 * self._checkpoint_bytes):
-                self._checkpoint()
-            else:
+            if self._unwritten is None and not self._swap_next and \
+                    self._file_bytes <= max(SWAP_BYTES_MIN, 2 * self._checkpoint_bytes):
                 self._file_bytes = self._files.append(PyBytes_FromStringAndSize(self.log.buffer, self.log.used))
-            directory_fd = self._files.directory_descriptor()
-        except OSError as error:
-            if is_full(error):
-                self._swap_next = True
                 self.log.used = 0
+            elif self._write_part():
+                self._committer.enlist(self)
+                return -1
+            directory_fd = self._files.directory_descriptor()
+        except (OSError, MemoryError) as error:
+            self._start_over()
+            if not isinstance(error, OSError) or is_full(error):
                 raise
             return self._failed(error.errno or 5)
-        self.log.used = 0
         self._written_position = self.log.appended
         if directory_fd >= 0:
             self.sync_also(directory_fd)
@@ -158,13 +169,18 @@ cdef class ConsumerJournal(Target):
             if self.on_failed is not None:
                 self.on_failed()
             return -1
-        self._swap_next = True
+        self._start_over()
         self._committer.enlist(self)
         return -1
 
     def fail_sync(self, int error):
         """As if the sync of the last write had failed, for tests."""
         self.synced(error)
+
+    def fail_write(self):
+        """As if the last write had been refused, for tests."""
+        self._start_over()
+        self._committer.enlist(self)
 
     # --- inside ---
 
@@ -176,24 +192,61 @@ cdef class ConsumerJournal(Target):
         memcpy(at + sizeof(OpOpen) + name_len, PyBytes_AS_STRING(config), config_len)
         return 0
 
-    cdef int _checkpoint(self) except -1:
-        """All states, as they are now, become the first frame of the other file; gathered ops are in them."""
+    cdef int _write_part(self) except -2:
+        """One piece of all states becomes the next frame of the other file, behind what was gathered since the last."""
+        cdef bint begins = self._unwritten is None, goes_on
         cdef uint64_t appended = self.log.appended
+        self.checkpoint_steps += 1
+        if begins:
+            if self._files.shorten():
+                return 1
+            self._begin_checkpoint()
+        goes_on = self._gather()
+        self.log.appended = appended
+        if begins:
+            self._files.swap(self.generation, not goes_on)
+        self._file_bytes = self._files.append(PyBytes_FromStringAndSize(self.log.buffer, self.log.used), goes_on)
+        self.log.used = 0
+        if goes_on:
+            return 1
+        self._checkpoint_bytes = self._file_bytes
+        self._unwritten = None
+        return 0
+
+    cdef int _begin_checkpoint(self) except -1:
+        self.log.used = 0                              # what was gathered is in the states
+        self.generation += 1
+        self._unwritten = list(self._states.values())
+        self._swap_next = False
+        return 0
+
+    cdef bint _gather(self) except -1:
+        """As much as one turn may write. Consumers that are new since the checkpoint began are in what was gathered."""
         cdef ConsumerState state
         cdef OpId* op
-        self.log.used = 0
-        for name, held in self._states.items():
-            state = held
-            self._put_open(state.id, name.encode(), self._configs[name])
-            state.put_checkpoint()
+        cdef size_t end = self.log.used + self.step_bytes
+        while self._unwritten and self.log.used < end:
+            state = self._unwritten[len(self._unwritten) - 1]
+            if state.log is not None:                  # it was not deleted meanwhile
+                if not state.parted:
+                    name = self._ids[state.id]
+                    self._put_open(state.id, name.encode(), self._configs[name])
+                if state.put_part(1 + (max(end, self.log.used) - self.log.used) // sizeof(OpPending)):
+                    continue
+            self._unwritten.pop()
+        if self._unwritten:
+            return True
         op = <OpId*>self.log.reserve(sizeof(OpId))
         op[0] = OpId(END, self._next_id)
-        self.log.appended = appended
-        self.generation += 1
-        checkpoint = PyBytes_FromStringAndSize(self.log.buffer, self.log.used)
-        self._file_bytes = self._files.swap(self.generation, checkpoint)
-        self._checkpoint_bytes = self._file_bytes
-        self._swap_next = False
+        return False
+
+    cdef int _start_over(self) except -1:
+        """What was gathered, and what a checkpoint has so far, is in the states; the next write begins a new one."""
+        if self._unwritten:
+            (<ConsumerState>self._unwritten[len(self._unwritten) - 1]).take_no_parts()
+        self._unwritten = None
+        self._swap_next = True
+        self.log.used = 0
         return 0
 
     cdef int _replay(self, bytes frame) except -1:
@@ -210,7 +263,7 @@ cdef class ConsumerJournal(Target):
         """Applies one op; returns its size. A frame has a valid checksum: what does not fit is our own fault."""
         cdef uint8_t kind = <uint8_t>at[0]
         cdef OpChange change
-        if DELIVER <= kind <= RESET or kind >= EXHAUST:
+        if DELIVER <= kind <= RESET or EXHAUST <= kind <= PARTS:
             assert left >= sizeof(OpChange)
             change = (<OpChange*>at)[0]
             name = self._ids.get(change.id)
@@ -224,6 +277,9 @@ cdef class ConsumerJournal(Target):
         if kind == STATE:
             assert left >= sizeof(OpState)
             return (<ConsumerState>self._states[self._ids[(<OpState*>at).id]]).take_checkpoint(at, left)
+        if kind == ROWS:
+            assert left >= sizeof(OpRows)
+            return (<ConsumerState>self._states[self._ids[(<OpRows*>at).id]]).take_rows(at, left)
         assert kind == DELETE or kind == END, f"unknown op {kind}"
         assert left >= sizeof(OpId)
         if kind == END:

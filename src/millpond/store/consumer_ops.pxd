@@ -5,7 +5,7 @@ from millpond.store.committer cimport Committer, Target
 cdef enum Op:
     OPEN = 1          # OpOpen, name, config
     DELETE = 2        # OpId
-    DELIVER = 3       # OpChange from here to RESET, and from EXHAUST on
+    DELIVER = 3       # OpChange from here to RESET, and from EXHAUST to PARTS
     DELIVER_ACKED = 4
     REDELIVER = 5
     ACK = 6
@@ -17,6 +17,8 @@ cdef enum Op:
     EXHAUST = 12
     MOVE = 13
     CUT = 14
+    PARTS = 15        # what follows of a consumer comes in parts: stream_seq as of a RESET; then ROWS, in the end a STATE
+    ROWS = 16         # OpRows, then `count` OpPending
 
 cdef enum:
     POSTPONED = 0x80000000
@@ -46,6 +48,11 @@ cdef packed struct OpState:
     uint64_t count
     uint64_t exhausted
 
+cdef packed struct OpRows:
+    uint8_t kind
+    uint32_t id
+    uint64_t count
+
 cdef packed struct OpPending:
     uint64_t stream_seq
     uint64_t consumer_seq
@@ -69,6 +76,8 @@ cdef class OpLog:
     cdef Target _target
     # Room for one op (or the next part of one) at the end of the buffer; it counts as used from here.
     cdef char* reserve(self, size_t size) except NULL
+    # What reserve() gave last was too much by so many bytes.
+    cdef int give_back(self, size_t size) except -1
     # `owed`: somebody waits for it. Others ride along with the next write.
     cdef int change(self, uint8_t kind, uint32_t id, uint64_t stream_seq, uint64_t consumer_seq, int64_t ts_ns,
                     bint owed) except -1

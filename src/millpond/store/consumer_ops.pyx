@@ -36,6 +36,12 @@ cdef class OpLog:
         self.appended += size
         return self.buffer + self.used - size
 
+    cdef int give_back(self, size_t size) except -1:
+        assert size <= self.used
+        self.used -= size
+        self.appended -= size
+        return 0
+
     cdef int change(self, uint8_t kind, uint32_t id, uint64_t stream_seq, uint64_t consumer_seq, int64_t ts_ns,
                     bint owed) except -1:
         cdef OpChange* op

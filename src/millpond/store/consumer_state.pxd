@@ -4,7 +4,7 @@
 #
 #   floor_stream_seq <= every pending stream_seq - 1; floors only grow (but for reset)
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from millpond.store.consumer_ops cimport OpLog
+from millpond.store.consumer_ops cimport OpLog, OpPending
 
 cdef enum Place:                 # who knows when a pending message is due again
     TIMED = 0                    # delivered once, nothing has moved its time: due in the order of the table
@@ -42,6 +42,8 @@ cdef class ConsumerState:
     cdef uint64_t* _exhausted
     cdef size_t _exhausted_count, _exhausted_capacity
     cdef uint32_t id                                 # in the journal
+    cdef bint parted                                 # a checkpoint has rows of it, up to _parted_seq, and goes on
+    cdef uint64_t _parted_seq
     cdef bint replaying                              # recovery: changes are not written again
     # First delivery. tracked: waits for an ack; else both floors follow at once (ack none).
     cdef uint64_t deliver(self, uint64_t stream_seq, int64_t ts_ns, bint tracked) except 0   # -> consumer_seq
@@ -79,10 +81,19 @@ cdef class ConsumerState:
 
     # --- for the journal ---
     cdef int put_checkpoint(self) except -1          # this state as ops
+    # The same, no more than `rows_max` pending at a time; changes may be put between. True: there is more to put.
+    cdef bint put_part(self, size_t rows_max) except -1
+    cdef int take_no_parts(self) noexcept            # the next put_part() is the first one
+    cdef size_t take_rows(self, const char* at, size_t left) except 0
     cdef size_t take_checkpoint(self, const char* at, size_t left) except 0   # returns the size of the op
     cdef int apply(self, uint8_t kind, uint64_t stream_seq, uint64_t consumer_seq, int64_t ts_ns) except -1
 
     # --- private ---
+    cdef int _apply_to_part(self, uint8_t kind, uint64_t stream_seq, int64_t ts_ns) except -1
+    cdef int _put_state(self, uint64_t count) except -1
+    cdef int _put_exhausted(self) except -1
+    cdef int _take_row(self, const OpPending* row) except -1
+    cdef size_t _put_rows(self, OpPending* out, uint64_t from_seq, size_t most) noexcept
     cdef size_t _find(self, uint64_t stream_seq) noexcept
     cdef int _push(self, Pending row) except -1
     cdef void _drop(self, size_t slot) noexcept

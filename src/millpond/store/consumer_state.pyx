@@ -11,11 +11,11 @@ no floor, counts as redelivered, and may still be acknowledged.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memmove
+from libc.string cimport memcpy, memmove
 
 from millpond.store.consumer_ops cimport (
-    ACK, ACK_THROUGH, ADVANCE, CUT, DELIVER, DELIVER_ACKED, EXHAUST, MOVE, POSTPONED, REDELIVER, RESET, STATE,
-    OpChange, OpLog, OpPending, OpSeq, OpState,
+    ACK, ACK_THROUGH, ADVANCE, CUT, DELIVER, DELIVER_ACKED, EXHAUST, MOVE, PARTS, POSTPONED, REDELIVER, RESET, ROWS,
+    STATE, OpChange, OpLog, OpPending, OpRows, OpSeq, OpState,
 )
 
 cdef enum:
@@ -180,6 +180,7 @@ cdef class ConsumerState:
         return 0
 
     cdef int cut(self, uint64_t stream_seq) except -1:
+        self.parted = False                         # what a checkpoint has of it so far is said anew
         cdef size_t slot, kept = _lower_bound(self._table, self._head, self._count, stream_seq + 1)
         for slot in range(kept, self._count):
             if self._table[slot].deliveries:
@@ -192,6 +193,7 @@ cdef class ConsumerState:
         return self._log(CUT, stream_seq, 0, 0, True)
 
     cdef int reset(self, uint64_t stream_seq, bint anew) except -1:
+        self.parted = False
         self._head = self._count = self._exhausted_count = 0
         self.num_pending_acks = self.num_redelivered = self.num_queued = 0
         self.delivered_stream_seq = self.floor_stream_seq = self.began_stream_seq = stream_seq
@@ -312,7 +314,12 @@ cdef class ConsumerState:
     cdef int apply(self, uint8_t kind, uint64_t stream_seq, uint64_t consumer_seq, int64_t ts_ns) except -1:
         """Replays one op. Ops that no longer fit were overtaken by a checkpoint and change nothing."""
         cdef uint32_t deliveries
-        if kind == DELIVER or kind == DELIVER_ACKED:
+        if kind == PARTS:
+            self.reset(stream_seq, True)
+            self.parted = True
+        elif self.parted and kind != RESET and kind != CUT:
+            self._apply_to_part(kind, stream_seq, ts_ns)
+        elif kind == DELIVER or kind == DELIVER_ACKED:
             if stream_seq > self.delivered_stream_seq:
                 self.delivered_consumer_seq = consumer_seq - 1
                 self.deliver(stream_seq, ts_ns, kind == DELIVER)
@@ -336,29 +343,92 @@ cdef class ConsumerState:
             self.reset(stream_seq, consumer_seq != 0)
         return 0
 
+    cdef int _apply_to_part(self, uint8_t kind, uint64_t stream_seq, int64_t ts_ns) except -1:
+        """What has not come yet comes as it was after this change; the STATE behind it has everything but the rows."""
+        cdef uint32_t deliveries
+        cdef size_t slot = self._find(stream_seq)
+        if kind == ACK_THROUGH or kind == ADVANCE:
+            while self._head < self._count and self._table[self._head].stream_seq <= stream_seq:
+                self._drop(self._head)
+        elif slot < self._count:
+            if kind == ACK or kind == EXHAUST:
+                self._drop(slot)
+            elif kind == REDELIVER:
+                self.redeliver(stream_seq, ts_ns, &deliveries)
+            elif kind == MOVE:
+                self.move(stream_seq, ts_ns, MOVED)
+        return 0
+
     cdef int put_checkpoint(self) except -1:
-        cdef Pending row
         cdef OpPending* out
-        cdef size_t i, left, slot = 0
-        cdef OpState* op
         (<OpChange*>self.log.reserve(sizeof(OpChange)))[0] = OpChange(RESET, self.id, self.began_stream_seq, 1, 0)
-        op = <OpState*>self.log.reserve(sizeof(OpState))
+        self._put_state(self.num_pending_acks)
+        out = <OpPending*>self.log.reserve(self.num_pending_acks * sizeof(OpPending))
+        if self._put_rows(out, 0, self.num_pending_acks) != self.num_pending_acks:
+            raise AssertionError("the table holds as many as it counts")
+        return self._put_exhausted()
+
+    cdef bint put_part(self, size_t rows_max) except -1:
+        cdef OpRows* op
+        cdef size_t count
+        if not self.parted:
+            if self.num_pending_acks <= rows_max:
+                self.put_checkpoint()
+                return False
+            (<OpChange*>self.log.reserve(sizeof(OpChange)))[0] = OpChange(PARTS, self.id, self.began_stream_seq, 0, 0)
+            self.parted, self._parted_seq = True, 0
+        op = <OpRows*>self.log.reserve(sizeof(OpRows) + rows_max * sizeof(OpPending))
+        count = self._put_rows(<OpPending*>(op + 1), self._parted_seq + 1, rows_max)
+        op[0] = OpRows(ROWS, self.id, count)
+        self.log.give_back((rows_max - count) * sizeof(OpPending))
+        if count == rows_max:
+            self._parted_seq = (<OpPending*>(op + 1))[count - 1].stream_seq
+            return True
+        self.parted = False
+        self._put_state(0)
+        self._put_exhausted()
+        return False
+
+    cdef int take_no_parts(self) noexcept:
+        self.parted = False
+        return 0
+
+    cdef int _put_state(self, uint64_t count) except -1:
+        cdef OpState* op = <OpState*>self.log.reserve(sizeof(OpState))
         op[0] = OpState(
             STATE, self.id, self.delivered_stream_seq, self.delivered_consumer_seq, self.floor_stream_seq,
-            self.floor_consumer_seq, self.delivered_ts_ns, self.acked_ts_ns, self.num_pending_acks,
-            self._exhausted_count,
+            self.floor_consumer_seq, self.delivered_ts_ns, self.acked_ts_ns, count, self._exhausted_count,
         )
-        out = <OpPending*>self.log.reserve(self.num_pending_acks * sizeof(OpPending))
-        left = self.num_pending_acks
-        while left and self.next_slot(&slot, &row):
-            out[0] = OpPending(row.stream_seq, row.consumer_seq, 0 if row.place == QUEUED else row.ts_ns,
-                               row.deliveries if row.place == TIMED else row.deliveries | POSTPONED)
-            out += 1
-            left -= 1
-        assert left == 0, "the table holds as many as it counts"
-        for i in range(self._exhausted_count):
-            (<OpSeq*>self.log.reserve(sizeof(OpSeq)))[0] = OpSeq(self._exhausted[i])
         return 0
+
+    cdef size_t _put_rows(self, OpPending* out, uint64_t from_seq, size_t most) noexcept:
+        """The first so many pending from there on; returns how many there were."""
+        cdef Pending row
+        cdef size_t count = 0, slot = _lower_bound(self._table, self._head, self._count, from_seq)
+        while count < most and self.next_slot(&slot, &row):
+            out[count] = OpPending(row.stream_seq, row.consumer_seq, 0 if row.place == QUEUED else row.ts_ns,
+                                   row.deliveries if row.place == TIMED else row.deliveries | POSTPONED)
+            count += 1
+        return count
+
+    cdef int _put_exhausted(self) except -1:
+        cdef size_t size = self._exhausted_count * sizeof(OpSeq)
+        if size:
+            memcpy(self.log.reserve(size), self._exhausted, size)
+        return 0
+
+    cdef size_t take_rows(self, const char* at, size_t left) except 0:
+        assert left >= sizeof(OpRows) and self.parted
+        cdef uint64_t i, count = (<const OpRows*>at).count
+        assert count <= (left - sizeof(OpRows)) // sizeof(OpPending)
+        cdef const OpPending* row = <const OpPending*>(at + sizeof(OpRows))
+        for i in range(count):
+            self._take_row(&row[i])
+        return sizeof(OpRows) + count * sizeof(OpPending)
+
+    cdef int _take_row(self, const OpPending* row) except -1:
+        return self._push(Pending(row.stream_seq, row.consumer_seq, row.ts_ns, row.deliveries & ~POSTPONED,
+                                  MOVED if row.deliveries & POSTPONED else TIMED))
 
     cdef size_t take_checkpoint(self, const char* at, size_t left) except 0:
         assert left >= sizeof(OpState)
@@ -371,14 +441,17 @@ cdef class ConsumerState:
         cdef const OpSeq* exhausted = <const OpSeq*>(at + sizeof(OpState) + pending_bytes)
         cdef uint64_t i
         cdef uint64_t began = self.began_stream_seq          # a RESET came before
-        self.reset(op.floor_stream_seq, True)
-        self.began_stream_seq = began
+        if self.parted:
+            assert op.count == 0                             # its rows came before
+            self.parted = False
+        else:
+            self.reset(op.floor_stream_seq, True)
+            self.began_stream_seq = began
         self.delivered_stream_seq, self.delivered_consumer_seq = op.delivered_stream_seq, op.delivered_consumer_seq
         self.floor_stream_seq, self.floor_consumer_seq = op.floor_stream_seq, op.floor_consumer_seq
         self.delivered_ts_ns, self.acked_ts_ns = op.delivered_ts_ns, op.acked_ts_ns
         for i in range(op.count):
-            self._push(Pending(row[i].stream_seq, row[i].consumer_seq, row[i].ts_ns, row[i].deliveries & ~POSTPONED,
-                               MOVED if row[i].deliveries & POSTPONED else TIMED))
+            self._take_row(&row[i])
         for i in range(op.exhausted):
             self._add_exhausted(exhausted[i].stream_seq)
         return size
@@ -424,6 +497,8 @@ cdef class ConsumerState:
             wrong.append(f"{last} is above what was delivered ({self.delivered_stream_seq})")
         if self.floor_consumer_seq > self.delivered_consumer_seq:
             wrong.append("the consumer floor is above what was delivered")
+        if self.replaying and self.parted:
+            wrong.append("its parts in a checkpoint have no end")
         for slot in range(1, self._exhausted_count):
             if self._exhausted[slot - 1] >= self._exhausted[slot]:
                 wrong.append("the exhausted sequences are not ascending")
@@ -463,6 +538,9 @@ cdef class ConsumerState:
 
     def py_cut(self, stream_seq):
         self.cut(stream_seq)
+
+    def py_reset(self, stream_seq, anew=True):
+        self.reset(stream_seq, anew)
 
     def py_advance(self, stream_seq):
         self.advance(stream_seq)

@@ -22,7 +22,7 @@ import contextlib
 import fcntl
 import heapq
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from millpond.base import limits
@@ -74,16 +74,26 @@ def reveal(slot: Path, disk: Disk = REAL) -> None:
     disk.remove(str(slot / RELEASED))
 
 
-def remove_files(slot: Path, disk: Disk = REAL) -> Iterator[bool]:
-    """Removes what is in a marked `slot` but for the mark, a few files with each step; they must be closed, or soon."""
-    removed = 0
-    for path in slot.iterdir():
+def remove_files(slot: Path, disk: Disk = REAL, close: Callable[[int], object] = os.close) -> Iterator[bool]:
+    """Removes what is in a marked `slot` but for the mark, a few files with each step; they must be closed, or soon.
+    A large one has lost its name then, and its blocks with `close(fd)`."""
+    for count, path in enumerate(slot.iterdir(), 1):
         if path.name != RELEASED:
-            removed += path.stat().st_size
-            disk.remove(str(path))
-        if removed >= limits.FILE_BYTES_REMOVED_PER_STEP:
-            removed = 0
+            _remove_file(path, disk, close)
+        if count % limits.FILES_REMOVED_PER_STEP == 0:
             yield True
+
+
+def _remove_file(path: Path, disk: Disk, close: Callable[[int], object]) -> None:
+    fd = -1
+    if path.stat().st_size >= limits.FILE_BYTES_CLOSED_AT_ONCE:
+        with contextlib.suppress(OSError):  # no descriptor is left: then it takes its time
+            fd = disk.open_path(str(path))
+    try:
+        disk.remove(str(path))
+    finally:
+        if fd >= 0:
+            close(fd)
 
 
 def _folder(account: str) -> str:

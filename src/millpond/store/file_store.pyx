@@ -94,7 +94,7 @@ cdef class FileStore(IndexedStore):
         self._home, self._writer = NO_SEGMENT, Writer()
         self._writer.store = self
         self.log = SegmentLog(slot, self._cache, self.arrived, committer.tier == SYNCED, segment_bytes)
-        self.log.space = committer.space
+        self.log.space, self.log.closer = committer.space, committer.closer
         self._compactor = Compactor(self, self.log)
         self._repacker = Repacker(self.log, self._cache.packer, self.arrived, summary_bytes)
         recovery = Recovery(self, self.log, self._repacker)
@@ -515,10 +515,10 @@ cdef class FileStore(IndexedStore):
         return self.log.at[run_id].headers
 
     cpdef int arrived(self) except -1:
-        """A cold read is there, for whoever asked."""
+        """A cold read is there, for whoever asked; or removed files have given back their room."""
         if self.closed:
             return 0
-        if self._erasures or self._compactor.due():
+        if self._erasures or self.log.released or self._compactor.due():
             self._committer.enlist(self._writer)
         if self.owner is not None:
             self.owner.warm()

@@ -1,5 +1,6 @@
 # The files of one log: the table of segments by number, which file a new segment gets, and how large it is.
 from libc.stdint cimport uint32_t, uint64_t
+from millpond.store.closer cimport Closer
 from millpond.store.disk cimport Disk
 from millpond.store.segment cimport Segment
 
@@ -10,6 +11,7 @@ cdef class SegmentFiles:
     cdef readonly str directory
     cdef int directory_fd
     cdef Disk disk
+    cdef Closer closer                   # None: files are closed at once
     cdef object space                    # space.Space of the store directory
     cdef bint urgent                     # what is put now makes room: it may use what is set aside
     cdef uint32_t lent                   # the newest segment that was made of that; new messages do not fill it up
@@ -31,5 +33,7 @@ cdef class SegmentFiles:
     cdef uint32_t _absent(self) except? 0xFFFFFFFF
     cdef uint32_t _spare(self, uint32_t least, uint32_t most) noexcept
     cdef int _open_file(self, uint32_t number, uint32_t bytes) except -1
+    cdef int remove_file(self, uint32_t number) except -1        # it gets another life, under this name, or none
+    cdef int _reserve(self, int fd, uint32_t bytes) except -1
     cdef int _give_back(self, uint32_t number, bint new) except -1
     cdef uint32_t _small_file(self, uint32_t n, object refused) except? 0xFFFFFFFF

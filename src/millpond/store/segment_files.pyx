@@ -10,6 +10,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memset
 
+from millpond.store.closer cimport Closer
 from millpond.store.disk cimport Disk
 from millpond.store.record cimport PAGE, page_ceil
 from millpond.store.segment cimport ABSENT, NO_SEGMENT, RECORDS_AT, SPARE, Segment, segment_name
@@ -18,6 +19,7 @@ from millpond.base import limits
 from millpond.store.space import Space, is_full, no_room
 
 cdef uint32_t LARGE_BY_SMALL = limits.SEGMENT_BYTES_LARGE // limits.SEGMENT_BYTES_SMALL
+cdef uint32_t CLOSED_AT_ONCE = limits.FILE_BYTES_CLOSED_AT_ONCE
 cdef uint32_t BYTES_LEAST = limits.SEGMENT_BYTES_LEAST
 
 
@@ -165,7 +167,7 @@ cdef class SegmentFiles:
         elif segment.bytes == bytes:
             return 0
         try:
-            self.disk.reserve(segment.fd, bytes)
+            self._reserve(segment.fd, bytes)
         except OSError:
             self._give_back(number, new)
             raise
@@ -183,6 +185,34 @@ cdef class SegmentFiles:
                 pass                                       # then it is of no use
         self.close_file(segment)
         self.disk.unlink(self.directory_fd, segment_name(number))
+        segment.state, segment.bytes = ABSENT, 0
+        return 0
+
+    cdef int _reserve(self, int fd, uint32_t bytes) except -1:
+        try:
+            return self.disk.reserve(fd, bytes)
+        except OSError as error:
+            if not is_full(error) or self.closer is None or not self.closer.finish():
+                raise
+        return self.disk.reserve(fd, bytes)            # what was removed has given its room back
+
+    cdef int remove_file(self, uint32_t number) except -1:
+        """What takes long of a large file is done beside the loop."""
+        cdef Segment* segment = &self.at[number]
+        cdef int fd = -1
+        if segment.bytes >= CLOSED_AT_ONCE and self.closer is not None and type(self.disk) is Disk:
+            fd, segment.fd = segment.fd, -1
+            if fd < 0:
+                try:
+                    fd = self.disk.open(self.directory_fd, segment_name(number), False)
+                except OSError:                        # no descriptor is left: then it takes its time
+                    pass
+        self.close_file(segment)
+        try:
+            self.disk.unlink(self.directory_fd, segment_name(number))
+        finally:
+            if fd >= 0:
+                self.closer.close_file(fd)
         segment.state, segment.bytes = ABSENT, 0
         return 0
 

@@ -15,7 +15,7 @@ cdef struct Place:                       # of a record
 
 cdef class SegmentLog(SegmentFiles):
     cdef ReadCache cache
-    cdef object arrived                  # callable: a cold read is there
+    cdef object arrived                  # callable: a cold read is there, or reclaim() can go on
     cdef bint drops_pages                # what is committed is on disk (tier SYNCED): the kernel may forget it
     cdef object order                    # deque of the numbers in the log, oldest first
     cdef uint32_t tail                   # takes records; NO_SEGMENT: the next record begins one
@@ -24,7 +24,8 @@ cdef class SegmentLog(SegmentFiles):
     cdef uint64_t last_seq               # of the records so far
     cdef int64_t last_ts_ns
     cdef list _dirty, _syncing, _patched # numbers
-    cdef object _released                # deque of numbers that wait for reclaim()
+    cdef object released                 # deque of numbers that wait for reclaim()
+    cdef uint64_t _waits_for             # so many files of the closer; then `arrived` is called
     cdef list _open_sealed
     cdef uint32_t _trimming              # so many of the oldest leave with the write that runs
     cdef uint32_t _batch_bytes           # of the last write: how large the next buffer begins
@@ -55,7 +56,7 @@ cdef class SegmentLog(SegmentFiles):
     # What the last write() wrote is committed. Returns the numbers of segments that left the log.
     cdef list committed(self)
     cdef int release(self, uint32_t number) except -1                    # nothing refers to it any more
-    cdef bint reclaim(self) except *                                     # True: more is waiting
+    cdef bint reclaim(self) except *                                     # True: more is waiting, and need not
     # --- reading ---
     # At least min(n, what is left of the records) bytes at an offset; *have says how many. Raises OSError.
     cdef Load view(self, uint32_t number, uint32_t offset, uint32_t n, bint wait, char** out, uint32_t* have) except *

@@ -73,7 +73,7 @@ cdef class SegmentLog:
     def __init__(self, str directory, ReadCache cache, object arrived, bint drops_pages, uint32_t bytes_small):
         SegmentFiles.__init__(self, directory, cache.disk, bytes_small)
         self.cache, self.arrived, self.drops_pages = cache, arrived, drops_pages
-        self.order, self._released = deque(), deque()
+        self.order, self.released = deque(), deque()
         self._dirty, self._syncing, self._patched, self._open_sealed = [], [], [], []
         self.tail = NO_SEGMENT
         self._batch_begins = True
@@ -367,32 +367,36 @@ cdef class SegmentLog:
 
     cdef int release(self, uint32_t number) except -1:
         self.at[number].state = LEFT
-        self._released.append(number)
+        self.released.append(number)
         return 0
 
     cdef bint reclaim(self) except *:
         cdef uint32_t number, i, spares = 0, n = 0
         cdef Segment* segment
-        if not self._released:
+        if not self.released:
             return False
         for i in range(self.count):
             spares += self.at[i].state == SPARE
-        while self._released and n < RECLAIM_MAX:
+        while self.released and n < RECLAIM_MAX and (self.closer is None or not self.closer.is_full()):
             n += 1
-            number = self._released.popleft()
+            number = self.released.popleft()
             segment = &self.at[number]
             self.cache.forget(segment.cache_id)
-            self.close_file(segment)
             self._free_buffer(segment)
             if spares < SPARES_MAX and not segment.scrub and segment.packed == NULL \
                     and segment.bytes == self.bytes_for(0):
+                self.close_file(segment)
                 segment.state = SPARE
                 spares += 1
             else:
-                self.disk.unlink(self.directory_fd, segment_name(number))
-                segment.state, segment.bytes = ABSENT, 0
+                self.remove_file(number)
                 packed_let_go(&segment.packed)
-        return len(self._released) > 0
+        if self.released and self.closer is not None and self.closer.is_full():
+            if self._waits_for <= self.closer.closed:
+                self._waits_for = self.closer.given
+                self.closer.when_closed(self.arrived)
+            return False
+        return len(self.released) > 0
 
     # --- reading ---
 

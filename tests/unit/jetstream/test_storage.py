@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from millpond.store.catalog import encode
 
+from millpond.base import limits
 from millpond.base.errors import ApiError
 from millpond.config.options import JetStreamOptions
 from millpond.jetstream.shelf import FileShelf
@@ -190,7 +191,7 @@ def test_what_is_removed_is_what_could_not_be_read_and_nothing_that_came_later(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream gets the slot that was freed while the others are still being emptied."""
-    monkeypatch.setattr("millpond.base.limits.FILE_BYTES_REMOVED_PER_STEP", 1)
+    monkeypatch.setattr("millpond.base.limits.FILES_REMOVED_PER_STEP", 1)
     for name in "ABC":
         rig.create(name)
     rig.commit()
@@ -383,8 +384,27 @@ def test_a_place_that_was_given_up_meanwhile_is_not_revealed(rig: Rig) -> None:
     assert list(restored.slot.iterdir()) == []
 
 
+def test_a_deletion_is_answered_when_its_large_files_have_given_back_their_room(rig: Rig) -> None:
+    shelf, closer = rig.create("A"), rig.storage.committer.closer
+    rig.commit()
+    for number in range(2 * limits.FILES_CLOSING_MAX + limits.FILES_REMOVED_PER_STEP):
+        (shelf.slot / f"log.{number:04}").touch()
+        os.truncate(shelf.slot / f"log.{number:04}", limits.FILE_BYTES_CLOSED_AT_ONCE)
+    rig.delete(shelf)
+    while not closer.given:
+        rig.storage.committer.run_now()
+        rig.storage.committer.collect()
+    most, (step,) = 0, rig.steps
+    while step():
+        most = max(most, closer.given - closer.closed)
+    assert limits.FILES_CLOSING_MAX <= most < limits.FILES_CLOSING_MAX + limits.FILES_REMOVED_PER_STEP
+    assert closer.is_full() and rig.told[1:] == ["A goes"], "no turn is spent on waiting"
+    rig.commit()
+    assert rig.told[2:] == ["A is gone"] and list(shelf.slot.iterdir()) == [] and closer.closed == closer.given
+
+
 def test_a_deletion_that_a_stop_cuts_short_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("millpond.base.limits.FILE_BYTES_REMOVED_PER_STEP", 1)
+    monkeypatch.setattr("millpond.base.limits.FILES_REMOVED_PER_STEP", 1)
     rig = Rig(tmp_path / "run")
     shelf = rig.create("A")
     shelf.store.append_message(b"a", b"early")

@@ -329,7 +329,7 @@ def purge_a(server: millpond.Server, done: Callable[[str], None]) -> None:
 
 def test_a_reload_while_leftovers_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The account is served again: what is left of the removal is done first, and what it creates is its own."""
-    monkeypatch.setattr("millpond.base.limits.FILE_BYTES_REMOVED_PER_STEP", 1)
+    monkeypatch.setattr("millpond.base.limits.FILES_REMOVED_PER_STEP", 1)
 
     async def scenario(server: millpond.Server) -> None:
         told: list[str] = []

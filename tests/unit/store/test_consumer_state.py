@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -293,6 +294,126 @@ def test_what_is_not_pending_any_more_survives(tmp_path):
     assert again.exhausted() == [2]
     assert again.pending() == [(1, 1, 10, 1), (3, 3, 99, 1), (4, 4, 77, 2), (5, 5, 50, 1)]
     assert again.check() == []
+
+
+def in_parts(path):
+    """A journal of small parts, with 100 pending in "c" and 3 in "d", whose next write begins a checkpoint."""
+    journal = ConsumerJournal(str(path), committer := Committer("always"))
+    states = [journal.open_consumer(name, name.encode()) for name in "cd"]
+    for state, count in zip(states, (100, 3), strict=True):
+        for seq in range(1, count + 1):
+            state.py_deliver(seq, seq)
+    committer.drain()
+    journal.step_bytes = 280
+    journal.fail_sync(5)
+    return journal, committer, *states
+
+
+def contents(state):
+    wanted = ("began_stream_seq", "num_redelivered", "delivered_ts_ns", "acked_ts_ns")
+    return state.info(), state.pending(), state.exhausted(), [getattr(state, name) for name in wanted]
+
+
+def survivors(path):
+    return {
+        name: contents(state)
+        for name, (_, state) in ConsumerJournal(str(path), Committer("never")).recovered().items()
+    }
+
+
+def test_a_checkpoint_is_written_in_parts_and_counts_when_it_is_whole(tmp_path):
+    journal, committer, c, d = in_parts(tmp_path)
+    c.py_ack(1, 7)
+    kept, steps, sizes = survivors(tmp_path), journal.checkpoint_steps, [0]
+    assert kept["c"] != contents(c)
+    newer = tmp_path / NAMES[1]
+    while not committer.in_flight():
+        assert survivors(tmp_path) == kept and journal.committed_position < journal.position
+        committer.run_now()
+        sizes.append(newer.stat().st_size)
+    assert journal.checkpoint_steps - steps >= 8
+    assert max(after - before for before, after in pairwise(sizes)) < 500
+    committer.drain()
+    assert journal.committed_position == journal.position
+    assert survivors(tmp_path) == {"c": contents(c), "d": contents(d)}
+    data = newer.read_bytes()
+    for cut in range(0, len(data), 7):
+        newer.write_bytes(data[:cut])
+        assert survivors(tmp_path) == kept, "a checkpoint without its end is none"
+    assert data[4:8] == b"\2\0\0\0", "an earlier server would believe its first part"
+
+
+PART_OPS = [*"ddrraaAvxpE", "cut", "reset", "config", "new", "gone", "again", "full"]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.sampled_from(PART_OPS), st.integers(0, 120)), max_size=40), st.integers(1, 3))
+def test_changes_between_the_parts_of_a_checkpoint_survive(tmp_path_factory, ops, per_part):
+    path = tmp_path_factory.mktemp("parts")
+    journal, committer, c, _ = in_parts(path)
+    live = {"c": c, "d": journal.open_consumer("d", b"d")}
+    for step, (kind, n) in enumerate(ops):
+        change(journal, live, "dcc"[n % 3], kind, n)
+        if step % per_part == 0:
+            committer.run_now()
+    journal.close()                    # a delivery that nobody waits for would not be written
+    assert survivors(path) == {name: contents(state) for name, state in live.items()}
+    for name, (config, _) in ConsumerJournal(str(path), Committer("never")).recovered().items():
+        assert config == journal.recovered()[name][0]
+
+
+def change(journal, live, name, kind, n):
+    """One change of a state, or of which states there are, whatever it is now."""
+    if kind == "new":
+        live[f"n{n}"] = journal.open_consumer(f"n{n}", b"new")
+        live[f"n{n}"].py_deliver(live[f"n{n}"].delivered_stream_seq + 5)
+    elif kind == "config":
+        journal.set_config(name, b"%d" % n) if name in live else None
+    elif kind == "again" and name not in live:
+        live[name] = journal.open_consumer(name, b"again")
+    elif name not in live:
+        return
+    elif kind == "gone" and n % 5 == 0:
+        journal.delete_consumer(name)
+        del live[name]
+    elif kind == "full":
+        journal.fail_write() if n % 7 == 0 else None
+    else:
+        change_state(live[name], kind, n)
+
+
+def change_state(state, kind, n):
+    known = [row[0] for row in state.pending()]
+    chosen = known[n % len(known)] if known else 0
+    if kind == "d":
+        state.py_deliver(state.delivered_stream_seq + 1 + n % 3, n)
+    elif kind == "r" and known:
+        state.py_redeliver(chosen, 1000 + n)
+    elif kind == "a":
+        state.py_ack(chosen, n)
+    elif kind == "E" and state.exhausted():
+        state.py_ack(state.exhausted()[n % len(state.exhausted())], n)
+    elif kind == "A" and known:
+        state.py_ack_through(known[n % min(len(known), 20)], n, n)
+    elif kind == "v":
+        state.py_advance(state.floor_stream_seq + n % 4)
+    elif kind == "x":
+        state.py_exhaust(chosen)
+    elif kind == "p":
+        state.py_postpone(chosen, n)
+    elif kind == "cut" and n % 4 == 0:
+        state.py_cut(max(state.delivered_stream_seq - n // 4, 0))
+    elif kind == "reset" and n % 4 == 0:
+        state.py_reset(n // 4)
+
+
+def test_a_journal_that_is_closed_between_two_parts_is_whole(tmp_path):
+    journal, committer, c, d = in_parts(tmp_path)
+    for _ in range(3):
+        committer.run_now()
+    c.py_deliver(101)
+    journal.close()
+    assert survivors(tmp_path) == {"c": contents(c), "d": contents(d)}
 
 
 def test_a_journal_that_cannot_be_written_confirms_nothing_more(tmp_path):

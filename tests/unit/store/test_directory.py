@@ -1,6 +1,7 @@
 """StoreDirectory: one server at a time; slots are few and used again."""
 
 import os
+from itertools import pairwise
 
 import pytest
 
@@ -112,16 +113,22 @@ def test_a_slot_that_is_being_filled_is_gone_at_the_next_start_unless_it_was_rev
 def test_a_slot_is_emptied_a_few_files_at_a_time_and_is_taken_until_then(tmp_path):
     directory = StoreDirectory(tmp_path)
     slot = directory.create_slot()
-    files = 6
+    files = 3 * limits.FILES_REMOVED_PER_STEP
     mark_released(slot)
+    large = [slot / f"log.{number:04}" for number in range(5)]
     for number in range(files):
-        with open(slot / f"log.{number:04}", "wb") as file:
-            file.truncate(limits.FILE_BYTES_REMOVED_PER_STEP // 2)
-    left = []
-    for _ in remove_files(slot):
+        (slot / f"log.{number:04}").touch()
+    for path in large:
+        os.truncate(path, limits.FILE_BYTES_CLOSED_AT_ONCE)
+    left, closed = [files], []
+    for _ in remove_files(slot, closed.append):
         left.append(len(list(slot.glob("log.*"))))
         assert directory.create_slot() != slot
-    assert left == [4, 2, 0]
+    assert max(before - after for before, after in pairwise(left)) <= limits.FILES_REMOVED_PER_STEP
+    assert left[-1] < limits.FILES_REMOVED_PER_STEP and list(slot.glob("log.*")) == []
+    assert [os.fstat(fd).st_nlink for fd in closed] == [0] * len(large), "they have no name, and still their blocks"
+    for fd in closed:
+        os.close(fd)
     directory.free(slot)
     assert list(slot.iterdir()) == [] and directory.create_slot() == slot
     directory.close()

@@ -438,15 +438,18 @@ def test_a_swap_that_is_refused_is_made_again_in_the_same_file(tmp_path, monkeyp
     disk = Pwrite(monkeypatch)
     files = JournalFiles(str(tmp_path), checksum)
     files.recover()
-    files.swap(1, b"first")
+    files.swap(1)
+    files.append(b"first")
     files.synced()
     disk.full = True
     for generation in (2, 3):
         with pytest.raises(OSError, match="No space"):
-            files.swap(generation, b"another")
+            files.swap(generation)
+            files.append(b"another")
     assert JournalFiles(str(tmp_path), checksum).recover() == (1, [b"first"])
     disk.full = False
-    files.swap(4, b"another")
+    files.swap(4)
+    files.append(b"another")
     assert JournalFiles(str(tmp_path), checksum).recover() == (4, [b"another"])
     files.close()
 
