@@ -36,6 +36,7 @@ BOUNDS: Final[dict[str, int]] = {
     "fetch": 2_950,
     "fetch_with_acks": 5_500,
     "push": 2_300,
+    "push_apart": 10_000,
     "kv_put": 7_350,
     "kv_get": 3_900,
     "kv_cas": 14_100,

@@ -176,6 +176,19 @@ def push(replay: Replay, count: int) -> Work:
     return lambda: _consumer(replay, deliver_subject="deliver")
 
 
+def push_apart(replay: Replay, count: int) -> Work:
+    """Publishes, each of which one of 200 push consumers wants, and their deliveries."""
+    stream(replay, "memory")
+    client = listener(replay)
+    client.feed(b"SUB deliver 9\r\n")
+    for number in range(200):
+        config = {"durable_name": f"C{number}", "ack_policy": "none", "deliver_subject": "deliver"}
+        body = json.dumps({"stream_name": "S", "config": {**config, "filter_subject": f"s.{number}"}}).encode()
+        replay.api(f"CONSUMER.DURABLE.CREATE.S.C{number}", body)
+    frames = [pub(f"s.{n % 200}", b"x" * 128, inbox(n)) for n in numbers(count)]
+    return feeding(replay, client, batches(frames))
+
+
 # --- buckets and locks ---
 
 
@@ -235,7 +248,7 @@ PATHS: Final[dict[str, Callable[[Replay, int], Work]]] = {
     path.__name__: path
     for path in (
         core_publish, core_publish_header, fan_out_1, fan_out_4, queue_group_4, request_reply, js_publish_memory,
-        js_publish_memory_sync, js_publish_memory_subjects, fetch, fetch_with_acks, push, kv_put, kv_get, kv_cas,
-        lock_delete, lock_purge,
+        js_publish_memory_sync, js_publish_memory_subjects, fetch, fetch_with_acks, push, push_apart,
+        kv_put, kv_get, kv_cas, lock_delete, lock_purge,
     )
 }  # fmt: skip

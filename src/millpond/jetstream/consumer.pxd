@@ -64,12 +64,17 @@ cdef class Consumer(Follower):
     cdef list _on_counted                    # callbacks
     cdef uint64_t _ack_v1_at, _ack_v2_at     # where the numbers begin in an ack subject
     cdef bint _stopped, _pumping, _again
+    cdef bint _at_end                        # it waits there, for what it wants: see _catch_up
     cdef int64_t _inactive_ns, _pause_until_ns
     cdef bint _pause_told                    # nobody waits for the advisory that the pause is over
     cdef int64_t _used_ns                    # monotonic: last request, delivery, ack, or listener
 
     cdef int _configure(self) except -1
-    cdef int _set_filters(self) except -1
+    cdef int _set_filters(self, bint stray) except -1
+    cdef bint _holds_others(self) except *
+    cdef bint _matches(self, uint64_t stream_seq) except *
+    cdef int _wait(self) except -1
+    cdef int _catch_up(self) except -1
     cdef int _subscribe(self) except -1
     cdef int _resume(self) except -1
     cdef uint64_t _end_of_stream(self) except? 0

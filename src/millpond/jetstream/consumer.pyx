@@ -127,9 +127,12 @@ cdef class Consumer(Follower):
                 self.push.window = Window(f"$JS.FC.{self.stream.name}.{self.name}.", WINDOW_MAX)
         return 0
 
-    cdef int _set_filters(self) except -1:
+    cdef int _set_filters(self, bint stray) except -1:
         subjects = self.config.filter_subjects or ([self.config.filter_subject] if self.config.filter_subject else [])
-        return self.cursor.set_filters(Filters([subject.encode() for subject in subjects]))
+        filters = Filters([subject.encode() for subject in subjects])
+        self._at_end = False
+        self.stream.follows(self, filters, stray)
+        return self.cursor.set_filters(filters)
 
     cdef int _subscribe(self) except -1:
         cdef Router router = self.stream.router
@@ -146,9 +149,11 @@ cdef class Consumer(Follower):
 
     cpdef int start(self, bint recovered) except -1:
         self._subscribe()
-        self._set_filters()
+        self._set_filters(False)
         if recovered:
             self._resume()
+            if self._holds_others():
+                self.stream.follows(self, self.cursor.filters, True)
         else:
             self.cursor.start(self.config)
         if self.config.replay_policy == "original":
@@ -188,6 +193,27 @@ cdef class Consumer(Follower):
             return max(last_seq, <uint64_t>max(self.config.opt_start_seq, 1) - 1)
         return last_seq
 
+    cdef bint _holds_others(self) except *:
+        """Is something pending, or was delivered too often, that is not under the filters? They were others before."""
+        cdef Pending pending
+        cdef uint64_t at = 0
+        cdef size_t i
+        while self.state.next_pending(at, &pending):
+            at = pending.stream_seq + 1
+            if not self._matches(pending.stream_seq):
+                return True
+        for i in range(self.state._exhausted_count):
+            if not self._matches(self.state._exhausted[i]):
+                return True
+        return False
+
+    cdef bint _matches(self, uint64_t stream_seq) except *:
+        cdef const char* subject
+        cdef uint32_t subject_len
+        if self.cursor.filters.all or not self.stream.store.subject_of(stream_seq, &subject, &subject_len):
+            return True
+        return self.cursor.filters.matches(subject, subject_len)
+
     cpdef int halt(self) except -1:
         if self._stopped:
             return 0
@@ -216,10 +242,11 @@ cdef class Consumer(Follower):
         return 0
 
     cpdef int update(self, object config) except -1:
+        self._catch_up()
         old, self.config = self.config, config
         self._configure()
         if (old.filter_subject, old.filter_subjects) != (config.filter_subject, config.filter_subjects):
-            self._set_filters()
+            self._set_filters(True)
             self.stream.review(self.state.floor_stream_seq + 1, True)
         if self.push is not None:
             if old.deliver_subject != config.deliver_subject:
@@ -231,6 +258,7 @@ cdef class Consumer(Follower):
             self.reset(0)
         if old.inactive_threshold != config.inactive_threshold:
             self._used_ns = self._clock.mono_ns
+        self._catch_up()
         self._arm()
         return self.ready()
 
@@ -239,6 +267,7 @@ cdef class Consumer(Follower):
         start_ns = self.config.opt_start_time_ns
         stream_seq = reset_seq(self.config, stream_seq, self.state.floor_stream_seq,
                                store.seq_at_time(int64_ns(start_ns)) if start_ns else 0)
+        self._at_end = False
         self.state.reset(stream_seq - 1, True)
         self.redelivery.forget()
         self.cursor.go_on()
@@ -260,9 +289,11 @@ cdef class Consumer(Follower):
         return self._notices.advise("CONSUMER.PAUSE", "consumer_pause", fields)
 
     cpdef dict info(self):
+        self._catch_up()
         if self.push is not None:
             self._look()
         self._sweep(False)
+        self._catch_up()
         cdef dict info = self.state.info()
         if self.config.max_deliver == 1:                 # nothing is ever redelivered
             info["num_redelivered"] = 0
@@ -274,9 +305,6 @@ cdef class Consumer(Follower):
 
     # --- asked and told by the stream ---
 
-    cdef bint wants(self, const char* subject, uint32_t subject_len) except *:
-        return self.cursor.filters.all or self.cursor.filters.matches(subject, subject_len)
-
     cdef bint needs(self, uint64_t stream_seq) except *:
         cdef Pending pending
         if stream_seq > self.cursor.position or self.state.is_exhausted(stream_seq):
@@ -286,9 +314,22 @@ cdef class Consumer(Follower):
             return stream_seq <= self.state.began_stream_seq and self.stream.config.retention == "workqueue"
         return self._acks.ack_all or self.state.get(stream_seq, &pending)
 
-    cdef int appended(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:
-        if stream_seq > self.cursor.position:            # a reset may have gone beyond the end
-            self.cursor.appended(subject, subject_len)
+    cdef int appended(self, uint64_t stream_seq) except -1:
+        if self._at_end:
+            self._at_end = False
+            self.cursor.pass_over(stream_seq - 1)
+        self.cursor.appended(stream_seq)
+        if self.push is not None or self.pulls.count:
+            self.stream.expect(self, stream_seq)
+        return 0
+
+    cdef int _catch_up(self) except -1:
+        """Who waits at the end of the stream hears only of what it wants (listeners.pyx), and is through with all else.
+
+        Called before its position is looked at, and after what may have ended the waiting."""
+        if self._at_end:
+            self.cursor.pass_over(self.stream.store.state.last_seq)
+            self._at_end = self._may_deliver(self._clock.mono_ns)
         return 0
 
     cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:
@@ -312,6 +353,7 @@ cdef class Consumer(Follower):
 
     cdef int purged(self, Filters filters, uint64_t first_left) except -1:
         """What is still pending is still there: it was delivered under filters that have changed since."""
+        self._catch_up()
         cdef uint64_t first_seq = self.cursor.after_purge(filters, first_left), kept = self.state.lowest()
         if first_seq:
             self.state.advance((min(first_seq, kept) if kept else first_seq) - 1)
@@ -345,7 +387,8 @@ cdef class Consumer(Follower):
             self._tell_counted()
             if self._stopped:
                 return 0
-        self._pumping, self._again = True, False
+        self._catch_up()
+        self._pumping, self._again, self._at_end = True, False, False
         self.cursor.rows_left = STEP_ROWS
         try:
             if self.push is not None:
@@ -357,7 +400,16 @@ cdef class Consumer(Follower):
             self._pumping = False
         self._arm()
         self.queued = not self._stopped and (outcome > 0 or outcome == SEARCHING or self._again)
+        if outcome == DRY and self._may_deliver(now_ns):
+            self._wait()
         return self.queued
+
+    cdef int _wait(self) except -1:
+        """There is nothing to deliver now: for a message that it wants, or for the commit of one that is there."""
+        self._at_end = self.cursor.is_through() and self.state.num_queued == 0
+        if self.cursor.num_pending:
+            self.stream.expect(self, self.stream.store.committed_seq + 1)
+        return 0
 
     cdef uint64_t _deliver_many(self, uint32_t messages, uint64_t bytes, int64_t now_ns,
                                 int64_t* last) except? 0xFFFFFFFFFFFFFFFF:
@@ -408,12 +460,13 @@ cdef class Consumer(Follower):
 
     cdef int _request(self, const Msg* msg, uint32_t skipped) except -1:
         """A pull request whose words begin behind the first `skipped` bytes of the body."""
+        self._catch_up()
         cdef Moment at = self._delivery.moment(self.cursor.num_pending)
         cdef bytes reply = PyBytes_FromStringAndSize(msg.reply, msg.reply_len)
         cdef uint64_t ready = self.cursor.num_pending + self.state.num_queued + self.cursor.counting
         self._used_ns = at.now_ns
         if not self.pulls.add(reply, msg.body + skipped, msg.body_len - skipped, ready, &at):
-            return 0
+            return self._catch_up()
         self._arm()
         return self.ready()
 
@@ -499,6 +552,7 @@ cdef class Consumer(Follower):
 
     cdef int _tick(self, int64_t now_ns) except -1:
         cdef bytes stalled
+        self._catch_up()
         if self.push is not None:
             self._look()
             if self.push.heartbeat_due_ns and now_ns >= self.push.heartbeat_due_ns:
@@ -518,6 +572,7 @@ cdef class Consumer(Follower):
             self._sweep(self.pulls.is_due(now_ns))     # as on nats-server, though max_ack_pending may hold messages
         if self._expire_inactive(now_ns):
             return 0
+        self._catch_up()
         self._arm()
         return self.ready()
 

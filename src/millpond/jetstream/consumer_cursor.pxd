@@ -30,7 +30,10 @@ cdef class Cursor:
     # The next committed message; 0 = none. Passes over what is gone or does not match.
     cdef uint64_t next(self) except? 0xFFFFFFFFFFFFFFFF
     cdef void step(self, uint64_t stream_seq) noexcept       # what next() returned is delivered
-    cdef void appended(self, const char* subject, uint32_t subject_len) noexcept
+    # Everything up to the end of the stream is delivered, or passed over.
+    cdef bint is_through(self) noexcept
+    cdef void pass_over(self, uint64_t stream_seq) noexcept  # is_through() was true, and nothing up to here matches
+    cdef void appended(self, uint64_t stream_seq) noexcept   # a message under the filters
     cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1
     # A purge under `filters` has gone over the stream, and left `first_left` of them (0: nothing). Returns the first
     # sequence that may still be asked for, 0: that is as before.

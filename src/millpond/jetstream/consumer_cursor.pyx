@@ -160,9 +160,15 @@ cdef class Cursor:
 
     # --- what happens to the stream ---
 
-    cdef void appended(self, const char* subject, uint32_t subject_len) noexcept:
-        if self.filters.all or self.filters.matches(subject, subject_len):
-            self.num_pending += 1
+    cdef bint is_through(self) noexcept:
+        return (self.num_pending == 0 and self.position >= self._store.state.last_seq and self._listing is None
+                and not self.counting and not self.searching)
+
+    cdef void pass_over(self, uint64_t stream_seq) noexcept:
+        self.position = max(self.position, stream_seq)
+
+    cdef void appended(self, uint64_t stream_seq) noexcept:
+        self.num_pending += stream_seq > self.position           # a reset may have gone beyond the end
 
     cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:
         if stream_seq <= self.position:

@@ -6,16 +6,18 @@ from millpond.store.api cimport Filters
 cdef class Follower(Sink):
     cdef readonly str name
     cdef public bint queued                  # in the pump's list
+    cdef uint64_t expected_seq               # its stream's Listeners wait for this commit; 0: not
+    cdef uint64_t gathered                   # and the last message for which they found it
 
     # It is told nothing more, and does nothing; stop() is still to come. Quick: a stream may have many of them.
     cpdef int halt(self) except -1
     cpdef int stop(self, str status) except -1           # status line for waiting pulls ("409 Consumer Deleted", "" = none)
 
     # --- asked by the stream ---
-    cdef bint wants(self, const char* subject, uint32_t subject_len) except *    # is it under the filters?
     cdef bint needs(self, uint64_t stream_seq) except *  # of a message that it wants: not settled yet
     # --- told by the stream ---
-    cdef int appended(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1   # not yet committed
+    cdef int appended(self, uint64_t stream_seq) except -1       # it wants this message; not yet committed
+    # A message that it wants has left. A stray (listeners.pyx) hears of all others too.
     cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1
     # After removed() was called for all that went; the first message left under the filters (not for all), 0: none.
     cdef int purged(self, Filters filters, uint64_t first_left) except -1

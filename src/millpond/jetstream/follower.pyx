@@ -14,13 +14,10 @@ cdef class Follower(Sink):
     cpdef int stop(self, str status) except -1:
         raise NotImplementedError(type(self).__name__)
 
-    cdef bint wants(self, const char* subject, uint32_t subject_len) except *:
-        raise NotImplementedError(type(self).__name__)
-
     cdef bint needs(self, uint64_t stream_seq) except *:
         raise NotImplementedError(type(self).__name__)
 
-    cdef int appended(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:
+    cdef int appended(self, uint64_t stream_seq) except -1:
         raise NotImplementedError(type(self).__name__)
 
     cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:

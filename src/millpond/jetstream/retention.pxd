@@ -1,6 +1,7 @@
 # What leaves a stream because its consumers are through with it (work queue and interest retention).
 from libc.stdint cimport uint32_t, uint64_t
 from millpond.broker.turn cimport Phase
+from millpond.jetstream.listeners cimport Listeners
 from millpond.jetstream.pump cimport Pump
 from millpond.store.api cimport Store
 
@@ -11,7 +12,7 @@ cdef enum Policy:
 
 cdef class Retention(Phase):
     cdef Policy policy
-    cdef list followers          # of the stream
+    cdef Listeners _listeners    # of the stream
     cdef Store _store
     cdef Pump _pump
     cdef uint64_t _next, _end    # sequences to be looked at; _next 0: none

@@ -11,7 +11,7 @@ leaves behind: such ranges are reviewed a few messages a turn.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from millpond.broker.turn cimport Phase
-from millpond.jetstream.follower cimport Follower
+from millpond.jetstream.listeners cimport Listeners
 from millpond.jetstream.pump cimport Pump
 from millpond.store.api cimport Store
 
@@ -25,11 +25,10 @@ cdef dict POLICIES = {"limits": LIMITS, "workqueue": WORKQUEUE, "interest": INTE
 
 
 cdef class Retention(Phase):
-    """Of one stream; `followers` is the stream's own list."""
+    """Of one stream."""
 
-    def __init__(self, Store store, Pump pump):
-        self._store, self._pump = store, pump
-        self.followers = []
+    def __init__(self, Store store, Listeners listeners, Pump pump):
+        self._store, self._listeners, self._pump = store, listeners, pump
 
     cdef int apply(self, str retention) except -1:
         self.policy = POLICIES[retention]
@@ -38,13 +37,7 @@ cdef class Retention(Phase):
         return 0
 
     cdef bint takes(self, const char* subject, uint32_t subject_len) except *:
-        cdef Follower follower
-        if self.policy != INTEREST:
-            return True
-        for follower in self.followers:
-            if follower.wants(subject, subject_len):
-                return True
-        return False
+        return self.policy != INTEREST or self._listeners.any_wants(subject, subject_len)
 
     cdef bint settled(self, uint64_t stream_seq) except *:
         return self.policy != LIMITS and self._done(stream_seq, True) and self._store.remove(stream_seq, False)
@@ -53,15 +46,11 @@ cdef class Retention(Phase):
         """Does no consumer need this message? One that none wants counts as done only if `unwanted`."""
         cdef const char* subject
         cdef uint32_t subject_len
-        cdef Follower follower
-        cdef bint wanted = False
+        cdef bint wanted
         if not self._store.subject_of(stream_seq, &subject, &subject_len):
             return False
-        for follower in self.followers:
-            if follower.wants(subject, subject_len):
-                if follower.needs(stream_seq):
-                    return False
-                wanted = True
+        if self._listeners.any_needs(stream_seq, subject, subject_len, &wanted):
+            return False
         return wanted or unwanted
 
     cdef int review(self, uint64_t from_seq, uint64_t to_seq, bint unwanted) except -1:
@@ -82,7 +71,7 @@ cdef class Retention(Phase):
     cdef bint _look(self) except *:
         """Is there more to look at?"""
         cdef uint64_t stream_seq
-        cdef int64_t left = LOOKS, each = MESSAGE_LOOKS + len(self.followers)
+        cdef int64_t left = LOOKS, each = MESSAGE_LOOKS + len(self._listeners.followers)
         while self._next and left > 0:
             stream_seq = self._store.next_live(self._next)
             if stream_seq == 0 or stream_seq > self._end:
@@ -95,5 +84,5 @@ cdef class Retention(Phase):
         return self._next != 0
 
     cdef int stop(self) except -1:
-        self.policy, self._next, self.followers = LIMITS, 0, []
+        self.policy, self._next = LIMITS, 0
         return 0

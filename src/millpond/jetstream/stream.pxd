@@ -64,7 +64,7 @@ cdef class Stream(StreamCore):
     cdef bint _remove_quickly(self, uint64_t stream_seq, bint secure, const char* reply, uint32_t reply_len,
                               const char* body, uint32_t body_len) except -1
     cdef int _open(self) except -1
-    cdef int _know_consumers(self) except -1
+    cdef int _bound_removals(self) except -1
     cdef int _subscribe(self) except -1
     cdef list _gets_under(self, str name)
     cdef int _unsubscribe(self) except -1

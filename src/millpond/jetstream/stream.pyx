@@ -25,6 +25,7 @@ from millpond.jetstream.pump cimport CommitPhase, Pump
 from millpond.jetstream.purging cimport Lowering, Purge, Removals, is_short, removals_for
 from millpond.jetstream.recovery_tail cimport rebuild_window, roll_up_tail, take_back_tail
 from millpond.jetstream.republish cimport Republisher
+from millpond.jetstream.listeners cimport Listeners
 from millpond.jetstream.retention cimport Retention
 from millpond.jetstream.schedules cimport Schedules
 from millpond.jetstream.storage_room cimport StorageRoom
@@ -80,12 +81,12 @@ cdef class Stream(StreamCore):
         self.name, self.config, self.created_ns = name, config, created_ns
         self.store, self.journal, self.router, self.turn, self.clock = store, journal, router, turn, clock
         self.pump, self.commit_phase = pump, commit
-        self.consumers, self._listeners = {}, []
+        self.consumers, self._listeners = {}, Listeners()
         self._subs, self._gets_for, self._after, self._on_warm = [], [], [], []
         self._removals, self._lowering, self._going_on = Removals(self, store, pump, turn), Lowering(), GoingOn()
         self._going_on.host = self
         self.failure = ""
-        self._retention = Retention(store, pump)
+        self._retention = Retention(store, self._listeners, pump)
         self._apply_features()
         self._dedupe = Dedupe(config.duplicate_window)
         self._answers = AnswerRing(name, domain)
@@ -165,12 +166,12 @@ cdef class Stream(StreamCore):
         return 0
 
     cpdef list retire(self):
-        cdef list halted = self._listeners
+        cdef list halted = self._listeners.clear()
         self._unsubscribe()
         self.answer_gets_for("")
+        self.consumers = {}
         for consumer in list(halted):
             (<Follower>consumer).halt()
-        self._listeners, self.consumers = [], {}
         return halted
 
     cpdef int stop(self, bint delete) except -1:
@@ -308,16 +309,17 @@ cdef class Stream(StreamCore):
     cpdef int add_consumer(self, object consumer) except -1:
         assert consumer.name not in self.consumers
         self.consumers[consumer.name] = <Follower?>consumer
-        return self._know_consumers()
+        self._listeners.enter(consumer)
+        return self._bound_removals()
 
-    cdef int _know_consumers(self) except -1:
-        self._listeners = self._retention.followers = list(self.consumers.values())
-        self.store.removals_max = removals_for(len(self._listeners))
+    cdef int _bound_removals(self) except -1:
+        self.store.removals_max = removals_for(len(self.consumers))
         return 0
 
     cpdef int remove_consumer(self, object consumer) except -1:
         self.consumers.pop(consumer.name, None)
-        self._know_consumers()
+        self._listeners.leave(consumer)
+        self._bound_removals()
         self.was_purged |= not self.consumers and self.config.retention == "interest"
         return 0 if self._stopped else self.review(1, True)
 
@@ -396,7 +398,7 @@ cdef class Stream(StreamCore):
         if self._stopped or self.failure or self._removals.busy() or self.config.sealed or self.config.deny_purge:
             return False
         count = self.store.count_for(subject, subject_len)
-        if count > 1 or self._listeners:
+        if count > 1 or self.consumers:
             return False
         if count == 0:
             self.reply_after_commit(reply, reply_len, self.journal is not None, none, body_len)

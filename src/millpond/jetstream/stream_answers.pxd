@@ -7,6 +7,7 @@ from millpond.store.consumer_journal cimport ConsumerJournal
 from millpond.jetstream.acks cimport OwedReplies
 from millpond.jetstream.host cimport Host
 from millpond.jetstream.ingest cimport Ingest
+from millpond.jetstream.listeners cimport Listeners
 from millpond.jetstream.pub_ack cimport AnswerRing
 from millpond.jetstream.pump cimport CommitPhase
 from millpond.jetstream.purging cimport Removals
@@ -18,7 +19,7 @@ cdef class Answering(Host):
     cdef readonly Router router
     cdef readonly Turn turn
     cdef readonly CommitPhase commit_phase
-    cdef list _listeners                     # the consumers, for loops
+    cdef Listeners _listeners                # the consumers
 
     # `callback(failure)` runs when everything done to this stream (store and journal) until now is committed, or when
     # the stream is deleted: "". Where the disk has failed it says why that never happens.

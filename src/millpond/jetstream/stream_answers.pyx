@@ -12,7 +12,6 @@ from libc.stdint cimport UINT32_MAX, UINT64_MAX, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from millpond.jetstream.fast_batches cimport is_fast
-from millpond.jetstream.follower cimport Follower
 from millpond.jetstream.headers cimport has_header
 from millpond.jetstream.host cimport Host
 from millpond.jetstream.pub_ack cimport ACKNOWLEDGED, ENCODED_BYTES_MAX, NOTHING, Answer, Kind
@@ -102,7 +101,6 @@ cdef class Answering(Host):
         return self._release()
 
     cdef int _release(self) except -1:
-        cdef Follower consumer
         if self._releasing or self._stopped:
             return 0
         self._releasing = True
@@ -118,8 +116,7 @@ cdef class Answering(Host):
             self._releasing = False
         if self.store.committed_seq > self._ready_seq:
             self._ready_seq = self.store.committed_seq
-            for consumer in self._listeners:
-                consumer.ready()
+            self._listeners.committed(self._ready_seq)
         return 0
 
     cdef bint _release_answers(self, uint32_t most) except *:

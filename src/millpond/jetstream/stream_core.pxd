@@ -8,6 +8,7 @@ from millpond.jetstream.atomic_batches cimport AtomicBatches
 from millpond.jetstream.dedupe cimport Dedupe
 from millpond.jetstream.direct_get cimport DirectGets
 from millpond.jetstream.fast_batches cimport FastBatches
+from millpond.jetstream.follower cimport Follower
 from millpond.jetstream.host cimport ExpiryTimer, GoingOn, Owner
 from millpond.jetstream.pump cimport Pump
 from millpond.jetstream.purging cimport Lowering
@@ -25,6 +26,9 @@ cdef class StreamCore(Answering):
 
     # `callback()` runs when cold messages have arrived, or the stream was deleted: ask again.
     cpdef int on_warm(self, object callback) except -1
+    # What a consumer wants from now on, and that it waits for a commit: see listeners.pxd.
+    cdef int follows(self, Follower consumer, Filters filters, bint stray) except -1
+    cdef int expect(self, Follower consumer, uint64_t stream_seq) except -1
     # A consumer is through with this message, with all of [first_seq, last_seq]: the retention may remove them.
     cdef int settled(self, uint64_t stream_seq) except -1
     cdef int settled_through(self, uint64_t first_seq, uint64_t last_seq) except -1

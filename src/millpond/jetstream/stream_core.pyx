@@ -317,7 +317,6 @@ cdef class StreamCore(Answering):
 
     cdef uint64_t _append(self, const Msg* msg, int64_t ts_ns, int64_t expires_ns) except 0:
         """Stores the message and lets the consumers know."""
-        cdef Follower consumer
         cdef uint64_t last_seq = 0, stream_seq
         if self._republisher is not None:
             last_seq = self.store.last_for(msg.subject, msg.subject_len)
@@ -335,8 +334,7 @@ cdef class StreamCore(Answering):
         if self._schedules is not None:
             self._schedules.appended(stream_seq, msg, self.store.state.last_ts_ns)
         if self.store.exists(stream_seq):
-            for consumer in self._listeners:
-                consumer.appended(stream_seq, msg.subject, msg.subject_len)
+            self._listeners.appended(stream_seq, msg.subject, msg.subject_len)
         if self.store.limits.age_max_ns and not self._expiry.deadline_ns:
             self._arm_expiry(ts_ns + self.store.limits.age_max_ns)     # first: its own end may be later than its age
         if expires_ns > 0:
@@ -386,7 +384,7 @@ cdef class StreamCore(Answering):
 
     cdef int purged(self, Filters filters, uint64_t first_left) except -1:
         cdef Follower consumer
-        for consumer in self._listeners:
+        for consumer in self._listeners.followers:
             consumer.purged(filters, first_left)
         return 0
 
@@ -439,14 +437,9 @@ cdef class StreamCore(Answering):
 
     cdef int store_removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len,
                            uint64_t size) except -1:
-        cdef Follower consumer
         self._room.took(-<int64_t>size)
         self._share.took(-<int64_t>size)
-        if stream_seq > self._told_seq:
-            return 0
-        for consumer in self._listeners:
-            consumer.removed(stream_seq, subject, subject_len)
-        return 0
+        return self._listeners.removed(stream_seq, subject, subject_len) if stream_seq <= self._told_seq else 0
 
     cdef int store_warm(self) except -1:
         cdef Follower consumer
@@ -457,7 +450,7 @@ cdef class StreamCore(Answering):
         if self._schedules is not None:
             self._schedules.warm()
         self._gets.warm()
-        for consumer in self._listeners:
+        for consumer in self._listeners.followers:
             consumer.ready()
         return 0
 
@@ -493,6 +486,14 @@ cdef class StreamCore(Answering):
     cpdef int on_warm(self, object callback) except -1:
         self._on_warm.append(callback)
         return 0
+
+    # --- consumers ---
+
+    cdef int follows(self, Follower consumer, Filters filters, bint stray) except -1:
+        return self._listeners.place(consumer, filters, stray)
+
+    cdef int expect(self, Follower consumer, uint64_t stream_seq) except -1:
+        return self._listeners.expect(consumer, stream_seq)
 
     # --- retention ---
 
