@@ -51,8 +51,6 @@ cdef class Closer:
 
     def __dealloc__(self):
         self.stop()
-        if self._wake_fd >= 0:
-            c_close(self._wake_fd)
 
     cdef int _start(self) except -1:
         """Returns an errno when there can be no thread."""
@@ -70,7 +68,7 @@ cdef class Closer:
         cdef worker_job job
         memset(&job, 0, sizeof(worker_job))
         job.fd = fd
-        if self._disk.for_workers.in_line != NULL or (self._worker == NULL and self._start()) \
+        if self._wake_fd < 0 or self._disk.for_workers.in_line != NULL or (self._worker == NULL and self._start()) \
                 or worker_submit(<worker*>self._worker, job):
             self._disk.close(fd)                 # then it takes as long as it takes
             return 0
@@ -121,4 +119,7 @@ cdef class Closer:
             PyMem_Free(self._worker)
             self._worker = NULL
             self.closed = self.given
+        if self._wake_fd >= 0:
+            c_close(self._wake_fd)
+            self._wake_fd = -1
         return 0

@@ -126,7 +126,7 @@ class JournalFiles:
     def append(self, payload: bytes, goes_on: bool = False) -> int:
         """Add one frame to the current file, inside a checkpoint that `goes_on` or not. Returns the file's size.
 
-        A file's header and the head of its first frame are one write within one sector: so there is no new header before
+        A file's header and the head of its first frame are one write within one sector: so no new header is there before
         an old frame.
         """
         head = self._header + FRAME.pack(len(payload) | (GOES_ON if goes_on else 0), self.checksum(payload))

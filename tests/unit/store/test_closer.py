@@ -7,6 +7,7 @@ import pytest
 from millpond.store.closer import Closer
 from millpond.store.committer import Committer
 from millpond.store.consumer_journal import ConsumerJournal
+from millpond.store.disk import REAL
 from millpond.store.file_store import FileStore
 
 from millpond.base import limits
@@ -15,7 +16,7 @@ from millpond.base import limits
 @pytest.fixture
 def closer():
     wake = os.eventfd(0, os.EFD_NONBLOCK)
-    made = Closer(wake)
+    made = Closer(wake, REAL)
     yield made
     made.stop()
     os.close(wake)

@@ -228,9 +228,11 @@ def test_a_new_file_of_which_only_the_beginning_reached_the_disk_leaves_the_old_
     """The rest is zeros: its length was on disk before its bytes were."""
     files = JournalFiles(str(tmp_path), checksum)
     files.recover()
-    files.swap(1, b"checkpoint of the first")
+    files.swap(1)
+    files.append(b"checkpoint of the first")
     files.synced()
-    files.swap(2, b"checkpoint of the second" * 4)
+    files.swap(2)
+    files.append(b"checkpoint of the second" * 4)
     files.close()
     path = tmp_path / NAMES[files.current]
     whole = path.read_bytes()
@@ -248,7 +250,8 @@ def test_no_new_header_stands_before_an_old_frame(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "pwrite", lambda fd, data, at: (writes.append((at, len(data))), real(fd, data, at))[1])
     for payload in (b"short", b"long" * COPIED_MAX):
         writes.clear()
-        files.swap(1, payload)
+        files.swap(1)
+        files.append(payload)
         assert writes[0][0] == 0 and writes[0][1] >= HEADER.size + FRAME.size
     files.close()
 

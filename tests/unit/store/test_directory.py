@@ -121,7 +121,7 @@ def test_a_slot_is_emptied_a_few_files_at_a_time_and_is_taken_until_then(tmp_pat
     for path in large:
         os.truncate(path, limits.FILE_BYTES_CLOSED_AT_ONCE)
     left, closed = [files], []
-    for _ in remove_files(slot, closed.append):
+    for _ in remove_files(slot, close=closed.append):
         left.append(len(list(slot.glob("log.*"))))
         assert directory.create_slot() != slot
     assert max(before - after for before, after in pairwise(left)) <= limits.FILES_REMOVED_PER_STEP
