@@ -236,6 +236,7 @@ DIFFERENT = {
     ],
     "config-lenient": [
         "l: [1,2]\nport: $l\nport: 1", "jetstream {sync: interval}", "jetstream {sync: never}", "admin_socket: a.sock",
+        "authorization { oidc { issuer: 'https://a', audience: b }, users: [ { oidc: c } ] }",
     ],
     "config-unserved": [
         "cluster {}", "gateway {name: x}", "leafnodes {}", "mqtt {port: 1}",

@@ -198,6 +198,11 @@ class _Reading:
 
         self.settings["websocket"] = websocket_file.websocket(node)
 
+    def oidc(self, node: Node) -> None:
+        from millpond.config import oidc  # most servers have no issuer
+
+        self.settings["oidc"] = oidc.oidc(node)
+
     def no_system_account(self, node: Node) -> None:
         self._no_system_account = values.boolean(node)
 
@@ -246,6 +251,7 @@ BLOCKS: Final[dict[str, Callable[[_Reading, Node], None]]] = {
     "websocket": _Reading.websocket,
     "no_system_account": _Reading.no_system_account,
     "callout": _Reading.callout,
+    "oidc": _Reading.oidc,
     **{f"operator.{name}": _operator_key(name) for name in OPERATOR_KEYS},
 }
 

@@ -194,6 +194,7 @@ AUTHORIZATION: Final = _also(
         "users": Block("users"),
         "permissions": Block("default_permissions"),
         "auth_callout": Block("callout"),
+        "oidc": Block("oidc"),
         "proxy_required": Refused("trusted proxies", (False,)),
     },
     username="user", **{"pass": "password"}, default_permission="permissions", default_permissions="permissions",

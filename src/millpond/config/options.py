@@ -16,6 +16,7 @@ from millpond.config.tls import TlsOptions
 from millpond.config.websocket import WebsocketOptions
 
 if TYPE_CHECKING:
+    from millpond.config.oidc import OidcOptions
     from millpond.config.operator import CalloutOptions, OperatorOptions
 
 SyncPolicy = Literal["always", "interval", "never"]
@@ -93,6 +94,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: there is none."""
     operator: OperatorOptions | None = None
     """Accounts and users are known by claims."""
+    oidc: OidcOptions | None = None
+    """Whose tokens say which of the users by oidc a client is."""
     callout: CalloutOptions | None = None
     """A service decides who is let in."""
     no_auth_user: str = ""
