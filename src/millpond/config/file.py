@@ -13,7 +13,7 @@ from millpond.base.errors import OptionError
 from millpond.config import accounts_file, security_file, values
 from millpond.config.build import check_users
 from millpond.config.digest import digest
-from millpond.config.keys import AUTHORIZATION, JETSTREAM, LIMITS, TOP, Block, Key, Refused, Table
+from millpond.config.keys import AUTHORIZATION, BATCH, JETSTREAM, LIMITS, TOP, Block, Key, Refused, Table
 from millpond.config.options import Options
 from millpond.config.parser import Node, parse_file
 from millpond.config.security import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, VISITOR, AccountOptions, Permissions, User
@@ -225,6 +225,11 @@ class _Reading:
             raise ConfigError(node.place, f"expected a map, but this is {values.kind(node.value)}")
         self.entries(node.value, LIMITS, "jetstream limits")
 
+    def batch(self, node: Node) -> None:
+        if not isinstance(node.value, dict):
+            raise ConfigError(node.place, f"expected a map, but this is {values.kind(node.value)}")
+        self.entries(node.value, BATCH, "limits of batches")
+
 
 OPERATOR_KEYS: Final = ("tokens", "keys", "resolver", "resolver_tls", "preload", "pinned_accounts", "default_sentinel")
 
@@ -244,6 +249,7 @@ BLOCKS: Final[dict[str, Callable[[_Reading, Node], None]]] = {
     "authorization": _Reading.authorization,
     "jetstream": _Reading.jetstream,
     "limits": _Reading.limits,
+    "batch": _Reading.batch,
     "users": _Reading.users,
     "default_permissions": _Reading.default_permissions,
     "accounts": _Reading.accounts,
