@@ -3,21 +3,21 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from millpond.base import limits
+from millpond.config.options import JetStreamOptions
 
 cdef int64_t BYTES_MAX = limits.ATOMIC_BATCH_BYTES_MAX
 
 
 cdef class BatchTotals:
-    """Made by the engine, one for all its streams. per_stream, total: batches of one kind that may be under way, in a
-    stream and in all of them; messages: of one atomic batch; idle_ns: what ends one. 0: the usual bound."""
+    """Made by the engine, one for all its streams. `options` (JetStreamOptions) may have other bounds than the usual."""
 
-    def __init__(self, int64_t per_stream=0, int64_t total=0, uint64_t messages=0, int64_t idle_ns=0):
-        self.atomic_per_stream = per_stream or limits.ATOMIC_BATCHES_PER_STREAM_MAX
-        self.atomic_max = total or limits.ATOMIC_BATCHES_MAX
-        self.fast_per_stream = per_stream or limits.FAST_BATCHES_PER_STREAM_MAX
-        self.fast_max = total or limits.FAST_BATCHES_MAX
-        self.messages_max = messages or limits.ATOMIC_BATCH_MESSAGES_MAX
-        self.idle_ns = idle_ns or limits.BATCH_IDLE_NS
+    def __init__(self, options=JetStreamOptions()):
+        self.atomic_per_stream = options.limit_batches_per_stream or limits.ATOMIC_BATCHES_PER_STREAM_MAX
+        self.atomic_max = options.limit_batches_total or limits.ATOMIC_BATCHES_MAX
+        self.fast_per_stream = options.limit_batches_per_stream or limits.FAST_BATCHES_PER_STREAM_MAX
+        self.fast_max = options.limit_batches_total or limits.FAST_BATCHES_MAX
+        self.messages_max = options.limit_batch_msgs or limits.ATOMIC_BATCH_MESSAGES_MAX
+        self.idle_ns = options.limit_batch_timeout_ns or limits.BATCH_IDLE_NS
         assert self.messages_max <= limits.ATOMIC_BATCH_MESSAGES_MAX, "recovery looks back so far"
 
     cdef bint may_begin(self) noexcept:
