@@ -124,6 +124,10 @@ SAME = [
     "jetstream {sync_interval: 2m}", "jetstream {sync_interval: soon}", "jetstream {strict: false}",
     "jetstream {strict: 'no'}", "jetstream {max_fil: 1}", "jetstream {limits {}}", "jetstream {limits: 5}",
     "jetstream {limits {unknown: 1}}", "jetstream {limits {max_request_batch: 5, max_ack_pending: 7}}",
+    *(f"jetstream {{limits {{batch: {value}}}}}" for value in (
+        "{}", "5", "{max_msgs: 10}", "{max_msgs: x}", "{max_msgs: -1}", "{timeout: '1s'}", "{timeout: 1}",
+        "{timeout: soon}", "{max_inflight_per_stream: 5, max_inflight_total: 0}", "{nothing: 5}", "{Max_Msgs: 5}",
+    )),
     "jetstream {limits {duplicate_window: '1m'}}", "jetstream {limits {duplicate_window: often}}",
     "jetstream {limits {MAX_ACK_PENDING: 0}}",
     # labels
@@ -236,7 +240,9 @@ DIFFERENT = {
     ],
     "config-lenient": [
         "l: [1,2]\nport: $l\nport: 1", "jetstream {sync: interval}", "jetstream {sync: never}", "admin_socket: a.sock",
+        "authorization { oidc { issuer: 'https://a', audience: b }, users: [ { oidc: c } ] }",
     ],
+    "batch-limits": ["jetstream {limits {batch: {max_msgs: 1001}}}"],
     "config-unserved": [
         "cluster {}", "gateway {name: x}", "leafnodes {}", "mqtt {port: 1}",
         "no_sublist_cache: true", "prof_port: 65432", "jetstream {key: abc}",

@@ -152,6 +152,35 @@ def beside(s: Session, user: str) -> Session:
     return other
 
 
+BATCHES = """
+jetstream { limits { batch { max_inflight_per_stream: 2, max_inflight_total: 3, max_msgs: 3, timeout: "1s" } } }
+"""
+
+
+def few_batches(s: Session) -> None:
+    """The servers run with `BATCHES`."""
+    for name in ("A", "B"):
+        s.stream(name, subjects=[f"{name.lower()}.*"], allow_atomic=True, allow_batched=True)
+    s.client.subscribe("fi.>")
+    abandoned = "$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.>"
+    sid = s.client.subscribe(abandoned)
+    for batch_id, number, subject in (
+        ("1", 1, "a.x"), ("2", 1, "a.x"), ("3", 1, "a.x"), ("3", 1, "b.x"), ("4", 1, "b.x"), ("9", 5, "a.x"),
+        ("1", 2, "a.x"), ("1", 3, "a.x"), ("1", 4, "a.x"), ("2", 2, "a.x"),
+    ):  # fmt: skip
+        batch(s, batch_id, number, subject, b"x")
+    commit(s, "2", 3, "1", "a.x")
+    s.frame("the one that is too large", s.client.next_message(sid=sid))
+    for batch_id in ("f", "g", "h"):
+        s.client.publish("a.x", b"x", f"fi.{batch_id}.1.ok.1.{BEGIN}.$FI")
+    refused = [frame for frame in s.client.flush() if b"error" in frame.payload]  # other answers depend on the disk
+    s.frames("fast", refused)
+    s.frame("the one that waited", s.client.next_message(sid=sid))
+    commit(s, "3", 2, "1", "b.x")
+    batch(s, "5", 1, "b.x", b"x")
+    s.api("STREAM.INFO.A")
+
+
 BUFFERED = "jetstream { max_buffered_size: 100, max_buffered_msgs: 1000 }"
 """Less than one message may have: what is refused does not depend on what else is under way."""
 

@@ -45,6 +45,17 @@ def test_what_may_be_under_way(request, tmp_path, storage):
 
 
 @pytest.mark.parametrize("storage", ["memory", "file"])
+def test_batches_by_their_limits(request, tmp_path, storage):
+    path = tmp_path / "batches.conf"
+    path.write_text(limits.BATCHES)
+    with running_pair(request, ("-c", str(path))) as (reference, other):
+        diff = differences(*recorded(reference, other, limits.few_batches, storage))
+        pages = [json.loads(target.http("/jsz")[1])["limits"] for target in (reference, other)]
+    assert not diff, "\n".join(diff)
+    assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize("storage", ["memory", "file"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_same_answers(compare, scenario, storage):
     compare(scenario, storage)

@@ -22,8 +22,11 @@ from millpond.wire.handshake import ConnectOptions
 
 if TYPE_CHECKING:
     from millpond.accounts.credential import Credential, Stranger
+    from millpond.accounts.oidc import Issuer, KeysAwaited
 
 TOKEN_NAME: Final = "[REDACTED]"
+PREFIX: Final = "oidc:"
+ANYBODY_ELSE: Final = f"{PREFIX}*"
 LOCAL_NAME: Final = "local operator"
 
 
@@ -101,8 +104,11 @@ class LocalAuthenticator:
 class Authenticator:
     """Judges CONNECT options. Comparisons take the same time wherever they differ."""
 
-    def __init__(self, options: Options) -> None:
-        self._users = {user.name: user for user in options.users if not user.is_nkey}
+    def __init__(self, options: Options, issuer: Issuer | None = None) -> None:
+        """issuer: of users by oidc; None: there are none."""
+        self._issuer = issuer
+        self._claimed = {user.name: user for user in options.users if user.is_oidc}
+        self._users = {user.name: user for user in options.users if not user.is_nkey and not user.is_oidc}
         self._nkeys = {user.name: user for user in options.users if user.is_nkey}
         self._doors = {STANDARD: _standard(options), WEBSOCKET: _websocket(options)}
         self._identities: dict[str, Identity] = {}
@@ -131,11 +137,11 @@ class Authenticator:
         return self._settings() == other._settings()
 
     def _settings(self) -> tuple[object, ...]:
-        return self._users, self._nkeys, self._doors
+        return self._users, self._nkeys, self._doors, self._claimed
 
     def check(
         self, connect: ConnectOptions, nonce: str, origin: Origin = DIRECT, stranger: Stranger | None = None
-    ) -> Identity | Attempt | None:
+    ) -> Identity | Attempt | KeysAwaited | None:
         """Who this is; an attempt, when bcrypt has to say so; None: refused."""
         if connect.account or connect.new_account:
             return None
@@ -143,6 +149,8 @@ class Authenticator:
         if not door.required:
             return ANYBODY
         connect = with_cookies(connect, origin.cookies)
+        if self._issuer is not None and self._is_issued(connect.auth_token):
+            return self._by_token(connect.auth_token, origin, fetched=False)
         if self._users or self._nkeys:
             return self._check_users(connect, nonce, origin, door)
         if door.token:
@@ -150,6 +158,33 @@ class Authenticator:
         if not passwords.same(door.name, connect.user):
             return None
         return _compared(Identity(door.name), door.password, connect.password)
+
+    @staticmethod
+    def _is_issued(text: str) -> bool:
+        from millpond.accounts.oidc import is_token
+
+        return is_token(text)
+
+    def _by_token(self, token: str, origin: Origin, *, fetched: bool) -> Identity | KeysAwaited | None:
+        """fetched: the issuer's keys are those that there are."""
+        from millpond.accounts.credential import Credential
+        from millpond.accounts.oidc import KeysAwaited, Unknown
+
+        assert self._issuer is not None, "somebody has seen a token"
+        try:
+            claims = self._issuer.verify(token)
+        except Unknown:
+            if fetched:
+                return None
+            return KeysAwaited(self._issuer, lambda: self._by_token(token, origin, fetched=True))
+        if claims is None:
+            return None
+        names = [f"{PREFIX}{value}" for value in claims.values]
+        user = next((self._claimed[name] for name in (*names, ANYBODY_ELSE) if names and name in self._claimed), None)
+        if user is None or not _is_allowed(user, origin.kind):
+            return None
+        credential = Credential(subject=claims.subject, ends_s=claims.ends_s, is_bearer=True)
+        return msgspec.structs.replace(self._identity(user), name=claims.subject, credential=credential)
 
     def _check_users(
         self, connect: ConnectOptions, nonce: str, origin: Origin, door: _Door
@@ -210,6 +245,9 @@ class Authenticator:
 
     def has_moved(self, known: Identity | None, connect: ConnectOptions | None, account: str, kind: str) -> bool:
         """After a reload: is the user that this client is, or names, in another account, or not there any more?"""
+        if known is not None and known.user is not None and known.user.is_oidc:
+            now = self._claimed.get(known.user.name)
+            return now is None or now.account != account
         if known is not None and known.credential is not None:  # a callout has named it
             return bool(known.name)
         if connect is not None and connect.nkey:
@@ -225,9 +263,13 @@ class Authenticator:
     def check_again(
         self, known: Identity, connect: ConnectOptions, nonce: str, origin: Origin = DIRECT,
         stranger: Stranger | None = None,
-    ) -> Identity | Attempt | None:
+    ) -> Identity | Attempt | KeysAwaited | None:
         """After a reload. Whoever proved to be a user whose secret did not change need not prove it again."""
         before = known.user
+        if before is not None and before.is_oidc and before.name in self._claimed:
+            user = self._claimed[before.name]
+            same = msgspec.structs.replace(self._identity(user), name=known.name, credential=known.credential)
+            return same if _is_allowed(user, origin.kind) else None
         if before is not None and not self._doors[origin.kind].maps:
             now = (self._nkeys if before.is_nkey else self._users).get(before.name)
             if now is not None and now.password == before.password and _is_allowed(now, origin.kind):

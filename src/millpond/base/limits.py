@@ -89,6 +89,16 @@ SERVICE_RESPONSES_BYTES_MAX: Final = 64 * MIB
 SERVICE_RESPONSES_SWEEP_NS: Final = 1_000_000_000
 SERVICE_RESPONSES_PER_STEP: Final = 256
 """Of them that one step looks at; each may have an event to tell."""
+OIDC_KEYS_MAX: Final = 64
+"""Of an issuer; those beyond are not known."""
+OIDC_DOCUMENT_BYTES_MAX: Final = 256 * KIB
+OIDC_WAITING_MAX: Final = 1024
+"""Clients that wait until an issuer's keys are fetched."""
+OIDC_FETCH_S: Final = 10.0
+OIDC_PAUSE_S: Final = 5.0
+"""Between two fetches, whoever asks for them."""
+OIDC_RETRY_S: Final = 30.0
+OIDC_REFRESH_S: Final = 3600.0
 PROXY_HEADER_NS: Final = 5_000_000_000
 """For the header of a load balancer, or for the first bytes of who has none (nats-server, proxyProtoReadTimeout)."""
 PROXY_LOOK_S: Final = 0.05

@@ -20,6 +20,7 @@ cdef struct Counters:
 cdef class Broker:
     cdef readonly object options
     cdef readonly object authenticator
+    cdef readonly object issuer              # accounts.oidc.Issuer; None: no tokens of others are believed
     cdef readonly object local_authenticator # of those who come in by the socket for operators
     cdef readonly Clock clock
     cdef readonly Turn turn

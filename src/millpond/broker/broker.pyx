@@ -50,8 +50,12 @@ cdef class Broker:
         self.info = self._info()
 
     def _authenticator(self, options):
+        if options.oidc is not None and self.issuer is None:
+            from millpond.accounts.oidc import Issuer        # PyJWT, and cryptography with it
+
+            self.issuer = Issuer(options.oidc)
         if options.operator is None:
-            return Authenticator(options)
+            return Authenticator(options, self.issuer)
         from millpond.accounts import operator       # most servers have none
 
         if self.book is None:

@@ -97,6 +97,10 @@ def check(options: Options) -> None:
     if options.client_advertise:
         advertised(options.client_advertise, max(1, options.port))
     check_users(options)
+    if options.oidc is not None or any(user.is_oidc for user in options.users):
+        from millpond.config import oidc
+
+        oidc.check(options)
     if options.admin_socket:
         check_admin_socket(options)
     if options.websocket is not None:
@@ -137,7 +141,7 @@ def check_guest(options: Options, name: str) -> None:
     """Whoever shows no credentials is one of the users. Raises OptionError."""
     if name and not options.users:
         raise OptionError(f'no_auth_user: "{name}" present, but users/nkeys are not defined')
-    if name and all(user.name != name for user in options.users):
+    if name and all(user.name != name or user.is_oidc for user in options.users):
         raise OptionError(
             f'no_auth_user: "{name}" not present as user or nkey in authorization block or account configuration'
         )

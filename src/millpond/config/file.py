@@ -13,7 +13,7 @@ from millpond.base.errors import OptionError
 from millpond.config import accounts_file, security_file, values
 from millpond.config.build import check_users
 from millpond.config.digest import digest
-from millpond.config.keys import AUTHORIZATION, JETSTREAM, LIMITS, TOP, Block, Key, Refused, Table
+from millpond.config.keys import AUTHORIZATION, BATCH, JETSTREAM, LIMITS, TOP, Block, Key, Refused, Table
 from millpond.config.options import Options
 from millpond.config.parser import Node, parse_file
 from millpond.config.security import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, VISITOR, AccountOptions, Permissions, User
@@ -198,6 +198,11 @@ class _Reading:
 
         self.settings["websocket"] = websocket_file.websocket(node)
 
+    def oidc(self, node: Node) -> None:
+        from millpond.config import oidc  # most servers have no issuer
+
+        self.settings["oidc"] = oidc.oidc(node)
+
     def no_system_account(self, node: Node) -> None:
         self._no_system_account = values.boolean(node)
 
@@ -220,6 +225,11 @@ class _Reading:
             raise ConfigError(node.place, f"expected a map, but this is {values.kind(node.value)}")
         self.entries(node.value, LIMITS, "jetstream limits")
 
+    def batch(self, node: Node) -> None:
+        if not isinstance(node.value, dict):
+            raise ConfigError(node.place, f"expected a map, but this is {values.kind(node.value)}")
+        self.entries(node.value, BATCH, "limits of batches")
+
 
 OPERATOR_KEYS: Final = ("tokens", "keys", "resolver", "resolver_tls", "preload", "pinned_accounts", "default_sentinel")
 
@@ -239,6 +249,7 @@ BLOCKS: Final[dict[str, Callable[[_Reading, Node], None]]] = {
     "authorization": _Reading.authorization,
     "jetstream": _Reading.jetstream,
     "limits": _Reading.limits,
+    "batch": _Reading.batch,
     "users": _Reading.users,
     "default_permissions": _Reading.default_permissions,
     "accounts": _Reading.accounts,
@@ -246,6 +257,7 @@ BLOCKS: Final[dict[str, Callable[[_Reading, Node], None]]] = {
     "websocket": _Reading.websocket,
     "no_system_account": _Reading.no_system_account,
     "callout": _Reading.callout,
+    "oidc": _Reading.oidc,
     **{f"operator.{name}": _operator_key(name) for name in OPERATOR_KEYS},
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from millpond.base import limits
 from millpond.config import exchange_file, values
 from millpond.config.parser import Node
 from millpond.config.source import ConfigError
@@ -194,6 +195,7 @@ AUTHORIZATION: Final = _also(
         "users": Block("users"),
         "permissions": Block("default_permissions"),
         "auth_callout": Block("callout"),
+        "oidc": Block("oidc"),
         "proxy_required": Refused("trusted proxies", (False,)),
     },
     username="user", **{"pass": "password"}, default_permission="permissions", default_permissions="permissions",
@@ -231,11 +233,24 @@ JETSTREAM: Final = _also(
     prev_encryption_key="prev_key",
 )  # fmt: skip
 
+def _batch_msgs(node: Node) -> int:
+    value, most = values.integer(node), limits.ATOMIC_BATCH_MESSAGES_MAX
+    if value > most:
+        raise ConfigError(node.place, f"{value} is out of range; a batch has {most} messages at most")
+    return max(0, value)
+
+
+BATCH: Final[Table] = {
+    "max_inflight_per_stream": Key(("jetstream.limit_batches_per_stream",), _not_negative),
+    "max_inflight_total": Key(("jetstream.limit_batches_total",), _not_negative),
+    "max_msgs": Key(("jetstream.limit_batch_msgs",), _batch_msgs),
+    "timeout": Key(("jetstream.limit_batch_timeout_ns",), values.duration),
+}
 LIMITS: Final[Table] = {
     "max_ack_pending": Key(("jetstream.limit_max_ack_pending",), values.at_least(0)),
     "max_ha_assets": _CLUSTERING,
     "max_request_batch": Key(("jetstream.limit_max_request_batch",), values.at_least(0)),
     "duplicate_window": Key(("jetstream.limit_duplicate_window_ns",), values.duration),
-    "batch": Refused("limits of atomic batches"),
+    "batch": Block("batch"),
     "default_max_consumers": Key(("jetstream.default_max_consumers",), values.at_least(1)),
 }

@@ -16,6 +16,7 @@ from millpond.config.tls import TlsOptions
 from millpond.config.websocket import WebsocketOptions
 
 if TYPE_CHECKING:
+    from millpond.config.oidc import OidcOptions
     from millpond.config.operator import CalloutOptions, OperatorOptions
 
 SyncPolicy = Literal["always", "interval", "never"]
@@ -44,6 +45,13 @@ class JetStreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What one consumer may ask for, as the two below; 0: anything."""
     limit_max_request_batch: int = 0
     limit_duplicate_window_ns: int = 0
+    limit_batches_per_stream: int = 0
+    """Atomic batches under way, and as many fast ones; 0, as in the three below: the default."""
+    limit_batches_total: int = 0
+    """In all streams of an account."""
+    limit_batch_msgs: int = 0
+    limit_batch_timeout_ns: int = 0
+    """After which an idle one ends."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +101,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: there is none."""
     operator: OperatorOptions | None = None
     """Accounts and users are known by claims."""
+    oidc: OidcOptions | None = None
+    """Whose tokens say which of the users by oidc a client is."""
     callout: CalloutOptions | None = None
     """A service decides who is let in."""
     no_auth_user: str = ""

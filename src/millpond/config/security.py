@@ -50,6 +50,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     password: str = ""
     is_nkey: bool = False
+    is_oidc: bool = False
+    """Known by a token of the issuer alone; `name` is `oidc:` and the value of its claim."""
     account: str = GLOBAL_ACCOUNT
     permissions: Permissions | None = None
     connection_types: tuple[str, ...] = ()

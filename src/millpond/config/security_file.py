@@ -52,11 +52,13 @@ def with_defaults(found: Iterable[User], account: str, permissions: Permissions 
 
 
 def _user(node: Node) -> User:
-    found: dict[str, Any] = {"nkey": "", "name": "", "password": ""}
+    found: dict[str, Any] = {"nkey": "", "name": "", "password": "", "oidc": ""}
     for key, entry in entries(node, "a user").items():
         word = key.lower()
         if word == "nkey":
             found["nkey"] = values.string(entry)
+        elif word == "oidc":
+            found["oidc"] = values.string(entry)
         elif word in ("user", "username"):
             found["name"] = values.string(entry)
         elif word in ("pass", "password"):
@@ -70,7 +72,11 @@ def _user(node: Node) -> User:
                 raise ConfigError(entry.place, f"{key}: millpond does not serve trusted proxies yet; remove it")
         else:
             unknown(key, entry, "a user")
-    nkey = found.pop("nkey")
+    nkey, claimed = found.pop("nkey"), found.pop("oidc")
+    if claimed:
+        if nkey or found["name"] or found["password"]:
+            raise ConfigError(node.place, "Users by oidc take no names, passwords or nkeys")
+        return User(**{**found, "name": f"oidc:{claimed}", "is_oidc": True})
     if not nkey and not found["name"]:
         raise ConfigError(node.place, "User entry requires a user")
     if not nkey:

@@ -31,9 +31,6 @@ from millpond.jetstream.go_text import quote
 from millpond.jetstream.waiting import WAIT
 from millpond.wire.headers import with_last, without
 
-cdef int64_t IDLE_NS = limits.BATCH_IDLE_NS
-cdef uint64_t MESSAGES_MAX = limits.ATOMIC_BATCH_MESSAGES_MAX
-cdef Py_ssize_t BATCHES_MAX = limits.ATOMIC_BATCHES_PER_STREAM_MAX
 cdef Py_ssize_t ID_BYTES_MAX = limits.BATCH_ID_BYTES_MAX
 cdef uint64_t UINT64_MAX = 0xFFFFFFFFFFFFFFFF
 
@@ -123,8 +120,8 @@ cdef class AtomicBatches(Timer):
             refused, reason = api_error("JSRequiredApiLevelErr"), "unsupported"
         elif part.number != <uint64_t>len(batch.messages) + 1 or (part.number == 1 and part.ends):
             refused, reason = api_error("JSAtomicPublishIncompleteBatchErr"), "incomplete"
-        elif size > MESSAGES_MAX:
-            refused, reason = api_error("JSAtomicPublishTooLargeBatchErrF", size=MESSAGES_MAX), "large"
+        elif size > self._totals.messages_max:
+            refused, reason = api_error("JSAtomicPublishTooLargeBatchErrF", size=self._totals.messages_max), "large"
         elif not self._totals.may_keep(<int64_t>msg.subject_len + msg.hdr_len + msg.body_len):
             refused, reason = api_error("JSInsufficientResourcesErr"), "large"
         else:
@@ -137,10 +134,10 @@ cdef class AtomicBatches(Timer):
 
     cdef object _refuse_to_begin(self, Part part):
         if part.number != 1:
-            if part.number - part.ends > MESSAGES_MAX:
-                return api_error("JSAtomicPublishTooLargeBatchErrF", size=MESSAGES_MAX)
+            if part.number - part.ends > self._totals.messages_max:
+                return api_error("JSAtomicPublishTooLargeBatchErrF", size=self._totals.messages_max)
             return api_error("JSAtomicPublishIncompleteBatchErr")
-        if len(self._batches) >= BATCHES_MAX or not self._totals.may_begin():
+        if len(self._batches) >= self._totals.atomic_per_stream or not self._totals.may_begin():
             return api_error("JSAtomicPublishTooManyInflight")
         return None
 
@@ -233,13 +230,13 @@ cdef class AtomicBatches(Timer):
     cdef int _arm(self) except -1:
         cdef AtomicBatch oldest
         for oldest in self._batches.values():
-            return self._timers.arm(self, oldest.active_ns + IDLE_NS)
+            return self._timers.arm(self, oldest.active_ns + self._totals.idle_ns)
         return 0
 
     cdef int fire(self, int64_t now_ns) except -1:
         cdef AtomicBatch batch
         for batch_id, batch in list(self._batches.items()):
-            if batch.active_ns + IDLE_NS > now_ns:
+            if batch.active_ns + self._totals.idle_ns > now_ns:
                 break
             self._end(batch_id)
             self._host.batch_abandoned(batch_id, "timeout")

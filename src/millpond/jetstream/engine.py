@@ -90,7 +90,7 @@ class Engine:
         self._shelves: dict[str, Shelf] = {}
         self._clients = itertools.count(1)
         self.advisories = Advisories(router.publish, turn.clock, options.domain, account)
-        self.batches = BatchTotals()
+        self.batches = BatchTotals(options)
         self._rooms = storage.rooms
         self._shares = {"memory": StorageRoom(NO_LIMIT), "file": StorageRoom(NO_LIMIT)}
         self.use_account_limits(account_limits or JetStreamLimits())

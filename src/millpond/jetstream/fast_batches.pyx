@@ -39,8 +39,6 @@ from millpond.jetstream.pub_ack import refusal
 from millpond.jetstream.waiting import WAIT
 from millpond.wire.headers import without
 
-cdef int64_t IDLE_NS = limits.BATCH_IDLE_NS
-cdef Py_ssize_t BATCHES_MAX = limits.FAST_BATCHES_PER_STREAM_MAX
 cdef Py_ssize_t ID_BYTES_MAX = limits.BATCH_ID_BYTES_MAX
 cdef uint32_t SHARED_PER_ACK = limits.FAST_BATCH_MESSAGES_PER_ACK_MAX
 cdef uint64_t RECORD_BYTES_MAX = limits.RECORD_BYTES_MAX
@@ -174,7 +172,7 @@ cdef class FastBatches(Timer):
             return None
         if place.number != 1 or place.pings:
             return api_error("JSBatchPublishUnknownBatchIDErr")
-        if len(self._batches) >= BATCHES_MAX or not self._totals.may_begin_fast():
+        if len(self._batches) >= self._totals.fast_per_stream or not self._totals.may_begin_fast():
             return api_error("JSBatchPublishTooManyInflight")
         return None
 
@@ -194,7 +192,7 @@ cdef class FastBatches(Timer):
         self._totals.begin_fast()
         batch.per_ack = min(SHARED_PER_ACK, batch.per_ack_max) if len(self._batches) == 1 else 1
         if not self.deadline_ns:
-            self._timers.arm(self, self._clock.mono_ns + IDLE_NS)
+            self._timers.arm(self, self._clock.mono_ns + self._totals.idle_ns)
         return batch
 
     cdef int _end(self, FastBatch batch) except -1:
@@ -335,11 +333,11 @@ cdef class FastBatches(Timer):
         cdef FastBatch batch
         cdef int64_t oldest_ns = 0
         for batch in list(self._batches.values()):
-            if batch.active_ns + IDLE_NS <= now_ns:
+            if batch.active_ns + self._totals.idle_ns <= now_ns:
                 self._end(batch)
             elif not oldest_ns or batch.active_ns < oldest_ns:
                 oldest_ns = batch.active_ns
-        return self._timers.arm(self, oldest_ns + IDLE_NS) if oldest_ns else 0
+        return self._timers.arm(self, oldest_ns + self._totals.idle_ns) if oldest_ns else 0
 
     cdef int drop_all(self) except -1:
         for batch in list(self._batches.values()):

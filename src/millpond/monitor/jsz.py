@@ -61,6 +61,10 @@ def jetstream_limits(jetstream: JetStreamView) -> dict[str, Any]:
         "max_request_batch": options.limit_max_request_batch,
         "max_ack_pending": options.limit_max_ack_pending,
         "max_duplicate_window": options.limit_duplicate_window_ns,
+        "max_batch_inflight_per_stream": options.limit_batches_per_stream,
+        "max_batch_inflight_total": options.limit_batches_total,
+        "max_batch_size": options.limit_batch_msgs,
+        "max_batch_timeout": options.limit_batch_timeout_ns,
         "default_max_consumers": options.default_max_consumers,
     }
     return {name: value for name, value in found.items() if value}

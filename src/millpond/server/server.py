@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from millpond.config.tls import TlsOptions
     from millpond.config.websocket import WebsocketOptions
     from millpond.monitor.monitor import Monitor
+    from millpond.server.oidc import IssuerKeys
     from millpond.server.operator import OperatorRoom
     from millpond.transport.local import LocalListener
     from millpond.transport.tls_door import TlsDoor
@@ -130,6 +131,7 @@ class Server:
         self._monitor: Monitor | None = None
         self._system: System | None = None
         self._operator: OperatorRoom | None = None
+        self._issuer_keys: IssuerKeys | None = None
         self.reload_asked: Callable[[], None] = _no_file
         """What a request to reload does; raises MillpondError."""
 
@@ -160,6 +162,8 @@ class Server:
                 options = await self._start_operator(options)
             if options.callout is not None or options.operator is not None:
                 self._ask_others(options)
+            if self.broker.issuer is not None:
+                self._keep_keys()
             if options.jetstream is not None:
                 self._jetstream = jetstream = JetStream(options, self.broker, self._reactor)
                 if self.asked.jetstream is not None and self.asked.jetstream.max_file < 0:
@@ -202,6 +206,12 @@ class Server:
 
         check(options)
         self.broker.callout = Callout(self.broker, asyncio.get_running_loop())
+
+    def _keep_keys(self) -> None:
+        """Of the issuer whose tokens are believed. Raises OptionError."""
+        from millpond.server.oidc import IssuerKeys  # OpenSSL, and h11
+
+        self._issuer_keys = IssuerKeys(self.broker.issuer, asyncio.get_running_loop())
 
     def _use_accounts(self, accounts: tuple[AccountOptions, ...]) -> None:
         """Go on with other accounts, which are known by their claims."""
@@ -369,6 +379,9 @@ class Server:
         if self._operator is not None:
             self._operator.close()
             self._operator = None
+        if self._issuer_keys is not None:
+            self._issuer_keys.close()
+            self._issuer_keys = None
         if self._system is not None:
             self._system.close()
             self._system = None

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import binascii
 import ssl
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import unquote, urljoin, urlsplit
-
-import h11
+from urllib.parse import urljoin, urlsplit
 
 from millpond.accounts.book import AccountError
-from millpond.accounts.claims_rules import quoted
 from millpond.base import limits
 from millpond.base.errors import OptionError
 from millpond.config import tls_context
 from millpond.config.operator import ResolverOptions
 from millpond.config.tls import TlsClientOptions
+from millpond.server import web
 
-READ_BYTES: Final = 65_536
 REDIRECTS: Final = (301, 302, 303, 307, 308)
 REDIRECTS_MAX: Final = 10
 
@@ -50,7 +46,7 @@ class UrlResolver:
             status, body = await asyncio.wait_for(self._get(name), self._timeout_s)
         except TimeoutError:
             raise AccountError(f'could not fetch <"{shown}">: time out') from None
-        except (OSError, h11.ProtocolError, ValueError, OptionError) as error:
+        except (*web.PROBLEMS, OptionError) as error:
             raise AccountError(f'could not fetch <"{shown}">: {error}') from None
         if status != HTTPStatus.OK:
             phrase = HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else ""
@@ -72,33 +68,12 @@ class UrlResolver:
         """Also from where the server says that it is. Credentials go where the URL itself is, as with Go's client."""
         url, referer = self._url + name, ""
         for _ in range(REDIRECTS_MAX):
-            status, body, location = await self._ask(url, referer)
+            context = self._tls_context() if url.startswith("https:") else None
+            status, body, location = await web.get(url, context, limits.JWT_BYTES_MAX, referer)
             if status not in REDIRECTS or not location:
                 return status, body
             referer, url = _without_credentials(url), urljoin(url, location)
         raise ValueError(f"stopped after {REDIRECTS_MAX} redirects")
-
-    async def _ask(self, url: str, referer: str) -> tuple[int, bytes, str]:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https"):
-            raise ValueError(f"unsupported protocol scheme {quoted(parts.scheme)}")
-        context = self._tls_context() if parts.scheme == "https" else None
-        port = parts.port or (443 if context is not None else 80)
-        reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=context)
-        try:
-            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection = h11.Connection(h11.CLIENT)
-            headers = [("Host", parts.netloc.rpartition("@")[2]), ("Accept", "*/*"), ("Connection", "close")]
-            if parts.username is not None:
-                secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-                headers.append(("Authorization", f"Basic {binascii.b2a_base64(secret, newline=False).decode()}"))
-            if referer:
-                headers.append(("Referer", referer))
-            writer.write(connection.send(h11.Request(method="GET", target=path, headers=headers)) or b"")
-            writer.write(connection.send(h11.EndOfMessage()) or b"")
-            return await _answer(connection, reader)
-        finally:
-            writer.close()
 
     def _tls_context(self) -> ssl.SSLContext:
         """Its files, or the machine's authorities, are read once, and again after a reload."""
@@ -113,21 +88,3 @@ class UrlResolver:
 def _without_credentials(url: str) -> str:
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-async def _answer(connection: h11.Connection, reader: asyncio.StreamReader) -> tuple[int, bytes, str]:
-    """(status, body, where it is instead)"""
-    status, body, location = 0, bytearray(), ""
-    while True:
-        event = connection.next_event()
-        if event is h11.NEED_DATA:
-            connection.receive_data(await reader.read(READ_BYTES))
-        elif isinstance(event, h11.Response):
-            status = event.status_code
-            location = next((value.decode("latin-1") for key, value in event.headers if key == b"location"), "")
-        elif isinstance(event, h11.Data):
-            body += event.data
-            if len(body) > limits.JWT_BYTES_MAX:
-                raise ValueError("the answer is too long")
-        elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
-            return status, bytes(body), location
