@@ -202,7 +202,7 @@ API_REQUESTS_WAITING_MAX: Final = 10_000
 API_REQUESTS_WAITING_BYTES_MAX: Final = 8 * MIB
 """Of their bodies and headers; likewise."""
 DIRECT_GETS_WAITING_BYTES_MAX: Final = 8 * MIB
-"""Of one stream: what is held of those that take several turns; with more of them, the newest get no answer."""
+"""Of one stream: what is held of those that take several turns; with more of them, the newest are refused."""
 DIRECT_GET_JOB_BYTES: Final = 1024
 """What one of them holds besides the bytes of its request."""
 DIRECT_GET_SCRATCH_BYTES_KEPT: Final = 64 * KIB

@@ -45,6 +45,8 @@ cdef class Consumer(Follower):
     cpdef uint64_t reset(self, uint64_t stream_seq) except 0     # 0: to the ack floor. Returns the next sequence
     # `callback()` when num_pending is known: at once but for long streams. Also when it is stopped before.
     cpdef int when_counted(self, object callback) except -1
+    cpdef int hold(self) except -1                       # nothing is delivered, nor refused, until go_on()
+    cpdef int go_on(self) except -1
     cpdef int unpin(self, str group) except -1           # by an administrator
     cpdef tuple pin(self)                                # (pin id, wall ns), ("", 0) when nobody is pinned
     cpdef int tell_pause(self) except -1                 # the advisory of what the configuration says now
@@ -63,7 +65,7 @@ cdef class Consumer(Follower):
     cdef list _subs
     cdef list _on_counted                    # callbacks
     cdef uint64_t _ack_v1_at, _ack_v2_at     # where the numbers begin in an ack subject
-    cdef bint _stopped, _pumping, _again
+    cdef bint _stopped, _pumping, _again, _held
     cdef bint _at_end                        # it waits there, for what it wants: see _catch_up
     cdef int64_t _inactive_ns, _pause_until_ns
     cdef bint _pause_told                    # nobody waits for the advisory that the pause is over

@@ -276,6 +276,16 @@ cdef class Consumer(Follower):
         self.ready()
         return stream_seq
 
+    cpdef int hold(self) except -1:
+        self._held = True
+        return 0
+
+    cpdef int go_on(self) except -1:
+        if not self._held:
+            return 0
+        self._held = False
+        return self.ready()
+
     cpdef int unpin(self, str group) except -1:
         self.priority.unpin(group, "admin")
         return self.ready()
@@ -385,8 +395,8 @@ cdef class Consumer(Follower):
                 self.queued = True
                 return 1
             self._tell_counted()
-            if self._stopped:
-                return 0
+        if self._stopped or self._held:
+            return 0
         self._catch_up()
         self._pumping, self._again, self._at_end = True, False, False
         self.cursor.rows_left = STEP_ROWS

@@ -62,6 +62,7 @@ cdef bytes MALFORMED = b"NATS/1.0 408 Malformed Request\r\n\r\n"
 cdef bytes NOT_FOUND = b"NATS/1.0 404 Message Not Found\r\n\r\n"
 cdef bytes NO_RESULTS = b"NATS/1.0 404 No Results\r\n\r\n"
 cdef bytes TOO_MANY = b"NATS/1.0 413 Too Many Results\r\n\r\n"
+cdef bytes OVERLOADED = b"NATS/1.0 429 Too Many Requests\r\n\r\n"
 cdef bytes LEVEL = b"NATS/1.0 412 Required Api Level\r\n\r\n"
 
 cdef ByteBuffer SCRATCH = ByteBuffer()
@@ -310,10 +311,10 @@ cdef class DirectGets(Sink):
         """In the pump phase. What has not begun to answer is turned away when too much is under way."""
         if self._held + job.size > WAITING_BYTES_MAX and not job.sent:
             if not self._turned_away:
-                log.warning("too many long direct gets of stream %s are under way: the newest are not answered",
+                log.warning("too many long direct gets of stream %s are under way: the newest are refused",
                             self._name.decode())
             self._turned_away = True
-            return 0
+            return self._finally(job, OVERLOADED)
         self._held += job.size
         self._running.append(job)
         self._pump.add(self._steps)

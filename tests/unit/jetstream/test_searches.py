@@ -229,12 +229,16 @@ def test_what_long_direct_gets_hold_is_bounded(rig: Rig, caplog: pytest.LogCaptu
     rig.engine.stream("L").purge(b"", RARE, 0)
     for _ in range(taken + 9):
         rig.ask("DIRECT.GET.L", next_by_subj="L.none.*", batch=1)
-    assert len(caplog.records) == 1 and rig.answers == []
+    assert len(caplog.records) == 1
+    refused, rest = rig.answers[0], len(rig.answers)
+    assert refused == (b"NATS/1.0 429 Too Many Requests\r\n\r\n", b"") and set(rig.answers) == {refused}
+    rig.answers.clear()
     rig.ask("DIRECT.GET.L", seq=RARE)
     assert found(rig) == [RARE]
     rig.engine.stream("L").purge(b"", 0, 0)
     rig.turns()
     assert taken // 2 < len(found(rig)) < taken and set(found(rig)[1:]) == {0}
+    assert len(found(rig)) - 1 + rest == taken + 9, "each of them is answered, once"
     rig.answers.clear()
     rig.ask("DIRECT.GET.L", next_by_subj="L.none.*")
     rig.turns()

@@ -127,7 +127,9 @@ class ConsumerApi:
             consumer_rules.check_length(config.name)
             retention_rules.check_new(config, stream.config, self._others(stream, None))
             name, config = config.name or self._free_name(stream), consumer_rules.ephemeral(config)
-            self._made(request, self._engine.create_consumer(stream, name, config), consumer_rules.NO_STORE)
+            consumer = self._engine.create_consumer(stream, name, config)
+            consumer.hold()
+            self._made(request, consumer, consumer_rules.NO_STORE)
             return
         if existing.config == config and not config.sourcing:
             self._made(request, existing)
@@ -143,8 +145,9 @@ class ConsumerApi:
         self._made(request, existing)
 
     def _made(self, request: Request, consumer: Consumer, if_not: str = "") -> None:
-        """The answer tells of the consumer as it is before it delivers, and comes when that is durable. if_not: what is
-        said when it cannot be, the disk's words when empty."""
+        """The answer tells of the consumer as it is before it delivers, and comes when that is durable. A new one is
+        held until then: clients drop what comes from a consumer that they do not know yet. if_not: what is said when it
+        cannot be durable, the disk's words when empty."""
 
         def counted() -> None:
             described = self.described(consumer)
@@ -155,6 +158,7 @@ class ConsumerApi:
                 request.ok(**described)
                 if described.get("paused"):
                     consumer.tell_pause()
+                consumer.go_on()
 
             consumer.stream.after_commit(durable)
 
