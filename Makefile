@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check package crash model soak differential clean fuzz debug-build debug-test debug-fuzz bench bench-quick bench-growth \
+.PHONY: run test check package crash damage model soak differential clean fuzz debug-build debug-test debug-fuzz bench bench-quick bench-growth \
 	instructions client-suites client-js
 
 run: build
@@ -26,6 +26,12 @@ package: build
 
 crash: build
 	$(BIN)/python -m pytest -s -m slow tests/crash
+
+CASES ?= 100000
+
+# Every bit, then so many damages at random.
+damage: build
+	$(BIN)/python -m tests.corruption.campaign --cases $(CASES) --stores 10
 
 EXAMPLES ?= 3000
 

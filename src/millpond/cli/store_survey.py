@@ -21,11 +21,11 @@ from millpond.base.errors import StoreError
 from millpond.store import consumer_file
 from millpond.store.catalog import read_copies
 from millpond.store.checksum import checksum
-from millpond.store.directory import CATALOG, LOCK, RELEASED, REPACKED, is_unfinished
+from millpond.store.directory import CATALOG, LOCK, RELEASED, REPACKED, WITNESS, is_unfinished
 from millpond.store.scan import SegmentScan, scan_segment
 
 LOG: Final = "log."
-FIXED_NAMES: Final = (f"{CATALOG}.0", f"{CATALOG}.1", *consumer_file.NAMES, RELEASED, REPACKED)
+FIXED_NAMES: Final = (f"{CATALOG}.0", f"{CATALOG}.1", *consumer_file.NAMES, RELEASED, REPACKED, WITNESS)
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -144,24 +144,33 @@ def _catalog(slot: Path, report: StreamReport) -> None:
 
 
 def _consumers(slot: Path, names: list[str], report: StreamReport) -> None:
-    best, there = 0, False
+    best, best_name, there = consumer_file.Journal(), consumer_file.NAMES[0], False
+    row = consumer_file.read_row(slot, checksum) if WITNESS in names else None
     for name in consumer_file.NAMES:
         if name not in names:
             continue
         try:
-            data = (slot / name).read_bytes()
-            generation, frames = consumer_file.read_frames(data, checksum)
+            found = consumer_file.read_journal((slot / name).read_bytes(), checksum)
         except (StoreError, OSError) as error:
             report.damage.append(Finding(name, str(error)))
             continue
-        best, there = max(best, generation), there or bool(data)
-        whole = consumer_file.HEADER.size + sum(consumer_file.FRAME.size + len(frame) for frame in frames)
-        if frames and whole < len(data):
-            unfinished = "an unfinished write behind the last whole frame"
-            report.notes.append(Finding(name, unfinished, whole, len(data) - whole))
-    if there and not best:
-        no_checkpoint = "neither file of the consumers' journal has a whole checkpoint"
-        report.damage.append(Finding(consumer_file.NAMES[0], no_checkpoint))
+        there = there or bool(found.size)
+        if row is not None and found.identity not in (0, row.identity):
+            report.damage.append(Finding(name, "it is of another stream"))
+        elif found.generation > best.generation:
+            best, best_name = found, name
+    if not best.generation:
+        if there or row is not None:
+            no_checkpoint = "neither file of the consumers' journal has a whole checkpoint"
+            report.damage.append(Finding(best_name, no_checkpoint))
+    elif row is not None and row.generation > best.generation:
+        missing = f"the journal's newest file, generation {row.generation}, is missing or damaged"
+        report.damage.append(Finding(best_name, missing))
+    elif row is not None and row.generation == best.generation and best.end < row.end:
+        report.damage.append(Finding(best_name, "does not verify", best.end, row.end - best.end))
+    elif best.end < best.size:
+        unfinished = "an unfinished write behind the last whole frame"
+        report.notes.append(Finding(best_name, unfinished, best.end, best.size - best.end))
 
 
 class _Log:

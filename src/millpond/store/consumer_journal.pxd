@@ -14,7 +14,7 @@ cdef class ConsumerJournal(Target):
     cdef object _files                               # consumer_file.JournalFiles
     cdef dict _states, _configs, _ids                # by name, by name, name by id
     cdef uint32_t _next_id
-    cdef uint64_t _written_position
+    cdef uint64_t _written_position, _written_generation
     cdef uint64_t _file_bytes, _checkpoint_bytes
     cdef bint _swap_next, _closed
     cdef int _errors

@@ -9,12 +9,13 @@ is set aside, or has the journal wait; then a checkpoint takes the place of what
 """
 
 import logging
+import os
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from millpond.store.committer cimport Committer, Target
+from millpond.store.committer cimport SYNCED, Committer, Target
 from millpond.store.consumer_ops cimport (
     DELETE, DELIVER, END, EXHAUST, OPEN, RESET, STATE, OpChange, OpId, OpLog, OpOpen, OpState,
 )
@@ -34,14 +35,17 @@ cdef int ERRORS_MAX = 2                        # failed syncs in a row before th
 cdef class ConsumerJournal(Target):
     """Two files for all consumers of one stream (see the head of this file)."""
 
-    def __init__(self, str directory, Committer committer):
+    def __init__(self, str directory, Committer committer, uint32_t identity=0):
         self._committer = committer
-        self._files = JournalFiles(directory, checksum)
+        self._files = JournalFiles(directory, checksum, identity)
         self.log = OpLog(committer, self)
         self.failure = ""
         self._states, self._configs, self._ids = {}, {}, {}
         self._next_id = 1
         self.generation, frames = self._files.recover()
+        for text in self._files.damage:
+            log.error("%s: %s", directory, text)
+        self._files.identity = self._files.identity or int.from_bytes(os.urandom(4), "little") or 1
         for frame in frames:
             self._replay(frame)
         for state in self._states.values():
@@ -50,6 +54,16 @@ cdef class ConsumerJournal(Target):
             if wrong:
                 raise StoreError(f"consumer journal in {directory}: {wrong[0]}")
         self._swap_next = True           # the first write leaves a possibly torn tail behind
+
+    @property
+    def identity(self):
+        """Of the stream's log, that is to have it too."""
+        return self._files.identity
+
+    @property
+    def damage(self):
+        """What was found wrong with the files, in words."""
+        return self._files.damage
 
     @property
     def position(self):
@@ -131,7 +145,7 @@ cdef class ConsumerJournal(Target):
                 raise
             return self._failed(error.errno or 5)
         self.log.used = 0
-        self._written_position = self.log.appended
+        self._written_position, self._written_generation = self.log.appended, self.generation
         if directory_fd >= 0:
             self.sync_also(directory_fd)
         return self._files.descriptor()
@@ -142,6 +156,8 @@ cdef class ConsumerJournal(Target):
             return 0
         self._errors = 0
         self._files.synced()
+        if self._committer.tier == SYNCED:
+            self._files.testify(self._written_generation)
         self.committed_position = self._written_position
         if self.on_committed is not None:
             self.on_committed()

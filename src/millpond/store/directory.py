@@ -30,6 +30,8 @@ from millpond.base.errors import StoreError, StoreInUseError
 
 LOCK = "lock"
 RELEASED = "released"
+WITNESS = "witness"
+"""How far the log and the journal have come (witness.pyx, consumer_file.py)."""
 REPACKED = "repacked"
 """A segment in its other form, until it takes the old file's name."""
 PLAIN = dict.fromkeys(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789$-_")

@@ -46,7 +46,6 @@ cdef class FileStore(IndexedStore):
     cdef int _put_removals(self) except -1
     cdef uint32_t _put_gone(self, uint32_t begin, uint32_t end, uint64_t floor) except? 0xFFFFFFFF
     cdef int _put_secure(self, Secure removal) except -1
-    cdef int _erase_committed(self) except -1
     cdef int _append_work(self) except -1
     cdef int _put_work(self) except -1
     cdef int _put_what_is_due(self) except -1

@@ -34,16 +34,17 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp
 
-from millpond.store.api cimport COLD, FOUND, MISSING, Filters, Limits, Load, Record, StoreOwner
+from millpond.store.api cimport FOUND, MISSING, Filters, Limits, Load, Record, StoreOwner
 from millpond.store.committer cimport SYNCED, Committer, Target
-from millpond.store.erasing cimport erase
+from millpond.store.erasing cimport erase_committed
 from millpond.store.index cimport Entry, Index
 from millpond.store.indexed_store cimport IndexedStore
 from millpond.store.pin cimport Kept, Pin
 from millpond.store.record cimport (
     CLEAN, FIRST, FLOOR, MESSAGE, REMOVE, SECURE, Erasure, Head, aligned, record_message,
 )
-from millpond.store.segment cimport IN_LOG, NO_SEGMENT, segment_name
+from millpond.store.segment cimport NO_SEGMENT, segment_name
+from millpond.store.witness cimport testify
 from millpond.wire.message cimport Msg
 
 from millpond.base import limits
@@ -298,7 +299,7 @@ cdef class FileStore(IndexedStore):
         """What goes behind the messages of this write."""
         self._append_work()
         if self._erasures:
-            self._erase_committed()
+            self._erasures = erase_committed(self.log, self._repacker, self._erasures, &self._unproven)
         self._writing_position, self._writing_seq = self.position, self.state.last_seq
         try:
             self._put_what_is_due()
@@ -370,31 +371,6 @@ cdef class FileStore(IndexedStore):
         cdef Erasure erasure = Erasure(removal.seq, removal.generation, removal.offset, removal.size)
         return self.log.put(REMOVE, SECURE, 0, &erasure, sizeof(Erasure))
 
-    cdef int _erase_committed(self) except -1:
-        """Overwrites what was removed securely; what has to be read or proven first stays for the next time."""
-        cdef uint32_t number
-        cdef list left = []
-        self._unproven = False
-        for item in self._erasures:
-            seq, number, generation, offset, size = item
-            if self.log.at[number].generation != generation:
-                continue                           # its file lives another life
-            if self.log.at[number].state != IN_LOG:
-                self.log.discard(number)
-            elif not self.log.proven(generation, offset):
-                self._unproven = True
-                left.append(item)
-            elif self.log.at[number].packed != NULL:
-                self._repacker.want_plain(number)  # without its summary
-                left.append(item)
-            elif self.log.at[number].summary:
-                self._repacker.wipe(number)        # and that is on disk before the message is overwritten
-                left.append(item)
-            elif erase(self.log, number, offset, seq, size) == COLD:
-                left.append(item)
-        self._erasures = left
-        return 0
-
     cdef int synced(self, int error) except -1:
         cdef uint32_t number
         cdef bint more
@@ -415,6 +391,7 @@ cdef class FileStore(IndexedStore):
         except (OSError, MemoryError) as failed:
             return self._fail(f"cannot put segments in {self.log.directory} in order: {failed}")
         self.committed_position, self.committed_seq = self._writing_position, self._writing_seq
+        testify(self.log, self.committed_seq)
         if more or self._erasures or self.position > self._writing_position \
                 or (self._compactor.due() and not self._committer.draining):
             self._committer.enlist(self._writer)

@@ -71,3 +71,4 @@ cdef class Recovery(LogParts):
     cdef int _missing(self, uint64_t next_seq) except -1
     cdef int _report(self) except -1
     cdef int _finish(self) except -1
+    cdef int _end_at_least(self) except -1

@@ -90,7 +90,7 @@ cdef class Recovery(LogParts):
     def run(self):
         """Fills the store's index and the log's table."""
         cdef uint32_t i
-        if not self.find():
+        if not self.find() and not self._witness.generation:
             return
         self._gather()
         for i in range(self._count):
@@ -215,6 +215,8 @@ cdef class Recovery(LogParts):
         cdef Segment* segment = &self._log.at[part.number]
         segment.generation, segment.seed, segment.state = part.head.generation, segment_seed(&part.head), IN_LOG
         segment.cache_id = self._log.cache.new_id()
+        if part.made_up:
+            return 0
         self._merge(part.head.last_seq + 1)
         if part.gap or (self._loss is None and self._log.order and part.head.last_seq > self._last_original):
             self._damaged(part, 0, 0)
@@ -276,7 +278,7 @@ cdef class Recovery(LogParts):
 
     cdef uint32_t _replay_records(self, Part* part, uint32_t at) except 0:
         """From an offset on. Returns where the last one ends."""
-        cdef uint32_t bad, seed = segment_seed(&part.head), end = at
+        cdef uint32_t bad, seed = segment_seed(&part.head), end = at, least = part.end if part.end_known else part.sure
         cdef Head* head
         cdef Step step
         self._load(part)
@@ -285,8 +287,12 @@ cdef class Recovery(LogParts):
             if at >= self._image_bytes:
                 if part.end_known and (bad < at or self._image_bytes < part.end):
                     self._damaged(part, min(bad, at), part.end)
+                elif end < least:
+                    self._damaged(part, end, least)
                 return end
             head = <Head*>(self._image + at)
+            if part.made_up and end == RECORDS_AT < at:
+                bad = RECORDS_AT                   # what was there went with the head
             if bad < at:
                 self._damaged(part, bad, at)
             step_of(head, at, NULL, &step)
@@ -518,8 +524,24 @@ cdef class Recovery(LogParts):
 
     # --- the end ---
 
+    cdef int _end_at_least(self) except -1:
+        """The log went as far as its witness says."""
+        cdef uint64_t newest = self._parts[self._count - 1].head.generation if self._count else 0
+        if not self._witness.generation or self._witness.generation < newest:
+            return 0
+        if self._witness.generation > newest:
+            if self._loss is None:
+                self._loss = Loss(self._last_original + 1)
+                self._losses.append(self._loss)
+            self._loss.places.append(f"the newest segment (generation {self._witness.generation}) is missing")
+        self._merge(self._witness.last_seq + 1)
+        self._missing(self._witness.last_seq + 1)
+        self._store.index.raise_last(self._witness.last_seq)
+        return 0
+
     cdef int _finish(self) except -1:
         cdef uint32_t i, number
+        self._end_at_least()
         self._missing(0)
         self._report()
         if not self.clean:

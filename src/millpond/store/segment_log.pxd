@@ -20,6 +20,7 @@ cdef class SegmentLog(SegmentFiles):
     cdef object order                    # deque of the numbers in the log, oldest first
     cdef uint32_t tail                   # takes records; NO_SEGMENT: the next record begins one
     cdef readonly uint64_t generation    # highest ever used
+    cdef public uint32_t identity        # of this log among others; 0: it has none yet
     cdef readonly uint64_t log_bytes     # of the files in the log
     cdef uint64_t last_seq               # of the records so far
     cdef int64_t last_ts_ns

@@ -45,11 +45,13 @@ from millpond.store.segment cimport (
     LEFT,
     NO_SEGMENT,
     RECORDS_AT,
+    SALT_OF_LOG,
     SPARE,
     Segment,
     SegmentHead,
     segment_head_write,
     segment_name,
+    segment_salt,
     segment_seed,
 )
 from millpond.store.segment_files cimport SegmentFiles
@@ -231,7 +233,10 @@ cdef class SegmentLog:
         self.generation += 1
         head.generation, head.oldest = self.generation, head.oldest or self.generation
         head.last_seq, head.last_ts_ns, head.bytes = self.last_seq, self.last_ts_ns, bytes
-        head.salt = int.from_bytes(os.urandom(4), "little")
+        if not self.identity:
+            self.identity = int.from_bytes(os.urandom(4), "little") or 1
+        head.flags |= SALT_OF_LOG
+        head.salt = segment_salt(self.identity, head.generation)
         segment_head_write(&head, segment.buffer)
         segment.generation, segment.seed = self.generation, segment_seed(&head)
         segment.cache_id = self.cache.new_id()
