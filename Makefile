@@ -31,7 +31,7 @@ CASES ?= 100000
 
 # Every bit, then so many damages at random.
 damage: build
-	$(BIN)/python -m tests.corruption.campaign --cases $(CASES) --stores 10
+	$(BIN)/python -m tests.corruption.campaign --bits-scale 6 --cases $(CASES) --stores 10
 
 EXAMPLES ?= 3000
 

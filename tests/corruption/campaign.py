@@ -16,7 +16,10 @@ import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from .damages import DAMAGES
+from millpond.store.scan import scan_segment
+from millpond.testing.bit_flips import flip_every_bit
+
+from .damages import DAMAGES, patched
 from .judge import Verdict, judge
 from .stores import CONFIGS, Truth, made
 
@@ -59,6 +62,24 @@ class Campaign:
             self.violations.append(f"{state}, seed {self.seed}, case {number}: {self.names[which]} {what}: {text}")
         return verdict
 
+    def open_with_each_record_damaged(self, stream: str, rng: random.Random) -> int:
+        """One flipped bit in each message of a stream in turn. Returns how many there were."""
+        which = self.names.index(stream)
+        slot = self.case / "jetstream" / "$G" / "streams" / f"{which:04d}"
+        tried = 0
+        for name in sorted(path.name for path in self._slot("late", which).glob("log.*")):
+            for record in scan_segment(self._slot("late", which) / name).records:
+                shutil.rmtree(slot.parent, ignore_errors=True)
+                shutil.copytree(self._slot("late", which), slot)
+                at = record.offset + rng.randrange(record.length)
+                patched(slot / name, at, bytes([(slot / name).read_bytes()[at] ^ 1 << rng.randrange(8)]))
+                verdict = judge(self.case, {stream: self.truths[stream]})
+                most = int(record.kind == "message")
+                wrong = [*verdict.wrong, *([f"{verdict.lost} messages are lost"] if verdict.lost > most else [])]
+                self.violations += [f"{stream} {name} at {at}: {text}" for text in wrong]
+                tried += 1
+        return tried
+
     def _count(self, kind: str, verdict: Verdict) -> None:
         costs = self.costs[kind]
         costs["cases"] += 1
@@ -77,6 +98,27 @@ class Campaign:
         return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 
 
+def every_bit(seed: int, scale: float) -> int:
+    """Of every plain segment of a store. Returns how many flips were taken for anything but damage to their record."""
+    with tempfile.TemporaryDirectory(dir=FAST if FAST.is_dir() else None, prefix="millpond-damage-") as folder:
+        Campaign(Path(folder), seed, stop=True, scale=scale)
+        began, total, found = time.monotonic(), Counter[str](), 0
+        for path in plain_segments(Path(folder)):
+            counts, wrong = flip_every_bit(path.read_bytes())
+            total.update(counts)
+            found += len(wrong)
+        took = time.monotonic() - began
+    bits = sum(total.values())
+    print(f"every bit: {bits} flips, {bits / took:.0f} a second: {dict(total)}, {found} wrong", flush=True)
+    return found
+
+
+def plain_segments(root: Path) -> list[Path]:
+    """Of every stream of the late store."""
+    paths = sorted((root / "late").rglob("log.*"))
+    return [path for path in paths if path.read_bytes()[4:6] == b"\1\0"]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=1000)
@@ -84,8 +126,10 @@ def main() -> int:
     parser.add_argument("--stores", type=int, default=4, help="how many stores are made; every other one was killed")
     parser.add_argument("--only", default="", help="one kind of damage")
     parser.add_argument("--scale", type=float, default=1.0)
+    whole = "first every bit of a store so large; 6: 1 MiB of records"
+    parser.add_argument("--bits-scale", type=float, default=0.0, help=whole)
     options = parser.parse_args()
-    found = 0
+    found = every_bit(options.seed, options.bits_scale) if options.bits_scale else 0
     for store in range(options.stores):
         with tempfile.TemporaryDirectory(dir=FAST if FAST.is_dir() else None, prefix="millpond-damage-") as folder:
             campaign = Campaign(Path(folder), options.seed + store, stop=store % 2 == 0, scale=options.scale)

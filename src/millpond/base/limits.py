@@ -284,6 +284,8 @@ REPACK_ROOM_BYTES: Final = 64 * MIB
 """What a disk must have left before a segment is compressed, for that needs room before it makes some."""
 REPACK_PAUSE_S: Final = 60.0
 """How long compression rests after the disk refused."""
+LOST_SHOWN_MAX: Final = 1_000
+"""Lost sequences that stream info lists; advisories and the log name all of them, as ranges."""
 SUMMARY_SEGMENT_BYTES_LEAST: Final = MIB
 """No smaller segment gets a summary: recovery reads it as fast, and it may be gone soon."""
 SYNC_INTERVAL_DEFAULT_NS: Final = 120_000_000_000

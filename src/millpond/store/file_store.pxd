@@ -16,7 +16,6 @@ cdef enum Batch:
 
 cdef class FileStore(IndexedStore):
     cdef readonly SegmentLog log
-    cdef readonly uint64_t lost          # messages that were found damaged and are not delivered
     cdef readonly list damage            # what recovery found wrong, in words
     cdef Committer _committer
     cdef Writer _writer
@@ -57,6 +56,8 @@ cdef class FileStore(IndexedStore):
     cdef int _note_secure(self, const Entry* entry) except -1
     # --- reading ---
     cdef Load _read(self, const Entry* entry, Record* out, bint wait) except *
+    cdef Load _read_alone(self, const Entry* entry, Record* out) except *
+    cdef Load _verified(self, const Entry* entry, const char* at, uint32_t have, Record* out) except *
     cdef Load _damaged(self, uint64_t seq, str reason) except *
     cdef int _note_gone(self, uint64_t seq) except -1
     cpdef int arrived(self) except -1

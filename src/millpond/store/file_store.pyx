@@ -100,7 +100,7 @@ cdef class FileStore(IndexedStore):
         self._repacker = Repacker(self.log, self._cache.packer, self.arrived, summary_bytes)
         recovery = Recovery(self, self.log, self._repacker)
         recovery.run()
-        self.damage, self.lost, self.torn_seq = recovery.damage, recovery.lost, recovery.torn_seq
+        self.damage, self.losses, self.torn_seq = recovery.damage, recovery.lost, recovery.torn_seq
         self.state, self._erasures = self.index.state, recovery.erasures
         self._start_committed()
 
@@ -420,17 +420,28 @@ cdef class FileStore(IndexedStore):
             if found == MISSING:                   # memory or disk: a second look at the disk decides
                 self._cache.forget(self.log.at[entry.run_id].cache_id)
                 found = self._read(&entry, out, True)
-        except OSError as error:
-            return self._damaged(stream_seq, str(error))
-        return self._damaged(stream_seq, "its bytes do not verify") if found == MISSING else found
+            return found if found != MISSING else self._damaged(stream_seq, "its bytes do not verify")
+        except OSError as error:                   # of its window: the message itself may be readable
+            found = self._read_alone(&entry, out)
+            return found if found != MISSING else self._damaged(stream_seq, str(error))
 
     cdef Load _read(self, const Entry* entry, Record* out, bint wait) except *:
         """FOUND only what verifies and is what the index says."""
         cdef char* at
         cdef uint32_t have
         cdef Load found = self.log.view(entry.run_id, entry.offset, entry.size + MORE_BYTES, wait, &at, &have)
-        if found != FOUND:
-            return found
+        return self._verified(entry, at, have, out) if found == FOUND else found
+
+    cdef Load _read_alone(self, const Entry* entry, Record* out) except *:
+        cdef char* at
+        cdef uint32_t have
+        try:
+            self.log.view_around(entry.run_id, entry.offset, entry.size + MORE_BYTES, &at, &have)
+        except OSError:
+            return MISSING
+        return self._verified(entry, at, have, out)
+
+    cdef Load _verified(self, const Entry* entry, const char* at, uint32_t have, Record* out) except *:
         if not record_message(at, have, self.log.at[entry.run_id].seed, out) \
                 or out.seq != entry.seq or out.subject_len != entry.subject_len:
             return MISSING
@@ -457,13 +468,14 @@ cdef class FileStore(IndexedStore):
         cdef Entry entry
         if not self.index.remove(seq, &entry):
             return MISSING
-        self.lost += 1
+        self.losses.add(seq, seq, entry.size)
         log.error("message %d in %s/%s at %d is lost: %s", seq, self.log.directory, segment_name(entry.run_id),
                   entry.offset, reason)
         self.log.gone(entry.run_id, entry.size)
         self.refresh()
         if self.owner is not None:
             self.owner.removed(seq, entry.subject, entry.subject_len, entry.size)
+            self.owner.damaged(seq, reason)
         return MISSING
 
     cdef bint exact_ts(self, const Entry* entry, int64_t* ts_ns) noexcept:
@@ -545,6 +557,11 @@ cdef class FileStore(IndexedStore):
             self.state = self.index.state
             self.committed_seq = 0
         return 0
+
+    @property
+    def lost(self):
+        """How many messages were found damaged and are not delivered."""
+        return self.losses.messages
 
     def figures(self):
         """What the log is made of: counts and bytes, by name."""

@@ -11,6 +11,32 @@ from typing import Final
 SEQ_MAX: Final = 0xFFFFFFFFFFFFFFFF
 
 
+class Lost:
+    """The messages of one stream that are known to be lost since it was opened."""
+
+    def __init__(self) -> None:
+        self.ranges: list[tuple[int, int]] = []
+        """[(first, last)], not in order."""
+        self.messages = self.bytes = 0
+        """Bytes as far as they are known: as messages are accounted."""
+
+    def __bool__(self) -> bool:
+        return self.messages > 0
+
+    def add(self, first: int, last: int, size: int = 0) -> None:
+        """All sequences from `first` to `last`."""
+        self.ranges.append((first, last))
+        self.messages += last - first + 1
+        self.bytes += size
+
+    def sequences(self, most: int) -> list[int]:
+        """The lowest ones, ascending."""
+        found: list[int] = []
+        for first, last in sorted(self.ranges):
+            found.extend(range(first, min(last, first + most - len(found) - 1) + 1))
+        return found
+
+
 class Loss:
     """Bad places in a row, and the sequences between the messages around them, from `first_seq` on."""
 

@@ -23,8 +23,7 @@ cdef struct Place:                   # of a record
     uint32_t offset
 
 cdef class Recovery(LogParts):
-    cdef readonly list lost_ranges   # [(first, last)] sequences that damage may have taken
-    cdef readonly uint64_t lost      # how many those are
+    cdef readonly object lost        # losses.Lost: sequences that damage may have taken
     cdef readonly list erasures      # [(seq, number, generation, offset, size)] to be overwritten
     cdef readonly uint64_t torn_seq  # the last write is torn: messages from here on may be missing; 0: it is not
     cdef IndexedStore _store

@@ -54,7 +54,7 @@ from millpond.store.subject_index cimport NO_SUBJECT
 from millpond.store.summary cimport HEADERS, Step, reading_begin, reading_end, reading_next, reading_whole, step_of
 from millpond.store.summary_file cimport summary_wipe
 
-from millpond.store.losses import Loss
+from millpond.store.losses import Loss, Lost
 
 log = logging.getLogger("millpond")
 
@@ -78,7 +78,7 @@ cdef class Recovery(LogParts):
     def __init__(self, IndexedStore store, SegmentLog log, Repacker repacker):
         LogParts.__init__(self, log)
         self._store, self._repacker = store, repacker
-        self.lost_ranges, self.erasures, self._losses = [], [], []
+        self.lost, self.erasures, self._losses = Lost(), [], []
         self._home = NO_SEGMENT
 
     def __dealloc__(self):
@@ -518,8 +518,8 @@ cdef class Recovery(LogParts):
                 log.warning("%s: %s: an erasure was cut short, and is done again", self._log.directory, loss)
                 continue
             self.damage.append(loss.describe(ranges))
-            self.lost_ranges += ranges
-            self.lost += sum([last - first + 1 for first, last in ranges])
+            for first, last in ranges:
+                self.lost.add(first, last)
         return 0
 
     # --- the end ---

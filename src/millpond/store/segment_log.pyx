@@ -442,6 +442,12 @@ cdef class SegmentLog:
         packed_read(self.disk, self.fd(number), segment.packed, offset, <uint32_t>n, data)
         return n
 
+    cdef int view_around(self, uint32_t number, uint32_t offset, uint32_t n, char** out, uint32_t* have) except -1:
+        cdef Segment* segment = &self.at[number]
+        have[0] = min(n, segment.written - offset)
+        out[0] = self.cache.fetch_around(segment.cache_id, self.fd(number), segment.packed, offset, have)
+        return 0
+
     cdef char* peek(self, uint32_t number, uint32_t offset, uint32_t n) noexcept:
         cdef Segment* segment = &self.at[number]
         if segment.buffer != NULL and offset >= segment.buffer_from:

@@ -549,3 +549,43 @@ def test_one_segment_against_the_witness_is_not_judged(tmp_path):
     shutil.copyfile(tmp_path / "two" / "log.0000", tmp_path / "one" / "log.0000")
     with rig(tmp_path) as r, pytest.raises(StoreError, match="of different logs"):
         r.open(tmp_path / "one")
+
+
+# --- sectors that cannot be read ---
+
+
+@pytest.mark.parametrize("sector", [0, 1, 3])
+def test_a_sector_that_cannot_be_read_costs_what_is_in_it(tmp_path, sector):
+    """At the start and while it runs, and no more than that."""
+    (tmp_path / "s").mkdir()
+    with rig(tmp_path / "s") as r:
+        store = r.open(segment_bytes=1 << 16)
+        for number in range(400):
+            store.append_message(b"a", b"%03d" % number * 10, ts_ns=START_NS + number)
+            if number % 50 == 49:
+                r.commit()
+        store.append_message(b"a", b"x" * 40000)   # and another segment
+        r.commit()
+        expected = bodies(store)
+        records = [record for scan in r.scans() for record in scan.records]
+        r.close()
+    begin, end = sector * 4096, sector * 4096 + 4096
+    hit = {record.seq for record in records if record.offset < end and begin < record.offset + record.length}
+    assert len(hit) > 30
+    for recovers in (True, False) if sector else (False,):     # of every file: no head would be left to go by
+        disk = FaultyDisk()
+        with rig(tmp_path / "s", disk=disk) as r:
+            disk.unreadable = [(begin, end)] if recovers else []
+            r.open(segment_bytes=1 << 16)
+            disk.unreadable = [(begin, end)]
+            store = r.store
+            r.cache.resize(0)                      # what the start has read
+            r.cache.resize(1 << 22)
+            found = {seq: store.load_message(seq) for seq in expected}
+            gone = {seq for seq, message in found.items() if message is None}
+            assert gone == hit
+            assert store.lost == len(gone) and set(store.losses.sequences(1000)) == gone
+            assert all(found[seq]["body"] == expected[seq] for seq in found if seq not in gone)
+            disk.unreadable = []
+            r.store.close()
+            r.store = None
