@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,7 @@ from millpond.store import consumer_file
 from millpond.store.catalog import read_copies
 from millpond.store.checksum import checksum
 from millpond.store.directory import CATALOG, LOCK, RELEASED, REPACKED, WITNESS, is_unfinished
-from millpond.store.scan import SegmentScan, scan_segment
+from millpond.store.scan import SegmentScan, read_witness, scan_segment
 
 LOG: Final = "log."
 FIXED_NAMES: Final = (f"{CATALOG}.0", f"{CATALOG}.1", *consumer_file.NAMES, RELEASED, REPACKED, WITNESS)
@@ -184,14 +185,22 @@ class _Log:
         self._first = 0
 
     def survey(self, names: list[str]) -> None:
-        report = self._report
+        report, identities = self._report, {0}
         for name, scan, end in parts(self._slot, names, report):
             assert scan.head is not None
+            identities.add(scan.head["identity"])
             report.last_seq = max(report.last_seq, scan.head["last_seq"])
             self._segment(name, scan, end)
             count = sum(record.offset < end and record.kind != "damaged" for record in scan.records)
             report.segments.append(Segment(name, scan.head["generation"], count, end, scan.size))
         report.last_seq = max(report.last_seq, self._last_original, self._first - 1)
+        witness = read_witness(self._slot / WITNESS) if (self._slot / WITNESS).exists() else None
+        if witness is not None and witness["last_seq"] > report.last_seq and (
+            witness["identity"] in identities or not report.segments
+        ):
+            lost = (report.last_seq + 1, witness["last_seq"])
+            report.damage.append(Finding(WITNESS, "the log ends before what it knows of", lost=lost))
+            report.last_seq = witness["last_seq"]
         report.messages = len(self._live)
         report.first_seq = min(self._live, default=report.last_seq + 1)
 
@@ -257,6 +266,8 @@ def parts(slot: Path, names: list[str], report: StreamReport) -> Iterator[tuple[
         else:
             report.notes.append(Finding(name, "reserved and never used"))
     heads.sort(key=lambda row: row[0])
+    witness = read_witness(slot / WITNESS) if (slot / WITNESS).exists() else None
+    heads = _of_one_log(heads, witness, report)
     oldest = max((head["oldest"] for _, _, head in heads), default=0)
     if heads:
         oldest = max(oldest, trims[heads[-1][1]])      # heads know of earlier trims; the newest is not followed by one
@@ -266,5 +277,28 @@ def parts(slot: Path, names: list[str], report: StreamReport) -> Iterator[tuple[
             report.damage.append(Finding(name, f"the segment before it, generation {head['before']}, is missing"))
         scan = scan_segment(slot / name)
         after = belonging[number + 1][2] if number + 1 < len(belonging) else None
-        known = after is not None and after["before"] == generation
-        yield name, scan, after["before_end"] if after is not None and known else scan.end
+        end = scan.end
+        if after is not None and after["before"] == generation:
+            end = after["before_end"]
+        elif witness is not None and witness["generation"] == generation:
+            end = max(end, witness["end"])
+        yield name, scan, end
+
+
+def _of_one_log(
+    heads: list[tuple[int, str, dict[str, int]]], witness: dict[str, int] | None, report: StreamReport
+) -> list[tuple[int, str, dict[str, int]]]:
+    """Those of the identity that most files have; the others are of another stream. Older ones do not say."""
+    votes = [head["identity"] for _, _, head in heads if head["identity"]]
+    votes += [witness["identity"]] if witness is not None else []
+    counts = Counter(votes).most_common(2)
+    if len(counts) > 1 and counts[0][1] == counts[1][1]:
+        report.damage.append(Finding(LOG + "*", "these are of different logs; nothing says which is the stream's"))
+        return heads
+    kept = []
+    for row in heads:
+        if row[2]["identity"] and row[2]["identity"] != counts[0][0]:
+            report.damage.append(Finding(row[1], "it is of another log"))
+        else:
+            kept.append(row)
+    return kept

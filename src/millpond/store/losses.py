@@ -42,6 +42,8 @@ class Loss:
 
     def __init__(self, first_seq: int) -> None:
         self.places: list[str] = []
+        self.most = 0
+        """So many messages there were at most, right before the one that follows; 0: any number."""
         self._spans: list[tuple[int, int, int]] = []
         self._erased: set[tuple[int, int]] = set()
         self._first, self._next = first_seq, SEQ_MAX
@@ -55,6 +57,8 @@ class Loss:
     def ends_before(self, next_seq: int) -> None:
         """The message behind the bad places is known; 0: there is none, so nothing says what was there."""
         self._next = next_seq
+        if self.most:
+            self._first = max(self._first, next_seq - min(self.most, next_seq))
 
     def removed(self, seq: int) -> None:
         """That message is gone on purpose."""

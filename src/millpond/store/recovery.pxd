@@ -67,6 +67,9 @@ cdef class Recovery(LogParts):
     cdef int _disbelieve(self, Part* part, uint32_t offset) except -1
     cdef int _wipe_summary(self, const Part* part) except -1
     cdef int _damaged(self, const Part* part, uint32_t bad, uint32_t end) except -1
+    cdef int _begin_loss(self) except -1
+    cdef int _bound_loss(self, uint32_t end) except -1
+    cdef int _passed_over(self, const Part* part, const Step* step) except -1
     cdef int _missing(self, uint64_t next_seq) except -1
     cdef int _report(self) except -1
     cdef int _finish(self) except -1

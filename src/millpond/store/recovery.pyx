@@ -43,6 +43,7 @@ from millpond.store.record cimport (
     Erasure,
     Head,
     aligned,
+    page_ceil,
     record_erase,
     record_next,
 )
@@ -316,6 +317,7 @@ cdef class Recovery(LogParts):
             return self._missing(step.seq + 1)
         if step.kind == ERASED:
             if step.seq > self._last_original:
+                self._passed_over(part, step)
                 self._missing(step.seq)
             self._last_original = max(self._last_original, step.seq)
             self._store.index.state.last_ts_ns = max(self._store.index.state.last_ts_ns, step.ts_ns)
@@ -340,6 +342,7 @@ cdef class Recovery(LogParts):
             self.damage.append(f"{segment_name(part.number)}: message {step.seq} at {step.offset} comes after "
                                f"{self._store.index.state.last_seq}; it is not taken")
             return 0
+        self._passed_over(part, step)
         self._missing(step.seq)
         self._last_original = step.seq
         if self._moved_at < self._moved_count and self._moved[self._moved_at].seq == step.seq:
@@ -492,15 +495,38 @@ cdef class Recovery(LogParts):
             log.warning("%s/%s: the last write is torn at %d", self._log.directory, name, bad)
             self.torn_seq = self.torn_seq or self._last_original + 1
             return 0
-        if self._loss is None:
-            self._loss = Loss(self._last_original + 1)
-            self._losses.append(self._loss)
+        self._begin_loss()
+        if part.made_up:
+            self._bound_loss(end)
         if end:
             self._loss.damaged(name, part.head.generation, bad, end)
         elif part.gap:
             self._loss.places.append(f"a segment before {name} (generation {part.head.generation}) is missing")
         else:
             self._loss.places.append(f"the segment before {name} ends too early")
+        return 0
+
+    cdef int _begin_loss(self) except -1:
+        if self._loss is None:
+            self._loss = Loss(self._last_original + 1)
+            self._losses.append(self._loss)
+        return 0
+
+    cdef int _bound_loss(self, uint32_t end) except -1:
+        """The oldest segment without a head: no more is lost than had room, for what was before may have left the log."""
+        if self._last_original == 0:
+            self._loss.most = page_ceil(end) // <uint32_t>sizeof(Head)
+        return 0
+
+    cdef int _passed_over(self, const Part* part, const Step* step) except -1:
+        """Sequences ascend one by one, but for what is torn. Where the bytes between two are sound and one is missing,
+        a write went to another place."""
+        if self._loss is None and step.seq > self._last_original + 1 and not self.torn_seq:
+            self._begin_loss()
+            if part.made_up:
+                self._bound_loss(step.offset)
+            self._loss.places.append(f"{segment_name(part.number)}: message {step.seq} at {step.offset} follows "
+                                     f"{self._last_original}")
         return 0
 
     cdef int _missing(self, uint64_t next_seq) except -1:
@@ -530,9 +556,7 @@ cdef class Recovery(LogParts):
         if not self._witness.generation or self._witness.generation < newest:
             return 0
         if self._witness.generation > newest:
-            if self._loss is None:
-                self._loss = Loss(self._last_original + 1)
-                self._losses.append(self._loss)
+            self._begin_loss()
             self._loss.places.append(f"the newest segment (generation {self._witness.generation}) is missing")
         self._merge(self._witness.last_seq + 1)
         self._missing(self._witness.last_seq + 1)

@@ -10,9 +10,11 @@ cdef packed struct Witness:              # little-endian, 64 bytes
     uint32_t end                         # everything below it was committed,
     uint64_t generation                  # in the newest segment
     uint64_t last_seq                    # the last message that was
-    char[28] unused                      # 0
+    uint32_t[7] unused                   # 0
     uint32_t crc                         # of the 60 bytes before
 
+# The row in these first bytes of a file; False: there is none that is whole.
+cdef bint witness_take(const char* data, size_t n, Witness* out) noexcept
 # Changes nothing when there is none that is whole. Raises nothing: what cannot be read is no witness.
 cdef int witness_read(Disk disk, int directory_fd, Witness* out) except -1
 # What was just committed is on disk, `last_seq` is its last sequence: that is written down. Nobody waits for the disk to

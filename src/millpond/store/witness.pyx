@@ -29,20 +29,26 @@ cdef enum:
 assert sizeof(Witness) == 64, "the format's row"
 
 
+cdef bint witness_take(const char* data, size_t n, Witness* out) noexcept:
+    cdef const Witness* row = <const Witness*>data
+    if n < sizeof(Witness) or row.magic != MAGIC or row.version != VERSION \
+            or row.crc != crc32c(0, row, sizeof(Witness) - 4):
+        return False
+    memcpy(out, row, sizeof(Witness))
+    return True
+
+
 cdef int witness_read(Disk disk, int directory_fd, Witness* out) except -1:
     cdef Witness row
     cdef int fd = -1
     try:
         fd = disk.open(directory_fd, WITNESS, False)
-        if disk.read(fd, <char*>&row, sizeof(Witness), 0) < sizeof(Witness):
-            return 0
+        witness_take(<const char*>&row, disk.read(fd, <char*>&row, sizeof(Witness), 0), out)
     except OSError:
         return 0
     finally:
         if fd >= 0:
             disk.close(fd)
-    if row.magic == MAGIC and row.version == VERSION and row.crc == crc32c(0, &row, sizeof(Witness) - 4):
-        memcpy(out, &row, sizeof(Witness))
     return 0
 
 
