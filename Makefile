@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check package crash model soak differential clean fuzz debug-build debug-test debug-fuzz bench bench-quick bench-growth \
-	instructions client-suites client-js mutations
+.PHONY: run test check package crash damage mutations model soak differential clean fuzz debug-build debug-test debug-fuzz \
+	bench bench-quick bench-growth instructions client-suites client-js
 
 run: build
 	$(BIN)/millpond serve --jetstream --addr 127.0.0.1
@@ -30,6 +30,12 @@ crash: build
 # Faults that are seeded into a copy of the store, one at a time: do the tests notice? FAULTS: names, or all of them.
 mutations: build
 	$(BIN)/python tests/mutations/run.py $(FAULTS)
+
+CASES ?= 100000
+
+# Every bit, then so many damages at random.
+damage: build
+	$(BIN)/python -m tests.corruption.campaign --bits-scale 6 --cases $(CASES) --stores 10
 
 EXAMPLES ?= 3000
 

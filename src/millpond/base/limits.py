@@ -310,6 +310,17 @@ REPACK_ROOM_BYTES: Final = 64 * MIB
 """What a disk must have left before a segment is compressed, for that needs room before it makes some."""
 REPACK_PAUSE_S: Final = 60.0
 """How long compression rests after the disk refused."""
+SCRUB_SHARE_OF: Final = 100
+"""Scrubbing takes one part in so many of the time,"""
+SCRUB_BYTES_PER_S: Final = 4 * MIB
+"""and reads no more than that: 100 GiB in seven hours."""
+SCRUB_FIRST_S: Final = 60.0
+"""When it begins; a server without file streams looks for some as often."""
+SCRUB_PAUSE_S: Final = 6 * 3600.0
+"""From the end of one round to the beginning of the next."""
+SCRUB_STEP_LEAST_S: Final = 0.02
+LOST_SHOWN_MAX: Final = 1_000
+"""Lost sequences that stream info lists; advisories and the log name all of them, as ranges."""
 SUMMARY_SEGMENT_BYTES_LEAST: Final = MIB
 """No smaller segment gets a summary: recovery reads it as fast, and it may be gone soon."""
 SYNC_INTERVAL_DEFAULT_NS: Final = 120_000_000_000

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -21,11 +22,11 @@ from millpond.base.errors import StoreError
 from millpond.store import consumer_file
 from millpond.store.catalog import read_copies
 from millpond.store.checksum import checksum
-from millpond.store.directory import CATALOG, LOCK, RELEASED, REPACKED, is_unfinished
-from millpond.store.scan import SegmentScan, scan_segment
+from millpond.store.directory import CATALOG, LOCK, RELEASED, REPACKED, WITNESS, is_unfinished
+from millpond.store.scan import SegmentScan, read_witness, scan_segment
 
 LOG: Final = "log."
-FIXED_NAMES: Final = (f"{CATALOG}.0", f"{CATALOG}.1", *consumer_file.NAMES, RELEASED, REPACKED)
+FIXED_NAMES: Final = (f"{CATALOG}.0", f"{CATALOG}.1", *consumer_file.NAMES, RELEASED, REPACKED, WITNESS)
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -144,24 +145,33 @@ def _catalog(slot: Path, report: StreamReport) -> None:
 
 
 def _consumers(slot: Path, names: list[str], report: StreamReport) -> None:
-    best, there = 0, False
+    best, best_name, there = consumer_file.Journal(), consumer_file.NAMES[0], False
+    row = consumer_file.read_row(slot, checksum) if WITNESS in names else None
     for name in consumer_file.NAMES:
         if name not in names:
             continue
         try:
-            data = (slot / name).read_bytes()
-            generation, frames = consumer_file.read_frames(data, checksum)
+            found = consumer_file.read_journal((slot / name).read_bytes(), checksum)
         except (StoreError, OSError) as error:
             report.damage.append(Finding(name, str(error)))
             continue
-        best, there = max(best, generation), there or bool(data)
-        whole = consumer_file.HEADER.size + sum(consumer_file.FRAME.size + len(frame) for frame in frames)
-        if frames and whole < len(data):
-            unfinished = "an unfinished write behind the last whole frame"
-            report.notes.append(Finding(name, unfinished, whole, len(data) - whole))
-    if there and not best:
-        no_checkpoint = "neither file of the consumers' journal has a whole checkpoint"
-        report.damage.append(Finding(consumer_file.NAMES[0], no_checkpoint))
+        there = there or bool(found.size)
+        if row is not None and found.identity not in (0, row.identity):
+            report.damage.append(Finding(name, "it is of another stream"))
+        elif found.generation > best.generation:
+            best, best_name = found, name
+    if not best.generation:
+        if there or row is not None:
+            no_checkpoint = "neither file of the consumers' journal has a whole checkpoint"
+            report.damage.append(Finding(best_name, no_checkpoint))
+    elif row is not None and row.generation > best.generation:
+        missing = f"the journal's newest file, generation {row.generation}, is missing or damaged"
+        report.damage.append(Finding(best_name, missing))
+    elif row is not None and row.generation == best.generation and best.end < row.end:
+        report.damage.append(Finding(best_name, "does not verify", best.end, row.end - best.end))
+    elif best.end < best.size:
+        unfinished = "an unfinished write behind the last whole frame"
+        report.notes.append(Finding(best_name, unfinished, best.end, best.size - best.end))
 
 
 class _Log:
@@ -175,14 +185,22 @@ class _Log:
         self._first = 0
 
     def survey(self, names: list[str]) -> None:
-        report = self._report
+        report, identities = self._report, {0}
         for name, scan, end in parts(self._slot, names, report):
             assert scan.head is not None
+            identities.add(scan.head["identity"])
             report.last_seq = max(report.last_seq, scan.head["last_seq"])
             self._segment(name, scan, end)
             count = sum(record.offset < end and record.kind != "damaged" for record in scan.records)
             report.segments.append(Segment(name, scan.head["generation"], count, end, scan.size))
         report.last_seq = max(report.last_seq, self._last_original, self._first - 1)
+        witness = read_witness(self._slot / WITNESS) if (self._slot / WITNESS).exists() else None
+        if witness is not None and witness["last_seq"] > report.last_seq and (
+            witness["identity"] in identities or not report.segments
+        ):
+            lost = (report.last_seq + 1, witness["last_seq"])
+            report.damage.append(Finding(WITNESS, "the log ends before what it knows of", lost=lost))
+            report.last_seq = witness["last_seq"]
         report.messages = len(self._live)
         report.first_seq = min(self._live, default=report.last_seq + 1)
 
@@ -248,6 +266,8 @@ def parts(slot: Path, names: list[str], report: StreamReport) -> Iterator[tuple[
         else:
             report.notes.append(Finding(name, "reserved and never used"))
     heads.sort(key=lambda row: row[0])
+    witness = read_witness(slot / WITNESS) if (slot / WITNESS).exists() else None
+    heads = _of_one_log(heads, witness, report)
     oldest = max((head["oldest"] for _, _, head in heads), default=0)
     if heads:
         oldest = max(oldest, trims[heads[-1][1]])      # heads know of earlier trims; the newest is not followed by one
@@ -257,5 +277,28 @@ def parts(slot: Path, names: list[str], report: StreamReport) -> Iterator[tuple[
             report.damage.append(Finding(name, f"the segment before it, generation {head['before']}, is missing"))
         scan = scan_segment(slot / name)
         after = belonging[number + 1][2] if number + 1 < len(belonging) else None
-        known = after is not None and after["before"] == generation
-        yield name, scan, after["before_end"] if after is not None and known else scan.end
+        end = scan.end
+        if after is not None and after["before"] == generation:
+            end = after["before_end"]
+        elif witness is not None and witness["generation"] == generation:
+            end = max(end, witness["end"])
+        yield name, scan, end
+
+
+def _of_one_log(
+    heads: list[tuple[int, str, dict[str, int]]], witness: dict[str, int] | None, report: StreamReport
+) -> list[tuple[int, str, dict[str, int]]]:
+    """Those of the identity that most files have; the others are of another stream. Older ones do not say."""
+    votes = [head["identity"] for _, _, head in heads if head["identity"]]
+    votes += [witness["identity"]] if witness is not None else []
+    counts = Counter(votes).most_common(2)
+    if len(counts) > 1 and counts[0][1] == counts[1][1]:
+        report.damage.append(Finding(LOG + "*", "these are of different logs; nothing says which is the stream's"))
+        return heads
+    kept = []
+    for row in heads:
+        if row[2]["identity"] and row[2]["identity"] != counts[0][0]:
+            report.damage.append(Finding(row[1], "it is of another log"))
+        else:
+            kept.append(row)
+    return kept

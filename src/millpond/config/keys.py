@@ -210,6 +210,7 @@ JETSTREAM: Final = _also(
         "sync_interval": Key(("jetstream.sync", "jetstream.sync_interval_ns"), _sync, old_seconds=True),
         "max_memory_store": Key(("jetstream.max_memory",), values.storage_size),
         "max_file_store": Key(("jetstream.max_file",), values.storage_size),
+        "scrub": Key(("jetstream.scrub",), values.boolean),
         "domain": Key(("jetstream.domain",), values.string),
         "limits": Block("limits"),
         "key": _ENCRYPTION,

@@ -34,6 +34,8 @@ class JetStreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = True
     sync: SyncPolicy = "always"
     sync_interval_ns: int = limits.SYNC_INTERVAL_DEFAULT_NS
+    scrub: bool = True
+    """Read and verify what is stored, now and then."""
     default_max_consumers: int = limits.CONSUMERS_DEFAULT_MAX
     request_queue_limit: int = 0
     """Requests for information that wait for their turn, if `info_queue_limit` does not say; 0: the default."""

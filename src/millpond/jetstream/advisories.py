@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from millpond.base.clock import Clock
@@ -68,6 +68,13 @@ class Advisories:
     def batch_abandoned(self, stream: str, batch_id: bytes, reason: str) -> None:
         fields = {"stream": stream, "batch": text(batch_id), "reason": reason}
         self.send(f"STREAM.BATCH_ABANDONED.{stream}", "stream_batch_abandoned", fields)
+
+    def stream_damaged(self, stream: str, lost: Sequence[tuple[int, int]], found: Sequence[str]) -> None:
+        """Damage to a stream's files. `lost`: sequences, both ends included; `found`: what and where, in words."""
+        messages = sum(last - first + 1 for first, last in lost)
+        ranges = [{"first_seq": first, "last_seq": last} for first, last in lost]
+        fields = {"stream": stream, "lost": {"messages": messages, "ranges": ranges}, "damage": list(found)}
+        self.send(f"STREAM.DAMAGED.{stream}", "stream_damaged", fields)
 
     def snapshot_create(self, stream: str, state: dict[str, Any], client: dict[str, Any]) -> None:
         fields = {"stream": stream, "state": state, "client": client}

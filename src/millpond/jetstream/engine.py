@@ -138,6 +138,7 @@ class Engine:
                 positions[recovered.name] = entry.get("positions", {})
         for stream in self.streams.values():
             self._follow_others(stream, positions.get(stream.name, {}))
+            stream.report_damage()
         for others in self._source_sets.values():
             others.begin()
         if self.streams:
@@ -331,6 +332,7 @@ class Engine:
         if window is not None:
             stream.adopt_window(window[0])
         stream.use_batches(self.batches, self.advisories.batch_abandoned)
+        stream.tell_damage = self.advisories.stream_damaged
         stream.use_bounds(*account_limits.publish_bounds(self.options))
         stream.use_room(self._rooms[config.storage], self._shares[config.storage])
         self.streams[config.name] = stream

@@ -51,6 +51,7 @@ cdef class Host(Settler):
     cdef int store_committed(self) except -1
     cdef int store_warm(self) except -1
     cdef int store_failed(self, str reason) except -1
+    cdef int store_damaged(self, uint64_t stream_seq, str reason) except -1
     # The next message has reached its end.
     cdef int expire(self) except -1
 

@@ -68,6 +68,9 @@ cdef class Host(Settler):
     cdef int store_failed(self, str reason) except -1:
         raise NotImplementedError(type(self).__name__)
 
+    cdef int store_damaged(self, uint64_t stream_seq, str reason) except -1:
+        raise NotImplementedError(type(self).__name__)
+
     cdef int expire(self) except -1:
         raise NotImplementedError(type(self).__name__)
 
@@ -89,6 +92,9 @@ cdef class Owner(StoreOwner):
 
     cdef int failed(self, str reason) except -1:
         return self.host.store_failed(reason)
+
+    cdef int damaged(self, uint64_t stream_seq, str reason) except -1:
+        return self.host.store_damaged(stream_seq, reason)
 
 
 cdef class ExpiryTimer(Timer):

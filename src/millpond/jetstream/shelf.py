@@ -9,6 +9,7 @@ stream of its name can come back: so what a power cut leaves of a creation holds
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -118,14 +119,15 @@ class FileShelf(Shelf):
         self._creation: All | None = None
         """The first save, until it is done."""
         self.names = Names(str(slot), storage.committer)
-        self._catalog = Catalog(str(slot / CATALOG), storage.committer, not named)
+        self._catalog = Catalog(str(slot / CATALOG), storage.committer, not named, _of_one_stream)
         self.journal = None
 
     def open(self) -> FileShelf:
         """Bring back the log and the consumers. Raises StoreError or OSError when they cannot be read."""
         self.store = FileStore(str(self.slot), self.storage.committer, self.storage.read_cache)
         try:
-            self.journal = ConsumerJournal(str(self.slot), self.storage.committer)
+            self.journal = ConsumerJournal(str(self.slot), self.storage.committer, self.store.log.identity)
+            self.store.log.identity = self.journal.identity
         except BaseException:
             self.store.close()
             raise
@@ -274,6 +276,23 @@ def condemn(shelf: Shelf, name: str) -> None:
     except OSError as error:
         log.error("stream %s cannot be deleted: %s", name, error)
         raise api_error("JSStreamDeleteErrF", err=str(error)) from error
+
+
+def _of_one_stream(one: bytes, other: bytes) -> bool:
+    """Are these two configurations of one stream? Its name and the time of its creation stay."""
+    return name_and_time(one) == name_and_time(other)
+
+
+def name_and_time(payload: bytes) -> tuple[str, int]:
+    """The name in a saved configuration, and when the stream was created; an empty one when it cannot be read."""
+    try:
+        stored = json.loads(payload)
+        name, created_ns = stored["config"]["name"], stored["created"]
+    except (ValueError, LookupError, TypeError):
+        return "", 0
+    if not isinstance(name, str) or type(created_ns) is not int or not 0 <= created_ns + (1 << 63) < 1 << 64:
+        return "", 0
+    return name, created_ns
 
 
 class Release:

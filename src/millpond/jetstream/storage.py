@@ -9,7 +9,6 @@ Nothing here waits for the disk but the start and the stop.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from millpond.base import limits
 from millpond.base.errors import ApiError, StoreError
 from millpond.config.options import JetStreamOptions
 from millpond.jetstream.error_table import api_error
-from millpond.jetstream.shelf import All, Done, FileShelf, InSteps, MemoryShelf, Release, Shelf, nobody
+from millpond.jetstream.shelf import All, Done, FileShelf, InSteps, MemoryShelf, Release, Shelf, name_and_time, nobody
 from millpond.jetstream.storage_room import StorageRoom
 from millpond.jetstream.stream_config import StreamConfig
 from millpond.store.committer import Committer, Names
@@ -133,7 +132,7 @@ class Storage:
                 self._look_after(shelf)
             if not payload:
                 continue
-            shelf.name, created_ns = _name_and_time(payload)
+            shelf.name, created_ns = name_and_time(payload)
             if not shelf.name:
                 self._leave_alone(shelf, "its configuration does not say which stream it is")
                 continue
@@ -270,14 +269,3 @@ class Storage:
 def _shown(shelf: FileShelf) -> str:
     return shelf.name or shelf.slot.name
 
-
-def _name_and_time(payload: bytes) -> tuple[str, int]:
-    """The name in a saved configuration, and when the stream was created; an empty one when it cannot be read."""
-    try:
-        stored = json.loads(payload)
-        name, created_ns = stored["config"]["name"], stored["created"]
-    except (ValueError, LookupError, TypeError):
-        return "", 0
-    if not isinstance(name, str) or type(created_ns) is not int or not 0 <= created_ns + (1 << 63) < 1 << 64:
-        return "", 0
-    return name, created_ns

@@ -27,6 +27,8 @@ cdef class Stream(StreamCore):
     # Batches are counted in `totals`, with the server's others; `abandoned(stream, batch_id, reason)` hears of
     # those that end without a commit. Before start().
     cpdef int use_batches(self, BatchTotals totals, object abandoned) except -1
+    # What was found damaged when its files were opened goes to tell_damage.
+    cpdef int report_damage(self) except -1
     # How many publishes, and bytes of them, may be under way: beyond that they are refused (10167).
     cpdef int use_bounds(self, size_t inflight_messages, uint64_t inflight_bytes) except -1
     # What all streams of the same storage may hold together; without this call there is no such bound.

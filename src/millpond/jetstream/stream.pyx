@@ -106,6 +106,12 @@ cdef class Stream(StreamCore):
             journal.on_committed = self._journal_committed
             journal.on_failed = self._journal_failed
 
+    cpdef int report_damage(self) except -1:
+        found = [*getattr(self.store, "damage", ()), *(self.journal.damage if self.journal is not None else ())]
+        if found and self.tell_damage is not None:
+            self.tell_damage(self.name, self.store.losses.ranges, found)
+        return 0
+
     cpdef int use_batches(self, BatchTotals totals, object abandoned) except -1:
         self._abandoned = abandoned
         self._atomic = AtomicBatches(self, self.store, self._dedupe, self.clock, self.turn.timers, totals)

@@ -63,6 +63,7 @@ cdef class StreamCore(Answering):
     cdef size_t _inflight_messages           # at most so much is under way, of messages and of bytes
     cdef uint64_t _inflight_bytes
     cdef object _abandoned
+    cdef public object tell_damage           # callable(stream, [(first, last)] that were lost, [what was found]) or None
     cdef Owner _owner
     cdef ExpiryTimer _expiry
     cdef Lowering _lowering

@@ -470,6 +470,11 @@ cdef class StreamCore(Answering):
         self.pump.add(self._going_on)
         return self.turn.wake()
 
+    cdef int store_damaged(self, uint64_t stream_seq, str reason) except -1:
+        if self.tell_damage is not None:
+            self.tell_damage(self.name, [(stream_seq, stream_seq)], [reason])
+        return 0
+
     cdef int store_failed(self, str reason) except -1:
         if self.failure:
             return 0

@@ -73,6 +73,7 @@ def jetstream_limits(jetstream: JetStreamView) -> dict[str, Any]:
 def jetstream_stats(jetstream: JetStreamView) -> dict[str, Any]:
     """Usage of the whole server, in the server's order."""
     usage = jetstream.usage()
+    damage = store_damage(jetstream)
     return {
         "memory": usage.memory,
         "storage": usage.storage,
@@ -85,7 +86,17 @@ def jetstream_stats(jetstream: JetStreamView) -> dict[str, Any]:
             "total": sum(part.api.total for part in jetstream.accounts.values()),
             "errors": sum(part.api.errors for part in jetstream.accounts.values()),
         },
+        **({"store_damage": damage} if damage else {}),
     }
+
+
+def store_damage(jetstream: JetStreamView) -> dict[str, int]:
+    """How many streams damage has taken messages from since the start, and how many messages; {}: none."""
+    lost = [
+        stream.store.losses
+        for part in jetstream.accounts.values() for stream in part.engine.streams.values() if stream.store.losses
+    ]  # fmt: skip
+    return {"streams": len(lost), "messages": sum(each.messages for each in lost)} if lost else {}
 
 
 def _disabled(view: View) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from millpond.jetstream.storage import Storage
 from millpond.server.full_disk import FullDisk
 from millpond.server.logs import log
 from millpond.server.machine_limits import FileLimit
+from millpond.server.scrubber import Scrubber
 from millpond.store.directory import StoreDirectory
 from millpond.subjects import pytokens
 from millpond.transport.reactor import Reactor
@@ -76,6 +77,7 @@ class JetStream:
         self._show: Callable[[JetStreamOptions], None] = lambda _: None
         self._sync_interval_s = self._options.sync_interval_ns / 1e9
         self._sync_timer: asyncio.TimerHandle | None = None
+        self._scrubber: Scrubber | None = None
         self.accounts: dict[str, AccountStreams] = {}
         self.engines: list[Engine] = []
         self._disabled: dict[str, Api | SystemApi] = {}
@@ -94,6 +96,7 @@ class JetStream:
             raise
         if self._options.sync == "interval":
             self._sync_later()
+        self._scrubber = Scrubber(reactor.loop, lambda: self.engines, lambda: self._options.scrub)
 
     def _open_storage(self) -> Storage:
         """Holds the lock, the committer and the cache, and no streams: accounts have their own beside it."""
@@ -277,6 +280,8 @@ class JetStream:
     def _let_go(self) -> None:
         if self._sync_timer is not None:
             self._sync_timer.cancel()
+        if self._scrubber is not None:
+            self._scrubber.close()
         self._full_disk.close()
         for watch in self._watches:
             self._reactor.unwatch(watch)

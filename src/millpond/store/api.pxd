@@ -61,6 +61,7 @@ cdef class StoreOwner:
     cdef int committed(self) except -1          # committed_position moved
     cdef int warm(self) except -1               # a COLD read arrived: ask again
     cdef int failed(self, str reason) except -1 # the store can no longer write (sync or disk error)
+    cdef int damaged(self, uint64_t stream_seq, str reason) except -1    # that message was lost, and removed
 
 cdef class Filters:
     """A consumer's or a query's subject filters. `all` when empty or exactly [">"]."""
@@ -82,6 +83,7 @@ cdef class Store:
     cdef public uint64_t removals_max           # at once: the owner knows what it costs to hear of one
     cdef readonly str failure                   # "" = healthy
     cdef readonly bint cut_short                # it was not closed in order: what was not committed may be missing
+    cdef readonly object losses                 # losses.Lost: what damage took; None: it cannot (memory)
     cdef readonly uint64_t torn_seq             # a crash tore the last write: messages from here on may be missing; 0 = not
 
     # Bytes this message counts for (file: 22 + subject + (4 + headers) + body + 8; memory: 16 + all).

@@ -39,6 +39,9 @@ cdef class StoreOwner:
     cdef int failed(self, str reason) except -1:
         return 0
 
+    cdef int damaged(self, uint64_t stream_seq, str reason) except -1:
+        return 0
+
 
 cdef class RecordingOwner(StoreOwner):
     """Keeps what it was told, in order, as tuples: what a store says, made visible to tools and tests."""

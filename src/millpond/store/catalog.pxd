@@ -15,6 +15,7 @@ cdef class Catalog(Target):
     cdef bint _trusted                       # it was found at the start: it may be in the kernel's memory only
     cdef bint _proving                       # the running sync is about that
     cdef bint _new
+    cdef object _same                        # callable or None: may these two values be copies of one thing?
     cdef int _copy                           # which copy is being written
     cdef list _fds                           # of the copies; open during a save
     cdef bint _named                         # the directory entries are synced

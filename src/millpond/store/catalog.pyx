@@ -62,20 +62,27 @@ def read_copies(str prefix):
     present = set(os.listdir(directory))
     found = []
     for suffix in SUFFIXES:
-        if base + suffix in present:
-            with open(prefix + suffix, "rb") as file:
-                found.append(decode(file.read()))
-        else:
-            found.append(None)
+        found.append(_read(prefix + suffix) if base + suffix in present else None)
     return found
 
 
-cdef class Catalog(Target):
-    """The value at `<prefix>.0` and `<prefix>.1`; `new`: there is none yet. Raises OSError when the directory cannot be
-    read."""
+def _read(str path):
+    """One copy; one that cannot be read is not whole."""
+    try:
+        with open(path, "rb") as file:
+            return decode(file.read())
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return None
 
-    def __init__(self, str prefix, Committer committer, bint new=False):
-        self._prefix, self._committer, self._new = prefix, committer, new
+
+cdef class Catalog(Target):
+    """The value at `<prefix>.0` and `<prefix>.1`; `new`: there is none yet. `same(payload, payload)`: may these be two
+    values of one owner? Raises OSError when the directory cannot be read."""
+
+    def __init__(self, str prefix, Committer committer, bint new=False, object same=None):
+        self._prefix, self._committer, self._new, self._same = prefix, committer, new, same
         self.insists = True
         self.failure = ""
         self._waiting, self._covered = [], []
@@ -88,6 +95,9 @@ cdef class Catalog(Target):
         good = [copy for copy in copies if copy is not None]
         if not good:
             return None
+        if len(good) == 2 and self._same is not None and not self._same(good[0][1], good[1][1]):
+            raise StoreError(f"{self._prefix}.0 and .1 are copies of different things: one of the files was exchanged. "
+                             "Remove the one that is not of this stream")
         generation, payload = max(good)
         self.generation = max(generation, self.generation)
         self._certain = copies.index((generation, payload))

@@ -1,60 +1,109 @@
 """The two files behind a consumer journal: their bytes, and which of them is the truth.
 
-    header   magic "MPCJ" | version u32 | generation u64 | crc32c of the 16 bytes before, u32
+    header   magic "MPCJ" | version u32 | generation u64 | identity of the stream's log u32 | crc32c of the 20 bytes
+             before, u32; in version 1 without the identity
     frame    length u32 | crc32c of the payload, u32 | payload            (repeated)
 
 The first frame of a file is a checkpoint (its payload ends with the END op); every later frame is one committed batch
 of changes. In version 2 the checkpoint goes on in the next frame where the highest bit of `length` says so, and a
 file without its end has none. A swap writes the file that is not the last one known to be on disk, from its start and
 with the next generation, so a swap that is torn, or refused, or whose sync fails leaves that one whole. The valid
-file of the highest generation is the truth; frames after the first torn or damaged one are not read. All numbers are
-little-endian.
+file of the highest generation is the truth; frames after the first torn or damaged one are not read. A file of another
+stream's journal is not valid. All numbers are little-endian.
+
+The slot's witness (witness.pyx has the log's part of it) says which generation is the newest one on disk, and how long
+its file is: so one that is gone, or as it was last week, is noticed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from millpond.base import limits
 from millpond.base.errors import StoreError
+from millpond.store.directory import WITNESS
 from millpond.store.disk import REAL, Disk
 
 NAMES: Final = ("consumers.0", "consumers.1")
-HEADER: Final = struct.Struct("<4sIQI")
+HEADERS: Final = {1: struct.Struct("<4sIQI"), 2: struct.Struct("<4sIQII")}
+"""By version."""
+VERSION: Final = 2
 FRAME: Final = struct.Struct("<II")
 MAGIC: Final = b"MPCJ"
-VERSION: Final = 1
-VERSION_PARTS: Final = 2
-"""Of a file whose checkpoint comes in several frames: earlier servers, which would believe the first, refuse it."""
 GOES_ON: Final = 1 << 31
 """In the length of a frame: it ends inside the checkpoint."""
+ROW: Final = struct.Struct("<4sIIIQQ28xI")
+ROW_MAGIC: Final = b"MPWJ"
+ROW_VERSION: Final = 1
+ROW_AT: Final = 4096
+"""Of the journal's part of the witness: in a sector of its own."""
 COPIED_MAX: Final = 256 * 1024
 """To put a frame together costs less than another write as long as it is shorter."""
 
 Checksum = Callable[[bytes], int]
 
 
-def header_bytes(generation: int, checksum: Checksum, version: int) -> bytes:
+class Journal(NamedTuple):
+    """What one file says. `generation` 0: there is no valid checkpoint. `identity` 0: it is of version 1. `end`: of the
+    frames that are valid; `size`: of the file."""
+
+    generation: int = 0
+    identity: int = 0
+    frames: Sequence[bytes] = ()
+    end: int = 0
+    size: int = 0
+
+
+class Row(NamedTuple):
+    """The journal's part of the witness: how long the file of the newest generation was, when that was on disk."""
+
+    identity: int
+    generation: int
+    end: int
+
+
+def header_bytes(generation: int, identity: int, checksum: Checksum) -> bytes:
     """The header of a file of this generation."""
-    start = struct.pack("<4sIQ", MAGIC, version, generation)
+    start = struct.pack("<4sIQI", MAGIC, VERSION, generation, identity)
     return start + struct.pack("<I", checksum(start))
+
+
+def _header(data: bytes, checksum: Checksum) -> tuple[int, int, int]:
+    """(generation, identity, size); generation 0 when it is not whole."""
+    if len(data) < 8 or data[:4] != MAGIC:
+        return 0, 0, 0
+    (version,) = struct.unpack_from("<I", data, 4)
+    header = HEADERS.get(version)
+    if header is None:
+        for other in HEADERS.values():             # a bit of the version may be damaged
+            if len(data) >= other.size and checksum(data[: other.size - 4]) == other.unpack_from(data)[-1]:
+                raise StoreError(f"consumer journal has version {version}; this server reads up to {VERSION}")
+        return 0, 0, 0
+    if len(data) < header.size:
+        return 0, 0, 0
+    _, _, generation, *more, crc = header.unpack_from(data)
+    if crc != checksum(data[: header.size - 4]):
+        return 0, 0, 0
+    return generation, more[0] if more else 0, header.size
 
 
 def read_frames(data: bytes, checksum: Checksum) -> tuple[int, list[bytes]]:
     """(generation, payloads of the valid prefix); generation 0 when there is no valid, whole checkpoint."""
-    if len(data) < HEADER.size:
-        return 0, []
-    magic, version, generation, crc = HEADER.unpack_from(data)
-    if magic != MAGIC or crc != checksum(data[: HEADER.size - 4]):
-        return 0, []
-    if version not in (VERSION, VERSION_PARTS):
-        raise StoreError(f"consumer journal has version {version}; this server reads up to version {VERSION_PARTS}")
+    found = read_journal(data, checksum)
+    return found.generation, list(found.frames)
+
+
+def read_journal(data: bytes, checksum: Checksum) -> Journal:
+    """Of a file's bytes. Raises StoreError when a newer server has written them."""
+    generation, identity, at = _header(data, checksum)
+    if not generation:
+        return Journal(size=len(data))
     frames, is_whole = [], False
-    at = HEADER.size
     while at + FRAME.size <= len(data):
         length, crc = FRAME.unpack_from(data, at)
         goes_on, length = length & GOES_ON, length & ~GOES_ON
@@ -64,15 +113,35 @@ def read_frames(data: bytes, checksum: Checksum) -> tuple[int, list[bytes]]:
         frames.append(payload)
         is_whole = is_whole or not goes_on
         at += FRAME.size + length
-    return (generation, frames) if is_whole else (0, [])
+    return Journal(generation, identity, frames, at, len(data)) if is_whole else Journal(size=len(data))
+
+
+def read_row(directory: Path, checksum: Checksum) -> Row | None:
+    """The journal's part of the witness that is there; None: it cannot be read."""
+    try:
+        with (directory / WITNESS).open("rb") as file:
+            file.seek(ROW_AT)
+            data = file.read(ROW.size)
+    except OSError:
+        return None
+    if len(data) < ROW.size:
+        return None
+    magic, version, identity, _, generation, end, crc = ROW.unpack(data)
+    if magic != ROW_MAGIC or version != ROW_VERSION or crc != checksum(data[:-4]):
+        return None
+    return Row(identity, generation, end)
 
 
 class JournalFiles:
     """Opens the two fixed names of one stream's journal; appends to the current one, swaps to the other."""
 
-    def __init__(self, directory: str, checksum: Checksum, disk: Disk = REAL) -> None:
+    def __init__(self, directory: str, checksum: Checksum, identity: int = 0, disk: Disk = REAL) -> None:
         self.directory = Path(directory)
         self.checksum, self.disk = checksum, disk
+        self.identity = identity
+        """Of the stream's log; 0: as the files say."""
+        self.damage: list[str] = []
+        """What was found wrong, in words."""
         self.current = -1
         self._kept = -1
         """The file whose checkpoint is on disk."""
@@ -86,15 +155,43 @@ class JournalFiles:
 
     def recover(self) -> tuple[int, list[bytes]]:
         """(generation, frames) of the file that is the truth; (0, []) for a new journal."""
-        found: list[tuple[int, int, list[bytes]]] = []
         present = set(os.listdir(self.directory))
-        for which, name in enumerate(NAMES):
-            if name in present:
-                generation, frames = read_frames((self.directory / name).read_bytes(), self.checksum)
-                found.append((generation, which, frames))
-        generation, self.current, frames = max(found, default=(0, -1, []), key=lambda row: row[0])
-        self._kept = self.current
-        return generation, frames
+        row = read_row(self.directory, self.checksum) if WITNESS in present else None
+        found = [(self._read(name) if name in present else Journal()) for name in NAMES]
+        identity = self.identity or (row.identity if row is not None else 0)
+        for which, journal in enumerate(found):
+            if identity and journal.identity not in (0, identity):
+                self.damage.append(f"{NAMES[which]} is of another stream; it is not read")
+                found[which] = Journal()
+        best = max(found, key=lambda journal: journal.generation)
+        self.identity = self.identity or best.identity or (row.identity if row is not None else 0)
+        if row is None or row.identity != self.identity:
+            row = Row(0, 0, 0)
+        self._look_for_damage(best, row)
+        self.current = self._kept = found.index(best) if best.generation else -1
+        return max(best.generation, row.generation if best.generation else 0), list(best.frames)
+
+    def _read(self, name: str) -> Journal:
+        try:
+            return read_journal((self.directory / name).read_bytes(), self.checksum)
+        except OSError as error:
+            self.damage.append(f"{name} cannot be read: {error}")
+            return Journal()
+
+    def _look_for_damage(self, best: Journal, row: Row) -> None:
+        if not best.generation:
+            if row.generation:
+                self.damage.append("neither file of the consumers' journal is whole: its consumers are lost")
+        elif best.generation < row.generation:
+            self.damage.append(
+                f"the newest file of the consumers' journal (generation {row.generation}) is missing or damaged: "
+                f"consumers are as they were in generation {best.generation}"
+            )
+        elif best.end < best.size or (best.generation == row.generation and best.end < row.end):
+            self.damage.append(
+                f"the consumers' journal does not verify from byte {best.end} on: what consumers did since is lost, "
+                "unless that was a write which was never finished"
+            )
 
     def synced(self) -> None:
         """Everything written to the current file is on disk, its name included."""
@@ -111,7 +208,7 @@ class JournalFiles:
         self.disk.truncate(fd, left)
         return True
 
-    def swap(self, generation: int, at_once: bool = True) -> None:
+    def swap(self, generation: int) -> None:
         """Start the other file over; it is the current one from here. The next `append` is its checkpoint, or the first
         part of it.
 
@@ -121,7 +218,7 @@ class JournalFiles:
         self.disk.truncate(self._open(which), 0)
         self._ends[which] = 0
         self.current = which
-        self._header = header_bytes(generation, self.checksum, VERSION if at_once else VERSION_PARTS)
+        self._header = header_bytes(generation, self.identity, self.checksum)
 
     def append(self, payload: bytes, goes_on: bool = False) -> int:
         """Add one frame to the current file, inside a checkpoint that `goes_on` or not. Returns the file's size.
@@ -137,6 +234,16 @@ class JournalFiles:
             self._append(head)
             self._append(payload)
         return self._ends[self.current]
+
+    def testify(self, generation: int) -> None:
+        """Writes down that all of this generation is on disk. What cannot be written down is not known later."""
+        start = ROW.pack(ROW_MAGIC, ROW_VERSION, self.identity, 0, generation, self._ends[self.current], 0)[:-4]
+        with contextlib.suppress(OSError):
+            fd = self.disk.open_path(str(self.directory / WITNESS))
+            try:
+                self.disk.put(fd, start + struct.pack("<I", self.checksum(start)), ROW_AT)
+            finally:
+                self.disk.close(fd)
 
     def descriptor(self) -> int:
         """What has to be synced."""

@@ -16,12 +16,13 @@ is the truth, and nothing that was gathered since is confirmed.
 """
 
 import logging
+import os
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from millpond.store.committer cimport Committer, Target
+from millpond.store.committer cimport SYNCED, Committer, Target
 from millpond.store.consumer_ops cimport (
     DELETE, DELIVER, END, EXHAUST, OPEN, PARTS, RESET, ROWS, STATE,
     OpChange, OpId, OpLog, OpOpen, OpPending, OpRows, OpState,
@@ -44,14 +45,17 @@ cdef int ERRORS_MAX = 2                        # failed syncs in a row before th
 cdef class ConsumerJournal(Target):
     """Two files for all consumers of one stream (see the head of this file)."""
 
-    def __init__(self, str directory, Committer committer):
+    def __init__(self, str directory, Committer committer, uint32_t identity=0):
         self._committer = committer
-        self._files = JournalFiles(directory, checksum, committer.disk)
+        self._files = JournalFiles(directory, checksum, identity, committer.disk)
         self.log, self.step_bytes = OpLog(committer, self), STEP_BYTES
         self.failure = ""
         self._states, self._configs, self._ids = {}, {}, {}
         self._next_id = 1
         self.generation, frames = self._files.recover()
+        for text in self._files.damage:
+            log.error("%s: %s", directory, text)
+        self._files.identity = self._files.identity or int.from_bytes(os.urandom(4), "little") or 1
         for frame in frames:
             self._replay(frame)
         for state in self._states.values():
@@ -60,6 +64,16 @@ cdef class ConsumerJournal(Target):
             if wrong:
                 raise StoreError(f"consumer journal in {directory}: {wrong[0]}")
         self._swap_next = True           # the first write leaves a possibly torn tail behind
+
+    @property
+    def identity(self):
+        """Of the stream's log, that is to have it too."""
+        return self._files.identity
+
+    @property
+    def damage(self):
+        """What was found wrong with the files, in words."""
+        return self._files.damage
 
     @property
     def position(self):
@@ -142,7 +156,7 @@ cdef class ConsumerJournal(Target):
             if not isinstance(error, OSError) or is_full(error):
                 raise
             return self._failed(error.errno or 5)
-        self._written_position = self.log.appended
+        self._written_position, self._written_generation = self.log.appended, self.generation
         if directory_fd >= 0:
             self.sync_also(directory_fd)
         return self._files.descriptor()
@@ -153,6 +167,8 @@ cdef class ConsumerJournal(Target):
             return 0
         self._errors = 0
         self._files.synced()
+        if self._committer.tier == SYNCED:
+            self._files.testify(self._written_generation)
         self.committed_position = self._written_position
         if self.on_committed is not None:
             self.on_committed()
@@ -204,7 +220,7 @@ cdef class ConsumerJournal(Target):
         goes_on = self._gather()
         self.log.appended = appended
         if begins:
-            self._files.swap(self.generation, not goes_on)
+            self._files.swap(self.generation)
         self._file_bytes = self._files.append(PyBytes_FromStringAndSize(self.log.buffer, self.log.used), goes_on)
         self.log.used = 0
         if goes_on:

@@ -31,6 +31,8 @@ from millpond.store.disk import REAL, Disk
 
 LOCK = "lock"
 RELEASED = "released"
+WITNESS = "witness"
+"""How far the log and the journal have come (witness.pyx, consumer_file.py)."""
 REPACKED = "repacked"
 """A segment in its other form, until it takes the old file's name."""
 PLAIN = dict.fromkeys(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789$-_")

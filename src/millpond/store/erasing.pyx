@@ -7,14 +7,39 @@ and is done again. Only a proven place is overwritten: damage there can never pa
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from millpond.store.api cimport FOUND, Load
+from millpond.store.api cimport COLD, FOUND, Load
 from millpond.store.record cimport COPY, ERASED, Head, record_erase, record_valid
-from millpond.store.segment cimport Segment
+from millpond.store.repacking cimport Repacker
+from millpond.store.segment cimport IN_LOG, Segment
 from millpond.store.segment_log cimport SegmentLog
 
 cdef enum:
     LENGTH_UNDER = 3                 # a record is longer than what it is accounted for by -2 to 10 bytes
     LENGTH_RANGE = 14
+
+
+cdef list erase_committed(SegmentLog log, Repacker repacker, list erasures, bint* unproven):
+    cdef uint32_t number
+    cdef list left = []
+    unproven[0] = False
+    for item in erasures:
+        seq, number, generation, offset, size = item
+        if log.at[number].generation != generation:
+            continue                               # its file lives another life
+        if log.at[number].state != IN_LOG:
+            log.discard(number)
+        elif not log.proven(generation, offset):
+            unproven[0] = True
+            left.append(item)
+        elif log.at[number].packed != NULL:
+            repacker.want_plain(number)            # without its summary
+            left.append(item)
+        elif log.at[number].summary:
+            repacker.wipe(number)                  # and that is on disk before the message is overwritten
+            left.append(item)
+        elif erase(log, number, offset, seq, size) == COLD:
+            left.append(item)
+    return left
 
 
 cdef Load erase(SegmentLog log, uint32_t number, uint32_t offset, uint64_t seq, uint32_t size) except *:

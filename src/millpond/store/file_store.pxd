@@ -16,7 +16,6 @@ cdef enum Batch:
 
 cdef class FileStore(IndexedStore):
     cdef readonly SegmentLog log
-    cdef readonly uint64_t lost          # messages that were found damaged and are not delivered
     cdef readonly list damage            # what recovery found wrong, in words
     cdef Committer _committer
     cdef Writer _writer
@@ -46,7 +45,6 @@ cdef class FileStore(IndexedStore):
     cdef int _put_removals(self) except -1
     cdef uint32_t _put_gone(self, uint32_t begin, uint32_t end, uint64_t floor) except? 0xFFFFFFFF
     cdef int _put_secure(self, Secure removal) except -1
-    cdef int _erase_committed(self) except -1
     cdef int _append_work(self) except -1
     cdef int _put_work(self) except -1
     cdef int _put_what_is_due(self) except -1
@@ -58,6 +56,8 @@ cdef class FileStore(IndexedStore):
     cdef int _note_secure(self, const Entry* entry) except -1
     # --- reading ---
     cdef Load _read(self, const Entry* entry, Record* out, bint wait) except *
+    cdef Load _read_alone(self, const Entry* entry, Record* out) except *
+    cdef Load _verified(self, const Entry* entry, const char* at, uint32_t have, Record* out) except *
     cdef Load _damaged(self, uint64_t seq, str reason) except *
     cdef int _note_gone(self, uint64_t seq) except -1
     cpdef int arrived(self) except -1

@@ -34,16 +34,17 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp
 
-from millpond.store.api cimport COLD, FOUND, MISSING, Filters, Limits, Load, Record, StoreOwner
+from millpond.store.api cimport FOUND, MISSING, Filters, Limits, Load, Record, StoreOwner
 from millpond.store.committer cimport SYNCED, Committer, Target
-from millpond.store.erasing cimport erase
+from millpond.store.erasing cimport erase_committed
 from millpond.store.index cimport Entry, Index
 from millpond.store.indexed_store cimport IndexedStore
 from millpond.store.pin cimport Kept, Pin
 from millpond.store.record cimport (
     CLEAN, FIRST, FLOOR, MESSAGE, REMOVE, SECURE, Erasure, Head, aligned, record_message,
 )
-from millpond.store.segment cimport IN_LOG, NO_SEGMENT, segment_name
+from millpond.store.segment cimport NO_SEGMENT, segment_name
+from millpond.store.witness cimport testify
 from millpond.wire.message cimport Msg
 
 from millpond.base import limits
@@ -99,7 +100,7 @@ cdef class FileStore(IndexedStore):
         self._repacker = Repacker(self.log, self._cache.packer, self.arrived, summary_bytes)
         recovery = Recovery(self, self.log, self._repacker)
         recovery.run()
-        self.damage, self.lost, self.torn_seq = recovery.damage, recovery.lost, recovery.torn_seq
+        self.damage, self.losses, self.torn_seq = recovery.damage, recovery.lost, recovery.torn_seq
         self.cut_short = not recovery.clean
         self.state, self._erasures = self.index.state, recovery.erasures
         self._start_committed()
@@ -299,7 +300,7 @@ cdef class FileStore(IndexedStore):
         """What goes behind the messages of this write."""
         self._append_work()
         if self._erasures:
-            self._erase_committed()
+            self._erasures = erase_committed(self.log, self._repacker, self._erasures, &self._unproven)
         self._writing_position, self._writing_seq = self.position, self.state.last_seq
         try:
             self._put_what_is_due()
@@ -371,31 +372,6 @@ cdef class FileStore(IndexedStore):
         cdef Erasure erasure = Erasure(removal.seq, removal.generation, removal.offset, removal.size)
         return self.log.put(REMOVE, SECURE, 0, &erasure, sizeof(Erasure))
 
-    cdef int _erase_committed(self) except -1:
-        """Overwrites what was removed securely; what has to be read or proven first stays for the next time."""
-        cdef uint32_t number
-        cdef list left = []
-        self._unproven = False
-        for item in self._erasures:
-            seq, number, generation, offset, size = item
-            if self.log.at[number].generation != generation:
-                continue                           # its file lives another life
-            if self.log.at[number].state != IN_LOG:
-                self.log.discard(number)
-            elif not self.log.proven(generation, offset):
-                self._unproven = True
-                left.append(item)
-            elif self.log.at[number].packed != NULL:
-                self._repacker.want_plain(number)  # without its summary
-                left.append(item)
-            elif self.log.at[number].summary:
-                self._repacker.wipe(number)        # and that is on disk before the message is overwritten
-                left.append(item)
-            elif erase(self.log, number, offset, seq, size) == COLD:
-                left.append(item)
-        self._erasures = left
-        return 0
-
     cdef int synced(self, int error) except -1:
         cdef uint32_t number
         cdef bint more
@@ -416,6 +392,7 @@ cdef class FileStore(IndexedStore):
         except (OSError, MemoryError) as failed:
             return self._fail(f"cannot put segments in {self.log.directory} in order: {failed}")
         self.committed_position, self.committed_seq = self._writing_position, self._writing_seq
+        testify(self.log, self.committed_seq)
         if more or self._erasures or self.position > self._writing_position \
                 or (self._compactor.due() and not self._committer.draining):
             self._committer.enlist(self._writer)
@@ -444,17 +421,28 @@ cdef class FileStore(IndexedStore):
             if found == MISSING:                   # memory or disk: a second look at the disk decides
                 self._cache.forget(self.log.at[entry.run_id].cache_id)
                 found = self._read(&entry, out, True)
-        except OSError as error:
-            return self._damaged(stream_seq, str(error))
-        return self._damaged(stream_seq, "its bytes do not verify") if found == MISSING else found
+            return found if found != MISSING else self._damaged(stream_seq, "its bytes do not verify")
+        except OSError as error:                   # of its window: the message itself may be readable
+            found = self._read_alone(&entry, out)
+            return found if found != MISSING else self._damaged(stream_seq, str(error))
 
     cdef Load _read(self, const Entry* entry, Record* out, bint wait) except *:
         """FOUND only what verifies and is what the index says."""
         cdef char* at
         cdef uint32_t have
         cdef Load found = self.log.view(entry.run_id, entry.offset, entry.size + MORE_BYTES, wait, &at, &have)
-        if found != FOUND:
-            return found
+        return self._verified(entry, at, have, out) if found == FOUND else found
+
+    cdef Load _read_alone(self, const Entry* entry, Record* out) except *:
+        cdef char* at
+        cdef uint32_t have
+        try:
+            self.log.view_around(entry.run_id, entry.offset, entry.size + MORE_BYTES, &at, &have)
+        except OSError:
+            return MISSING
+        return self._verified(entry, at, have, out)
+
+    cdef Load _verified(self, const Entry* entry, const char* at, uint32_t have, Record* out) except *:
         if not record_message(at, have, self.log.at[entry.run_id].seed, out) \
                 or out.seq != entry.seq or out.subject_len != entry.subject_len:
             return MISSING
@@ -481,13 +469,14 @@ cdef class FileStore(IndexedStore):
         cdef Entry entry
         if not self.index.remove(seq, &entry):
             return MISSING
-        self.lost += 1
+        self.losses.add(seq, seq, entry.size)
         log.error("message %d in %s/%s at %d is lost: %s", seq, self.log.directory, segment_name(entry.run_id),
                   entry.offset, reason)
         self.log.gone(entry.run_id, entry.size)
         self.refresh()
         if self.owner is not None:
             self.owner.removed(seq, entry.subject, entry.subject_len, entry.size)
+            self.owner.damaged(seq, reason)
         return MISSING
 
     cdef bint exact_ts(self, const Entry* entry, int64_t* ts_ns) noexcept:
@@ -569,6 +558,11 @@ cdef class FileStore(IndexedStore):
             self.state = self.index.state
             self.committed_seq = 0
         return 0
+
+    @property
+    def lost(self):
+        """How many messages were found damaged and are not delivered."""
+        return self.losses.messages
 
     def figures(self):
         """What the log is made of: counts and bytes, by name."""

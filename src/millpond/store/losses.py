@@ -11,11 +11,39 @@ from typing import Final
 SEQ_MAX: Final = 0xFFFFFFFFFFFFFFFF
 
 
+class Lost:
+    """The messages of one stream that are known to be lost since it was opened."""
+
+    def __init__(self) -> None:
+        self.ranges: list[tuple[int, int]] = []
+        """[(first, last)], not in order."""
+        self.messages = self.bytes = 0
+        """Bytes as far as they are known: as messages are accounted."""
+
+    def __bool__(self) -> bool:
+        return self.messages > 0
+
+    def add(self, first: int, last: int, size: int = 0) -> None:
+        """All sequences from `first` to `last`."""
+        self.ranges.append((first, last))
+        self.messages += last - first + 1
+        self.bytes += size
+
+    def sequences(self, most: int) -> list[int]:
+        """The lowest ones, ascending."""
+        found: list[int] = []
+        for first, last in sorted(self.ranges):
+            found.extend(range(first, min(last, first + most - len(found) - 1) + 1))
+        return found
+
+
 class Loss:
     """Bad places in a row, and the sequences between the messages around them, from `first_seq` on."""
 
     def __init__(self, first_seq: int) -> None:
         self.places: list[str] = []
+        self.most = 0
+        """So many messages there were at most, right before the one that follows; 0: any number."""
         self._spans: list[tuple[int, int, int]] = []
         self._erased: set[tuple[int, int]] = set()
         self._first, self._next = first_seq, SEQ_MAX
@@ -29,6 +57,8 @@ class Loss:
     def ends_before(self, next_seq: int) -> None:
         """The message behind the bad places is known; 0: there is none, so nothing says what was there."""
         self._next = next_seq
+        if self.most:
+            self._first = max(self._first, next_seq - min(self.most, next_seq))
 
     def removed(self, seq: int) -> None:
         """That message is gone on purpose."""

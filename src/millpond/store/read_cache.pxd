@@ -56,6 +56,9 @@ cdef class ReadCache:
     # Raises OSError when the disk does.
     cdef Load fetch(self, uint64_t id, int fd, const Packed* packed, uint32_t offset, uint32_t n, uint32_t end,
                     bint wait, bint drop, object arrived, char** out) except *
+    # Reads at once, sector by sector (of a packed file block by block); those that cannot be read are 0xFF. Fewer than
+    # *n bytes where the file ends. The window is of these bytes alone.
+    cdef char* fetch_around(self, uint64_t id, int fd, const Packed* packed, uint32_t offset, uint32_t* n) except NULL
     # After a find() whose window is fresh: the worker reads what follows of the file, up to `end`.
     cdef inline bint is_fresh(self) noexcept:
         return self._newest.fresh

@@ -28,6 +28,7 @@ from millpond.store.api cimport COLD, FOUND, MISSING, Load
 from millpond.store.disk cimport Disk, disk_calls
 from millpond.store.packed cimport BLOCK_BYTES, packed_extent, packed_keep, packed_let_go, unpack
 from millpond.store.packer cimport Packer
+from millpond.store.record cimport PAGE
 from millpond.store.segment cimport Packed
 
 from millpond.base import limits
@@ -256,6 +257,28 @@ cdef class ReadCache:
         window = self._insert(id, key, begin, begin + <uint32_t>got, size, data)
         out[0] = window.data + (offset - begin)
         return FOUND
+
+    cdef char* fetch_around(self, uint64_t id, int fd, const Packed* packed, uint32_t offset, uint32_t* n) except NULL:
+        cdef uint32_t begin = offset if packed == NULL else offset // CELL * CELL, size = offset + n[0] - begin, at = 0, step
+        cdef size_t got
+        cdef char* data = <char*>malloc(size)
+        if data == NULL:
+            raise MemoryError
+        while at < size:
+            step = min(size - at, CELL if packed != NULL else PAGE - (begin + at) % PAGE)
+            try:
+                got = self._read(fd, packed, begin + at, step, data + at, True, False)
+            except OSError:
+                memset(data + at, 0xFF, step)
+                got = step
+            except BaseException:
+                free(data)
+                raise
+            at += <uint32_t>got
+            if got < step:
+                break
+        n[0] = at - min(at, offset - begin)
+        return self._insert(id, offset << 1 | 1, begin, begin + at, size, data).data + (offset - begin)
 
     cdef int read_ahead(self, int fd, const Packed* packed, uint32_t end) except -1:
         cdef Window* window = self._newest

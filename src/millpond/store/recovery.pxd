@@ -23,8 +23,7 @@ cdef struct Place:                   # of a record
     uint32_t offset
 
 cdef class Recovery(LogParts):
-    cdef readonly list lost_ranges   # [(first, last)] sequences that damage may have taken
-    cdef readonly uint64_t lost      # how many those are
+    cdef readonly object lost        # losses.Lost: sequences that damage may have taken
     cdef readonly list erasures      # [(seq, number, generation, offset, size)] to be overwritten
     cdef readonly uint64_t torn_seq  # the last write is torn: messages from here on may be missing; 0: it is not
     cdef IndexedStore _store
@@ -68,6 +67,10 @@ cdef class Recovery(LogParts):
     cdef int _disbelieve(self, Part* part, uint32_t offset) except -1
     cdef int _wipe_summary(self, const Part* part) except -1
     cdef int _damaged(self, const Part* part, uint32_t bad, uint32_t end) except -1
+    cdef int _begin_loss(self) except -1
+    cdef int _bound_loss(self, uint32_t end) except -1
+    cdef int _passed_over(self, const Part* part, const Step* step) except -1
     cdef int _missing(self, uint64_t next_seq) except -1
     cdef int _report(self) except -1
     cdef int _finish(self) except -1
+    cdef int _end_at_least(self) except -1

@@ -43,6 +43,7 @@ from millpond.store.record cimport (
     Erasure,
     Head,
     aligned,
+    page_ceil,
     record_erase,
     record_next,
 )
@@ -54,7 +55,7 @@ from millpond.store.subject_index cimport NO_SUBJECT
 from millpond.store.summary cimport HEADERS, Step, reading_begin, reading_end, reading_next, reading_whole, step_of
 from millpond.store.summary_file cimport summary_wipe
 
-from millpond.store.losses import Loss
+from millpond.store.losses import Loss, Lost
 
 log = logging.getLogger("millpond")
 
@@ -78,7 +79,7 @@ cdef class Recovery(LogParts):
     def __init__(self, IndexedStore store, SegmentLog log, Repacker repacker):
         LogParts.__init__(self, log)
         self._store, self._repacker = store, repacker
-        self.lost_ranges, self.erasures, self._losses = [], [], []
+        self.lost, self.erasures, self._losses = Lost(), [], []
         self._home = NO_SEGMENT
 
     def __dealloc__(self):
@@ -90,7 +91,7 @@ cdef class Recovery(LogParts):
     def run(self):
         """Fills the store's index and the log's table."""
         cdef uint32_t i
-        if not self.find():
+        if not self.find() and not self._witness.generation:
             return
         self._gather()
         for i in range(self._count):
@@ -215,6 +216,8 @@ cdef class Recovery(LogParts):
         cdef Segment* segment = &self._log.at[part.number]
         segment.generation, segment.seed, segment.state = part.head.generation, segment_seed(&part.head), IN_LOG
         segment.cache_id = self._log.cache.new_id()
+        if part.made_up:
+            return 0
         self._merge(part.head.last_seq + 1)
         if part.gap or (self._loss is None and self._log.order and part.head.last_seq > self._last_original):
             self._damaged(part, 0, 0)
@@ -276,7 +279,7 @@ cdef class Recovery(LogParts):
 
     cdef uint32_t _replay_records(self, Part* part, uint32_t at) except 0:
         """From an offset on. Returns where the last one ends."""
-        cdef uint32_t bad, seed = segment_seed(&part.head), end = at
+        cdef uint32_t bad, seed = segment_seed(&part.head), end = at, least = part.end if part.end_known else part.sure
         cdef Head* head
         cdef Step step
         self._load(part)
@@ -285,8 +288,12 @@ cdef class Recovery(LogParts):
             if at >= self._image_bytes:
                 if part.end_known and (bad < at or self._image_bytes < part.end):
                     self._damaged(part, min(bad, at), part.end)
+                elif end < least:
+                    self._damaged(part, end, least)
                 return end
             head = <Head*>(self._image + at)
+            if part.made_up and end == RECORDS_AT < at:
+                bad = RECORDS_AT                   # what was there went with the head
             if bad < at:
                 self._damaged(part, bad, at)
             step_of(head, at, NULL, &step)
@@ -310,6 +317,7 @@ cdef class Recovery(LogParts):
             return self._missing(step.seq + 1)
         if step.kind == ERASED:
             if step.seq > self._last_original:
+                self._passed_over(part, step)
                 self._missing(step.seq)
             self._last_original = max(self._last_original, step.seq)
             self._store.index.state.last_ts_ns = max(self._store.index.state.last_ts_ns, step.ts_ns)
@@ -334,6 +342,7 @@ cdef class Recovery(LogParts):
             self.damage.append(f"{segment_name(part.number)}: message {step.seq} at {step.offset} comes after "
                                f"{self._store.index.state.last_seq}; it is not taken")
             return 0
+        self._passed_over(part, step)
         self._missing(step.seq)
         self._last_original = step.seq
         if self._moved_at < self._moved_count and self._moved[self._moved_at].seq == step.seq:
@@ -486,15 +495,38 @@ cdef class Recovery(LogParts):
             log.warning("%s/%s: the last write is torn at %d", self._log.directory, name, bad)
             self.torn_seq = self.torn_seq or self._last_original + 1
             return 0
-        if self._loss is None:
-            self._loss = Loss(self._last_original + 1)
-            self._losses.append(self._loss)
+        self._begin_loss()
+        if part.made_up:
+            self._bound_loss(end)
         if end:
             self._loss.damaged(name, part.head.generation, bad, end)
         elif part.gap:
             self._loss.places.append(f"a segment before {name} (generation {part.head.generation}) is missing")
         else:
             self._loss.places.append(f"the segment before {name} ends too early")
+        return 0
+
+    cdef int _begin_loss(self) except -1:
+        if self._loss is None:
+            self._loss = Loss(self._last_original + 1)
+            self._losses.append(self._loss)
+        return 0
+
+    cdef int _bound_loss(self, uint32_t end) except -1:
+        """The oldest segment without a head: no more is lost than had room, for what was before may have left the log."""
+        if self._last_original == 0:
+            self._loss.most = page_ceil(end) // <uint32_t>sizeof(Head)
+        return 0
+
+    cdef int _passed_over(self, const Part* part, const Step* step) except -1:
+        """Sequences ascend one by one, but for what is torn. Where the bytes between two are sound and one is missing,
+        a write went to another place."""
+        if self._loss is None and step.seq > self._last_original + 1 and not self.torn_seq:
+            self._begin_loss()
+            if part.made_up:
+                self._bound_loss(step.offset)
+            self._loss.places.append(f"{segment_name(part.number)}: message {step.seq} at {step.offset} follows "
+                                     f"{self._last_original}")
         return 0
 
     cdef int _missing(self, uint64_t next_seq) except -1:
@@ -512,14 +544,28 @@ cdef class Recovery(LogParts):
                 log.warning("%s: %s: an erasure was cut short, and is done again", self._log.directory, loss)
                 continue
             self.damage.append(loss.describe(ranges))
-            self.lost_ranges += ranges
-            self.lost += sum([last - first + 1 for first, last in ranges])
+            for first, last in ranges:
+                self.lost.add(first, last)
         return 0
 
     # --- the end ---
 
+    cdef int _end_at_least(self) except -1:
+        """The log went as far as its witness says."""
+        cdef uint64_t newest = self._parts[self._count - 1].head.generation if self._count else 0
+        if not self._witness.generation or self._witness.generation < newest:
+            return 0
+        if self._witness.generation > newest:
+            self._begin_loss()
+            self._loss.places.append(f"the newest segment (generation {self._witness.generation}) is missing")
+        self._merge(self._witness.last_seq + 1)
+        self._missing(self._witness.last_seq + 1)
+        self._store.index.raise_last(self._witness.last_seq)
+        return 0
+
     cdef int _finish(self) except -1:
         cdef uint32_t i, number
+        self._end_at_least()
         self._missing(0)
         self._report()
         if not self.clean:

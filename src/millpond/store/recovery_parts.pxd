@@ -3,6 +3,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from millpond.store.segment cimport Packed, SegmentHead
 from millpond.store.segment_log cimport SegmentLog
 from millpond.store.summary cimport SummaryFoot
+from millpond.store.witness cimport Witness
 
 cdef struct Part:                    # one segment of the log, while it is recovered
     SegmentHead head
@@ -15,13 +16,16 @@ cdef struct Part:                    # one segment of the log, while it is recov
     bint copies                      # holds records that compaction moved, or may do so
     bint gap                         # the segment before it is missing
     bint proven                      # a later write was begun: this one is on disk as it is, but for damage
+    bint made_up                     # its head is damaged, and was concluded from what is around it
     uint32_t valid_end               # of its last whole record, where _survey came by
+    uint32_t sure                    # of the newest part: everything below was committed; 0: nobody knows
     uint32_t distrust                # removals from this offset on are not believed (see recovery.pyx)
 
 cdef class LogParts:
     cdef readonly list damage        # what was found wrong, in words
     cdef readonly bint clean         # the log ends with the record of an orderly stop
     cdef SegmentLog _log
+    cdef Witness _witness            # generation 0: there is none
     cdef Part* _parts                # in order of generation
     cdef uint32_t _count
     cdef char* _image                # the segment that is being read
@@ -32,6 +36,16 @@ cdef class LogParts:
 
     cdef bint find(self) except *
     cdef int _find_parts(self) except -1
+    # The rows of parts that belong to this log.
+    cdef list _own(self, list parts)
+    cdef list _foreign(self, list parts, uint32_t identity)
+    cdef int _leave_alone(self, uint32_t number, str why) except -1
+    # Looks in files whose heads cannot be read for the segments that are missing.
+    cdef int _look_for_missing(self, list parts, list headless) except -1
+    cdef list _missing_generations(self)
+    cdef bint _has_content(self, uint32_t number) except *
+    cdef bint _conclude(self, uint32_t number, uint64_t generation, Part* part) except *
+    cdef bint _holds_records(self, Part* part) except *
     cdef bint _look_at(self, uint32_t number, Part* part) except *
     cdef Packed* _open_packed(self, Part* part, int fd) except NULL
     cdef int _keep(self, list parts) except -1
@@ -43,6 +57,7 @@ cdef class LogParts:
     cdef uint64_t _oldest(self, list trims, list left) except? 0
     cdef int _trim(self, uint64_t oldest) except -1
     cdef int _load(self, Part* part) except -1
+    cdef uint32_t _read_around(self, Part* part) except? 0xFFFFFFFF
     cdef int _find_distrust(self) except -1
     cdef int _write_again(self) except -1
     cdef uint32_t _survey(self, Part* part, uint32_t* first_bad, uint32_t* last) except? 0xFFFFFFFF

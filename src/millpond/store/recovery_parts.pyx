@@ -5,6 +5,10 @@
 
 What is before the part where the last write begins may be taken by its summary, which was made of records that verified
 and were on disk. It is taken only if it goes as far as the segment after says.
+
+A file of another log is no part, whatever its generation: every head says by its salt to which log it belongs. So a
+head of which neither copy can be read is no loss either: a neighbour knows the generation that is missing, and with the
+log's identity that makes the seed by which the file's records verify, or do not.
 """
 
 import os
@@ -13,30 +17,68 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
-from millpond.store.packed cimport packed_open, packed_placed
-from millpond.store.record cimport BATCH, CLEAN, TRIM, Head, aligned, page_ceil, page_floor, record_next
+from millpond.store.disk cimport Disk
+from millpond.store.packed cimport BLOCK_BYTES, packed_let_go, packed_open, packed_placed
+from millpond.store.record cimport BATCH, CLEAN, PAGE, TRIM, Head, aligned, page_ceil, page_floor, record_next
 from millpond.store.segment cimport (
     BEFORE_HAS_COPIES,
     DAMAGED,
     NO_SEGMENT,
     PACKED,
+    PLAIN,
     RECORDS_AT,
+    SALT_OF_LOG,
     SPARE,
     Packed,
     Segment,
+    SegmentHead,
     segment_head_read,
+    segment_identity,
     segment_name,
+    segment_salt,
     segment_seed,
 )
 from millpond.store.segment_log cimport SegmentLog
 from millpond.store.summary cimport SummaryFoot
 from millpond.store.summary_file cimport summary_find, summary_load
+from millpond.store.witness cimport witness_read
 
-from millpond.store.directory import REPACKED
+from millpond.base import limits
+from millpond.base.errors import StoreError
+from millpond.store.directory import REPACKED, WITNESS
 from millpond.store.segment import segment_number
 from millpond.store.space import is_full
 
 cdef uint32_t NOWHERE = 0xFFFFFFFF
+cdef uint32_t SEGMENT_BYTES_LARGE = limits.SEGMENT_BYTES_LARGE
+
+
+cdef size_t _read_start(Disk disk, int fd, char* out) except? 0xFFFFFFFFFFFFFFFF:
+    """A file's head, as far as it can be read."""
+    try:
+        return disk.read(fd, out, RECORDS_AT, 0)
+    except OSError:
+        memset(out, 0xFF, RECORDS_AT)
+        return RECORDS_AT
+
+
+cdef bint _find_foot(Disk disk, int fd, const SegmentHead* head, uint64_t size, SummaryFoot* out) except *:
+    try:
+        return summary_find(disk, fd, head, size, out)
+    except OSError:
+        return False
+
+
+cdef char* _load_summary(Disk disk, int fd, const Part* part) except? NULL:
+    try:
+        return summary_load(disk, fd, &part.foot, part.file_bytes, segment_seed(&part.head))
+    except OSError:
+        return NULL
+
+
+cdef tuple _row(const Part* part):
+    """Parts sort by their generation."""
+    return part.head.generation, part.head.oldest, (<const char*>part)[:sizeof(Part)], segment_identity(&part.head), part.number
 
 
 cdef class LogParts:
@@ -68,10 +110,12 @@ cdef class LogParts:
     cdef int _find_parts(self) except -1:
         cdef Part part
         cdef uint32_t number
-        cdef list parts = [], unreadable = []
+        cdef list parts = [], headless = []
         for name in sorted(os.listdir(self._log.directory)):
             if name == REPACKED:
                 self._log.disk.unlink(self._log.directory_fd, name)
+            elif name == WITNESS:
+                witness_read(self._log.disk, self._log.directory_fd, &self._witness)
             found = segment_number(name)
             if found is None:
                 continue
@@ -79,32 +123,148 @@ cdef class LogParts:
             self._log.reserve_number(number)
             self._log.at[number].state = SPARE
             if self._look_at(number, &part):
-                parts.append((part.head.generation, part.head.oldest, (<char*>&part)[:sizeof(Part)]))
-                self._log.generation = max(self._log.generation, part.head.generation)
-            elif part.head.magic:
-                unreadable.append(number)
-        self._keep(sorted(parts))
-        if any([self._parts[i].gap for i in range(self._count)]):
-            for number in unreadable:              # it may be what is missing: left as it is
-                self._log.at[number].state = DAMAGED
-                self.damage.append(f"{segment_name(number)}: its head cannot be read; the file is left as it is")
+                parts.append(_row(&part))
+            else:
+                headless.append(number)
+        parts = sorted(self._own(parts))
+        self._keep(parts)
+        self._look_for_missing(parts, headless)
+        self._log.generation = max(self._witness.generation, max([row[0] for row in parts], default=0))
         return 0
 
+    cdef list _own(self, list parts):
+        """Every segment votes for the log it belongs to, and the witness for its own: so one file that is of another
+        log is outvoted."""
+        cdef dict votes = {}
+        cdef uint32_t identity
+        for row in parts:
+            if row[3]:
+                votes[row[3]] = votes.get(row[3], 0) + 1
+        if not votes:
+            return parts
+        if self._witness.generation:
+            votes[self._witness.identity] = votes.get(self._witness.identity, 0) + 1
+        most = max(votes.values())
+        if list(votes.values()).count(most) > 1:
+            raise StoreError(f"{self._log.directory}: its files are of different logs, and nothing says which is the "
+                             "stream's. Put back the file that was exchanged, or remove what is not of this stream")
+        identity = [each for each in votes if votes[each] == most][0]
+        self._log.identity = identity
+        if self._witness.generation and self._witness.identity != identity:
+            self.damage.append("the witness is of another log; it is not believed")
+            self._witness.generation = 0
+        return self._foreign(parts, identity)
+
+    cdef list _foreign(self, list parts, uint32_t identity):
+        """Without what is of another log, or twice. Older forms of heads do not say; they came before all that do."""
+        cdef list kept = []
+        cdef set generations = set()
+        oldest = min([row[0] for row in parts if row[3] == identity])
+        for row in parts:
+            if row[3] != identity and (row[3] or row[0] > oldest):
+                self._leave_alone(row[4], "it is of another log")
+            elif row[0] in generations:
+                self._leave_alone(row[4], "another file has the same generation")
+            else:
+                generations.add(row[0])
+                kept.append(row)
+        return kept
+
+    cdef int _leave_alone(self, uint32_t number, str why) except -1:
+        self._log.at[number].state = DAMAGED
+        self.damage.append(f"{segment_name(number)}: {why}; the file is left as it is")
+        return 0
+
+    cdef int _look_for_missing(self, list parts, list headless) except -1:
+        cdef Part part
+        cdef uint32_t number
+        cdef list missing = self._missing_generations() if headless else []
+        for number in headless:
+            for generation in missing:
+                if self._conclude(number, generation, &part):
+                    self.damage.append(f"{segment_name(number)}: its head cannot be read; it is generation {generation}")
+                    parts.append(_row(&part))
+                    parts.sort()
+                    self._keep(parts)
+                    missing = self._missing_generations()
+                    break
+            else:
+                if missing and self._has_content(number):      # it may be what is missing
+                    self._leave_alone(number, "its head cannot be read")
+        return 0
+
+    cdef list _missing_generations(self):
+        cdef list found = []
+        cdef uint32_t i
+        for i in range(self._count):
+            if self._parts[i].gap and self._parts[i].head.before:
+                found.append(self._parts[i].head.before)
+        if self._witness.generation and (self._count == 0
+                                         or self._parts[self._count - 1].head.generation < self._witness.generation):
+            found.append(self._witness.generation)
+        return found
+
+    cdef bint _has_content(self, uint32_t number) except *:
+        """Anything but zeros."""
+        cdef Part part
+        memset(&part, 0, sizeof(Part))
+        part.number = number
+        part.end = self._log.at[number].bytes
+        self._load(&part)
+        return any(self._image[:self._image_bytes])
+
+    cdef bint _conclude(self, uint32_t number, uint64_t generation, Part* part) except *:
+        """Is the file that segment? Its records say, or the blocks of a packed one: nobody else's have this seed."""
+        cdef Segment* segment = &self._log.at[number]
+        cdef int fd = self._log.fd(number)
+        cdef uint64_t size = os.fstat(fd).st_size
+        cdef SummaryFoot foot
+        cdef uint32_t i, identity = self._log.identity or self._witness.identity
+        if not identity or size <= RECORDS_AT:
+            return False
+        memset(part, 0, sizeof(Part))
+        part.number, part.file_bytes, part.made_up = number, size, True
+        part.head.generation, part.head.flags, part.head.version = generation, SALT_OF_LOG, PACKED
+        part.head.salt = segment_salt(identity, generation)
+        if _find_foot(self._log.disk, fd, &part.head, size, &foot):
+            size -= foot.bytes                     # what the segment has lost is not in it any more
+        part.head.bytes = max(SEGMENT_BYTES_LARGE, <uint32_t>min(size, <uint64_t>0x7FFFFFFF))
+        part.bytes = segment.bytes = <uint32_t>min(size, <uint64_t>0x7FFFFFFF)
+        part.end = part.bytes
+        segment.packed = packed_open(self._log.disk, fd, &part.head, size)
+        if segment.packed.end:
+            part.head.bytes = part.bytes = segment.bytes = page_ceil(segment.packed.end)
+        else:
+            packed_let_go(&segment.packed)
+            part.head.version, part.head.bytes = PLAIN, part.bytes
+            if not self._holds_records(part):
+                return False
+        for i in range(self._count):
+            if self._parts[i].head.generation < generation:
+                part.head.before = self._parts[i].head.generation
+            part.head.oldest = min(self._parts[i].head.oldest, generation) if i == 0 else part.head.oldest
+        segment.generation, self._log.identity = generation, identity
+        return True
+
+    cdef bint _holds_records(self, Part* part) except *:
+        cdef uint32_t bad
+        self._load(part)
+        return record_next(self._image, RECORDS_AT, self._image_bytes, segment_seed(&part.head), &bad) < self._image_bytes
+
     cdef bint _look_at(self, uint32_t number, Part* part) except *:
-        """A file's head, and whether there is a summary. False: no head; head.magic is 0 in a file that was never used."""
+        """A file's head, and whether there is a summary. False: no head."""
         cdef char[RECORDS_AT] start
         cdef Segment* segment = &self._log.at[number]
         cdef int fd = self._log.fd(number)
         cdef uint64_t size = os.fstat(fd).st_size
-        cdef size_t got = self._log.disk.read(fd, start, RECORDS_AT, 0)
+        cdef size_t got = _read_start(self._log.disk, fd, start)
         memset(part, 0, sizeof(Part))
         part.number, part.file_bytes = number, size
         part.bytes = segment.bytes = <uint32_t>min(size, <uint64_t>0xFFFFFFFF)
         if not segment_head_read(start, got, &part.head):
-            part.head.magic = any(start[:got])
             return False
         segment.generation = part.head.generation
-        if summary_find(self._log.disk, fd, &part.head, size, &part.foot):
+        if _find_foot(self._log.disk, fd, &part.head, size, &part.foot):
             segment.summary = part.foot.bytes
         else:
             part.foot.bytes = 0
@@ -120,7 +280,7 @@ cdef class LogParts:
         cdef char* body = NULL
         cdef Packed* packed
         if part.foot.bytes and part.foot.blocks:
-            body = summary_load(self._log.disk, fd, &part.foot, part.file_bytes, segment_seed(&part.head))
+            body = _load_summary(self._log.disk, fd, part)
         if body == NULL:
             return packed_open(self._log.disk, fd, &part.head, part.file_bytes - part.foot.bytes)
         try:
@@ -132,11 +292,12 @@ cdef class LogParts:
         """Segments from the oldest that is needed on are parts."""
         oldest = max((row[1] for row in parts), default=0)
         parts = [row for row in parts if row[0] >= oldest]
-        self._parts = <Part*>calloc(len(parts) + 1, sizeof(Part))
+        free(self._parts)
+        self._count, self._parts = 0, <Part*>calloc(len(parts) + 1, sizeof(Part))
         if self._parts == NULL:
             raise MemoryError
-        for _, _, part in parts:
-            memcpy(&self._parts[self._count], <char*>part, sizeof(Part))
+        for row in parts:
+            memcpy(&self._parts[self._count], <char*>row[2], sizeof(Part))
             self._count += 1
         if self._count and self._parts[0].head.generation != oldest:
             self._parts[0].gap = True
@@ -154,10 +315,14 @@ cdef class LogParts:
             part.end, part.distrust = part.bytes if packed == NULL else packed.end, NOWHERE
             part.copies = True
             if i + 1 == self._count:
+                if self._witness.generation == part.head.generation:
+                    part.sure = min(self._witness.end, part.end)
                 continue
             after = &self._parts[i + 1]
             if after.head.before != part.head.generation:
                 after.gap = True
+                continue
+            if after.made_up:
                 continue
             part.end_known, part.end = True, min(after.head.before_end, part.bytes)
             part.copies = after.head.flags & BEFORE_HAS_COPIES != 0
@@ -174,15 +339,33 @@ cdef class LogParts:
             if grown == NULL:
                 raise MemoryError(f"no memory for {part.end} bytes of {segment_name(part.number)}")
             self._image, self._image_max = <char*>grown, part.end
-        self._image_bytes = <uint32_t>self._log.read(part.number, self._image, part.end, 0)
+        try:
+            self._image_bytes = <uint32_t>self._log.read(part.number, self._image, part.end, 0)
+        except OSError:
+            self._image_bytes = self._read_around(part)
         self._image_of, self._image_end = part.number, part.end
         return 0
+
+    cdef uint32_t _read_around(self, Part* part) except? 0xFFFFFFFF:
+        """The same where a part of it cannot be read: no record will verify there."""
+        cdef uint32_t step = PAGE if self._log.at[part.number].packed == NULL else BLOCK_BYTES, at = 0, n
+        cdef size_t got
+        while at < part.end:
+            n = min(step, part.end - at)
+            try:
+                got = self._log.read(part.number, self._image + at, n, at)
+            except OSError:
+                memset(self._image + at, 0xFF, n)
+                got = n
+            if got < n:
+                return at + <uint32_t>got
+            at += n
+        return at
 
     cdef char* _summary(self, Part* part) except? NULL:
         if not part.proven or not part.foot.bytes or not part.end_known or part.foot.end != part.end:
             return NULL
-        return summary_load(self._log.disk, self._log.fd(part.number), &part.foot, part.file_bytes,
-                            segment_seed(&part.head))
+        return _load_summary(self._log.disk, self._log.fd(part.number), part)
 
     # --- where belief ends ---
 
@@ -200,7 +383,7 @@ cdef class LogParts:
                 if part.end_known and self._image_bytes < part.end:
                     first_bad[0] = min(first_bad[0], self._image_bytes)
                 return batch
-            if bad < at:
+            if part.sure <= bad < at:              # what was committed is not torn
                 first_bad[0] = min(first_bad[0], bad)
             head = <Head*>(self._image + at)
             last[0] = head.kind

@@ -15,7 +15,8 @@ from millpond.store.record cimport (
     expires_of,
     record_next,
 )
-from millpond.store.segment cimport RECORDS_AT, SegmentHead, segment_head_read, segment_seed
+from millpond.store.segment cimport RECORDS_AT, SegmentHead, segment_head_read, segment_identity, segment_seed
+from millpond.store.witness cimport Witness, witness_take
 
 from millpond.store.packed import plain_bytes
 
@@ -30,7 +31,7 @@ ScannedRecord.__doc__ = """One record that verifies, or a `kind` "damaged" place
 removed: the sequences that a "remove" record names.
 """
 SegmentScan = namedtuple("SegmentScan", "head records end size")
-SegmentScan.__doc__ = """One file: `head` as a dict (None: no copy of it is whole), its records in order of offset, where
+SegmentScan.__doc__ = """One file: `head` as a dict, with the log's `identity` (None: no copy of it is whole), its records in order of offset, where
 the last whole one ends, and the file's size. What lies behind `end` is left from an earlier life, or torn: the head
 of the segment after (before_end) knows."""
 
@@ -55,13 +56,25 @@ def scan_bytes(bytes data):
     while True:
         at = record_next(image, at, size, seed, &bad)
         if at >= size:
-            return SegmentScan(head, records, end, len(data))
+            return SegmentScan({**head, "identity": segment_identity(&head)}, records, end, len(data))
         if bad < at:
             records.append(ScannedRecord(bad, at - bad, "damaged", (), 0, 0, 0, b"", 0, 0, ()))
         record = <const Head*>(image + at)
         records.append(_describe(image + at, at))
         at += aligned(record.length)
         end = at
+
+
+def read_witness(path):
+    """The log's row of the witness at `path`, as a dict; None when there is none that is whole."""
+    cdef bytes data
+    cdef Witness row
+    try:
+        with open(path, "rb") as file:
+            data = file.read(sizeof(Witness))
+    except OSError:
+        return None
+    return row if witness_take(PyBytes_AS_STRING(data), len(data), &row) else None
 
 
 cdef object _describe(const char* at, uint32_t offset):

@@ -6,6 +6,7 @@ cdef enum:
     RECORDS_AT = 128                 # the head twice, then records
     NO_SEGMENT = 0xFFFFFFFF
     BEFORE_HAS_COPIES = 1            # flag of a head: the segment before holds records that compaction moved
+    SALT_OF_LOG = 2                  # flag of a head: the salt says to which log the segment belongs
 
 cdef packed struct SegmentHead:      # little-endian, 64 bytes, at 0 and at 64
     uint32_t magic                   # "MPSG"
@@ -18,7 +19,7 @@ cdef packed struct SegmentHead:      # little-endian, 64 bytes, at 0 and at 64
     int64_t last_ts_ns               # time of that sequence
     uint32_t before_end              # where the records of the segment before end
     uint32_t bytes                   # length of the file, of a packed one before it was packed
-    uint32_t salt                    # random: part of the records' seed
+    uint32_t salt                    # part of the records' seed; of the log and the generation, once random
     uint32_t crc                     # crc32c of the 60 bytes before
 
 cdef enum Form:                      # version of a head: how the file holds the segment
@@ -71,6 +72,10 @@ cdef struct Segment:
     bint syncing                     # its descriptor is with the sync worker
 
 cdef uint32_t segment_seed(const SegmentHead* head) noexcept nogil
+# What a segment of that generation is salted with, in the log of that identity.
+cdef uint32_t segment_salt(uint32_t identity, uint64_t generation) noexcept nogil
+# The identity of the log that it belongs to; 0: it does not say.
+cdef uint32_t segment_identity(const SegmentHead* head) noexcept nogil
 # Fills both copies at `out` (RECORDS_AT bytes).
 cdef void segment_head_write(SegmentHead* head, char* out) noexcept
 # The same for another form than PLAIN.

@@ -35,6 +35,22 @@ cdef uint32_t segment_seed(const SegmentHead* head) noexcept nogil:
     return crc32c(head.salt, &head.generation, sizeof(head.generation))
 
 
+cdef uint32_t _scattered(uint64_t generation) noexcept nogil:
+    """Each generation its own value, and no pattern that the checksum would keep (multiply and shift, as hashes end)."""
+    cdef uint32_t value = <uint32_t>(generation ^ (generation >> 32))
+    value = (value ^ (value >> 16)) * <uint32_t>0x85EBCA6B
+    value = (value ^ (value >> 13)) * <uint32_t>0xC2B2AE35
+    return value ^ (value >> 16)
+
+
+cdef uint32_t segment_salt(uint32_t identity, uint64_t generation) noexcept nogil:
+    return identity ^ _scattered(generation)
+
+
+cdef uint32_t segment_identity(const SegmentHead* head) noexcept nogil:
+    return head.salt ^ _scattered(head.generation) if head.flags & SALT_OF_LOG else 0
+
+
 cdef void segment_head_write(SegmentHead* head, char* out) noexcept:
     segment_head_write_as(head, PLAIN, out)
 

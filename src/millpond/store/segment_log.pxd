@@ -20,6 +20,7 @@ cdef class SegmentLog(SegmentFiles):
     cdef object order                    # deque of the numbers in the log, oldest first
     cdef uint32_t tail                   # takes records; NO_SEGMENT: the next record begins one
     cdef readonly uint64_t generation    # highest ever used
+    cdef public uint32_t identity        # of this log among others; 0: it has none yet
     cdef readonly uint64_t log_bytes     # of the files in the log
     cdef uint64_t last_seq               # of the records so far
     cdef int64_t last_ts_ns
@@ -60,6 +61,8 @@ cdef class SegmentLog(SegmentFiles):
     # --- reading ---
     # At least min(n, what is left of the records) bytes at an offset; *have says how many. Raises OSError.
     cdef Load view(self, uint32_t number, uint32_t offset, uint32_t n, bint wait, char** out, uint32_t* have) except *
+    # The same for what cannot be read otherwise: waits, and has 0xFF in the place of sectors that cannot be read at all.
+    cdef int view_around(self, uint32_t number, uint32_t offset, uint32_t n, char** out, uint32_t* have) except -1
     cdef char* peek(self, uint32_t number, uint32_t offset, uint32_t n) noexcept   # NULL: not in memory
     # Is a record of a later write committed? Then damage at this place can never pass for a torn write.
     cdef bint proven(self, uint64_t generation, uint32_t offset) noexcept

@@ -45,11 +45,13 @@ from millpond.store.segment cimport (
     LEFT,
     NO_SEGMENT,
     RECORDS_AT,
+    SALT_OF_LOG,
     SPARE,
     Segment,
     SegmentHead,
     segment_head_write,
     segment_name,
+    segment_salt,
     segment_seed,
 )
 from millpond.store.segment_files cimport SegmentFiles
@@ -231,7 +233,10 @@ cdef class SegmentLog:
         self.generation += 1
         head.generation, head.oldest = self.generation, head.oldest or self.generation
         head.last_seq, head.last_ts_ns, head.bytes = self.last_seq, self.last_ts_ns, bytes
-        head.salt = int.from_bytes(os.urandom(4), "little")
+        if not self.identity:
+            self.identity = int.from_bytes(os.urandom(4), "little") or 1
+        head.flags |= SALT_OF_LOG
+        head.salt = segment_salt(self.identity, head.generation)
         segment_head_write(&head, segment.buffer)
         segment.generation, segment.seed = self.generation, segment_seed(&head)
         segment.cache_id = self.cache.new_id()
@@ -440,6 +445,12 @@ cdef class SegmentLog:
             return self.disk.read(self.fd(number), data, n, offset)
         packed_read(self.disk, self.fd(number), segment.packed, offset, <uint32_t>n, data)
         return n
+
+    cdef int view_around(self, uint32_t number, uint32_t offset, uint32_t n, char** out, uint32_t* have) except -1:
+        cdef Segment* segment = &self.at[number]
+        have[0] = min(n, segment.written - offset)
+        out[0] = self.cache.fetch_around(segment.cache_id, self.fd(number), segment.packed, offset, have)
+        return 0
 
     cdef char* peek(self, uint32_t number, uint32_t offset, uint32_t n) noexcept:
         cdef Segment* segment = &self.at[number]

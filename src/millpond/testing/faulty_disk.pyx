@@ -4,6 +4,7 @@ Reservations and writes are numbered as they come. Those from `first` to `last` 
 kind is in `kinds`. A refused write has written its first half: that is what a disk may do that becomes full.
 """
 
+import errno
 import os
 
 from libc.stdint cimport uint64_t
@@ -23,11 +24,12 @@ cdef class FaultyDisk(Disk):
     cdef public list written         # (offset, bytes) of every write
     cdef public bint cold            # every read without a wait finds nothing
     cdef public uint64_t read_bytes  # asked for by reads that wait
+    cdef public object unreadable    # [(first byte, behind the last)] of every file: a read of any of it fails (EIO)
 
     def __init__(self, kinds=("reserve", "write"), int error=0):
         self.kinds, self.error = frozenset(kinds), error
         self.first = self.last = NEVER
-        self.written = []
+        self.written, self.unreadable = [], []
 
     cdef int _counted(self, str kind) except -1:
         """1: this one is refused."""
@@ -37,11 +39,17 @@ cdef class FaultyDisk(Disk):
     def _refuse(self):
         raise OSError(self.error, os.strerror(self.error))
 
+    def _check_readable(self, uint64_t offset, uint64_t end):
+        if any([first < end and offset < behind for first, behind in self.unreadable]):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
     cdef size_t read(self, int fd, char* data, size_t n, uint64_t offset) except? 0xFFFFFFFFFFFFFFFF:
         self.read_bytes += n
+        self._check_readable(offset, offset + n)
         return Disk.read(self, fd, data, n, offset)
 
     cdef size_t read_hot(self, int fd, char* data, size_t n, uint64_t offset) except? 0xFFFFFFFFFFFFFFFF:
+        self._check_readable(offset, offset + n)
         return 0 if self.cold else Disk.read_hot(self, fd, data, n, offset)
 
     cdef int reserve(self, int fd, uint64_t size) except -1:

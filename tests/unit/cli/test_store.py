@@ -122,8 +122,27 @@ def test_several_places_and_a_cut_file(directory: Path, capsys: pytest.CaptureFi
     assert [finding["lost"] for finding in orders(report)["damage"]] == [[20, 21], [50, 50]]
     os.truncate(path, by_seq[150].offset)
     code, report = verify(directory, capsys)
-    assert orders(report)["last_seq"] == 149
+    assert orders(report)["last_seq"] == MESSAGES
     assert not orders(report)["orderly"]
+    assert [finding["lost"] for finding in orders(report)["damage"] if "lost" in finding][-1] == [150, MESSAGES]
+
+
+def test_files_that_are_gone_or_of_another_stream(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, _ = segment(directory)
+    image = path.read_bytes()
+    path.unlink()
+    code, report = verify(directory, capsys)
+    (found,) = [stream for stream in report["streams"] if stream["name"] == "ORDERS"]
+    assert code == 1 and found["last_seq"] == MESSAGES
+    assert [finding["lost"] for finding in found["damage"]] == [[1, MESSAGES]]
+    path.write_bytes(image)
+    names = ["witness", *(name for name in ("consumers.0", "consumers.1") if (path.parent / name).exists())]
+    for name in names:
+        kept = (path.parent / name).read_bytes()
+        (path.parent / name).unlink()
+        code, report = verify(directory, capsys)
+        assert code == (name != "witness"), name
+        (path.parent / name).write_bytes(kept)
 
 
 def test_what_is_left_of_a_creation_is_no_damage(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from millpond.store.committer import Committer
 from millpond.store.consumer_journal import ConsumerJournal
 from millpond.store.consumer_state import ConsumerState
 
-from millpond.store.consumer_file import COPIED_MAX, FRAME, HEADER, NAMES, JournalFiles, read_frames
+from millpond.store.consumer_file import COPIED_MAX, FRAME, HEADERS, NAMES, VERSION, JournalFiles, read_frames
 
 
 class Model:
@@ -252,7 +252,7 @@ def test_no_new_header_stands_before_an_old_frame(tmp_path, monkeypatch):
         writes.clear()
         files.swap(1)
         files.append(payload)
-        assert writes[0][0] == 0 and writes[0][1] >= HEADER.size + FRAME.size
+        assert writes[0][0] == 0 and writes[0][1] >= HEADERS[VERSION].size + FRAME.size
     files.close()
 
 
@@ -452,3 +452,48 @@ def test_a_checkpoint_has_what_is_pending_and_nothing_of_what_has_left(tmp_path)
     assert len(pending) == 2000 - 904 - 1
     journal.close()
     committer.close()
+
+
+@pytest.mark.parametrize("how", ["deleted", "rolled back", "cut", "of another stream"])
+def test_a_journal_that_is_not_the_newest_is_noticed(tmp_path, how):
+    def journal(identity: int) -> ConsumerJournal:
+        return ConsumerJournal(str(tmp_path), committer, identity)
+
+    committer = Committer("always")
+    path = tmp_path / NAMES[0]
+    for identity in (7, 5):                        # the first one's file is what the second one's slot gets
+        for name in (*NAMES, "witness"):
+            (tmp_path / name).unlink(missing_ok=True)
+        made = journal(identity)
+        state = made.open_consumer("c", b"{}")
+        state.py_deliver(1)
+        committer.drain()
+        if identity == 7:
+            other = path.read_bytes()
+        else:
+            early = path.read_bytes()
+        state.py_ack(1)
+        made.close()
+    assert journal(5).damage == [] and journal(5).recovered()["c"][1].floor_stream_seq == 1
+    image = path.read_bytes()
+    if how == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes({"rolled back": early, "cut": image[:-3], "of another stream": other}[how])
+    again = journal(5)
+    assert again.damage, how
+    expected = {"rolled back": 0, "cut": 0}.get(how)
+    assert {name: state.floor_stream_seq for name, (_, state) in again.recovered().items()} \
+        == ({} if expected is None else {"c": expected})
+    committer.close()
+
+
+def test_a_journal_of_the_first_version_is_read(tmp_path):
+    journal = ConsumerJournal(str(tmp_path), committer := Committer(0), 9)
+    journal.open_consumer("c", b"{}")
+    journal.close()
+    (path,) = (tmp_path / name for name in NAMES if (tmp_path / name).exists())
+    data = path.read_bytes()
+    start = b"MPCJ" + (1).to_bytes(4, "little") + data[8:16]
+    path.write_bytes(start + checksum(start).to_bytes(4, "little") + data[24:])
+    assert set(ConsumerJournal(str(tmp_path), committer, 9).recovered()) == {"c"}

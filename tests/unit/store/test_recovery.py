@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 from file_rig import SMALL, START_NS, Rig, bodies, rig
+from millpond.store.scan import scan_segment
 from millpond.testing.faulty_disk import FaultyDisk
+
+from millpond.base.errors import StoreError
 
 
 def written(root: Path, messages: int, per_commit: int, body: bytes = b"x" * 40) -> dict[int, bytes]:
@@ -130,6 +133,7 @@ def last_batch(root: Path, and_another: bool) -> Path:
             r.commit()
         copied = root.with_name(root.name + ".crashed")
         shutil.copytree(root, copied)
+        (copied / "witness").unlink()              # the power went before it was on disk, nor was the last write
         (scan,) = r.scans()
         (record,) = [record for record in scan.records if record.seq == 3]
         patch(copied / "log.0000", record.offset + 40, b"\xff\xff")
@@ -170,8 +174,6 @@ def test_damage_before_a_later_write_is_damage(tmp_path):
 
 
 def by_generation(r: Rig) -> list[Path]:
-    from millpond.store.scan import scan_segment
-
     return sorted(r.segments(), key=lambda path: scan_segment(path).head["generation"])
 
 
@@ -208,13 +210,39 @@ def test_one_damaged_head_does_not_matter(tmp_path, copy):
         assert r.store.damage == []
 
 
-def test_a_file_whose_head_is_gone_is_left_alone(tmp_path):
+def test_a_head_that_is_gone_is_concluded_from_its_neighbours(tmp_path):
+    expected = written(tmp_path / "whole", 200, 10)
+    with rig(tmp_path) as r:
+        r.open(tmp_path / "whole")
+        files = [path for path in by_generation(r) if any(record.seq for record in scan_segment(path).records[:-1])]
+        r.close()
+        assert len(files) > 3
+        for number, path in enumerate(files):
+            for lost_bytes in (128, SMALL // 2):
+                copied = tmp_path / f"without{number}-{lost_bytes}"
+                shutil.copytree(tmp_path / "whole", copied)
+                patch(copied / path.name, 0, bytes(lost_bytes))
+                store = r.open(copied)
+                found = bodies(store)
+                assert found.items() <= expected.items()
+                assert (found == expected) == (lost_bytes == 128)
+                concluded = f"{path.name}: its head cannot be read; it is generation"
+                missing = "the newest segment (generation 5) is missing"       # all its records were in those bytes
+                assert any(concluded in text or missing in text for text in store.damage)
+                lost = sorted(set(expected) - set(found))
+                assert store.lost == len(lost)
+                assert not lost or f"messages {lost[0]} to {lost[-1]} are lost" in "".join(store.damage)
+                assert store.append_message(b"new") == 201
+                r.close()
+
+
+def test_a_file_whose_head_and_records_are_gone_is_left_alone(tmp_path):
     written(tmp_path / "whole", 200, 10)
     with rig(tmp_path) as r:
         r.open(tmp_path / "whole")
         path = by_generation(r)[1]
         r.close()
-        patch(path, 0, b"garbage!" * 16)
+        patch(path, 0, b"garbage!" * (path.stat().st_size // 8))
         kept = path.read_bytes()
         store = r.open(tmp_path / "whole")
         assert any(f"{path.name}: its head cannot be read" in text for text in store.damage)
@@ -469,3 +497,106 @@ def test_a_packed_segment_is_never_written_again(tmp_path: Path) -> None:
         found = bodies(r.open(segment_bytes=1 << 18))
         assert r.store.lost == 0 and len(found) > 500 and found.items() <= expected.items()
         assert {path: path.read_bytes() for path in files} == files
+
+
+# --- what only the witness knows, and to which log a file belongs ---
+
+
+@pytest.mark.parametrize("how", ["deleted", "cut", "rolled back", "zeros"])
+def test_the_newest_segment_is_missed(tmp_path, how):
+    """Its sequences are named, and not issued again."""
+    with rig(tmp_path / "whole") as r:
+        (tmp_path / "whole").mkdir()
+        store = r.open()
+        for number in range(60):
+            store.append_message(b"a", b"%03d" % number * 20, ts_ns=START_NS + number)
+            if number % 10 == 9:
+                r.commit()
+            if number == 49:
+                shutil.copytree(tmp_path / "whole", tmp_path / "early")
+        expected = bodies(store)
+        path = max(r.segments(), key=lambda path: (scan_segment(path).head or {}).get("generation", 0))
+        early = (tmp_path / "early" / path.name).read_bytes()
+        r.close()
+    image = path.read_bytes()
+    assert early != image
+    if how == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes({"cut": image[:500], "rolled back": early, "zeros": bytes(len(image))}[how])
+    with rig(tmp_path) as r:
+        store = r.open(tmp_path / "whole")
+        found = bodies(store)
+        lost = sorted(set(expected) - set(found))
+        assert lost[-1] == 60 and found == {seq: expected[seq] for seq in found}
+        assert f"messages {lost[0]} to 60 are lost" in "".join(store.damage) and store.lost == len(lost)
+        assert store.append_message(b"new") == 61
+
+
+def test_a_segment_of_another_log_is_not_taken(tmp_path):
+    for name in ("one", "two"):
+        written(tmp_path / name, 200, 10, name.encode() * 10)
+    with rig(tmp_path) as r:
+        one = bodies(r.open(tmp_path / "one"))
+        (*_, path, _) = by_generation(r)
+        r.close()
+        shutil.copyfile(tmp_path / "two" / path.name, path)
+        kept = path.read_bytes()
+        store = r.open(tmp_path / "one")
+        found = bodies(store)
+        assert found.items() < one.items() and len(found) > 100
+        assert any(f"{path.name}: it is of another log" in text for text in store.damage)
+        assert store.lost == len(one) - len(found)
+        for _ in range(100):
+            store.append_message(b"a", b"x" * 100)
+        store.purge_messages()
+        r.turn()
+        assert path.read_bytes() == kept
+
+
+def test_one_segment_against_the_witness_is_not_judged(tmp_path):
+    for name in ("one", "two"):
+        written(tmp_path / name, 5, 5)
+    shutil.copyfile(tmp_path / "two" / "log.0000", tmp_path / "one" / "log.0000")
+    with rig(tmp_path) as r, pytest.raises(StoreError, match="of different logs"):
+        r.open(tmp_path / "one")
+
+
+# --- sectors that cannot be read ---
+
+
+@pytest.mark.parametrize("sector", [0, 1, 3])
+def test_a_sector_that_cannot_be_read_costs_what_is_in_it(tmp_path, sector):
+    """At the start and while it runs, and no more than that."""
+    (tmp_path / "s").mkdir()
+    with rig(tmp_path / "s") as r:
+        store = r.open(segment_bytes=1 << 16)
+        for number in range(400):
+            store.append_message(b"a", b"%03d" % number * 10, ts_ns=START_NS + number)
+            if number % 50 == 49:
+                r.commit()
+        store.append_message(b"a", b"x" * 40000)   # and another segment
+        r.commit()
+        expected = bodies(store)
+        records = [record for scan in r.scans() for record in scan.records]
+        r.close()
+    begin, end = sector * 4096, sector * 4096 + 4096
+    hit = {record.seq for record in records if record.offset < end and begin < record.offset + record.length}
+    assert len(hit) > 30
+    for recovers in (True, False) if sector else (False,):     # of every file: no head would be left to go by
+        disk = FaultyDisk()
+        with rig(tmp_path / "s", disk=disk) as r:
+            disk.unreadable = [(begin, end)] if recovers else []
+            r.open(segment_bytes=1 << 16)
+            disk.unreadable = [(begin, end)]
+            store = r.store
+            r.cache.resize(0)                      # what the start has read
+            r.cache.resize(1 << 22)
+            found = {seq: store.load_message(seq) for seq in expected}
+            gone = {seq for seq, message in found.items() if message is None}
+            assert gone == hit
+            assert store.lost == len(gone) and set(store.losses.sequences(1000)) == gone
+            assert all(found[seq]["body"] == expected[seq] for seq in found if seq not in gone)
+            disk.unreadable = []
+            r.store.close()
+            r.store = None

@@ -255,5 +255,7 @@ def state_json(
         out["num_deleted"] = state["num_deleted"]
     if deleted:
         out["deleted"] = deleted
+    if lost := stream.store.losses:
+        out["lost"] = {"msgs": lost.sequences(limits.LOST_SHOWN_MAX), "bytes": lost.bytes}
     out["consumer_count"] = shown_count(stream)
     return out

@@ -1,0 +1,80 @@
+"""The witness: what the log's own files cannot say when they are missing.
+
+A segment's successor knows where the segment ends, and that it was there. The newest one has no successor: when its
+file is gone, or cut, or the one of last week, the log looks as if it had never been longer. So the store writes down,
+behind every commit, which segment is the newest, how far it was committed, and the last sequence. That is never ahead of what is on disk, for it is written behind the commit; it may be behind, for nobody
+waits until it is on disk. So it can say that something is missing, and is silent otherwise. A log without it is read as
+one was before there were witnesses.
+"""
+
+import logging
+
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy, memset
+
+from millpond.store.checksum cimport crc32c
+from millpond.store.disk cimport Disk
+from millpond.store.segment cimport NO_SEGMENT, RECORDS_AT, Segment
+from millpond.store.segment_log cimport SegmentLog
+
+from millpond.store.directory import WITNESS
+from millpond.store.space import is_full
+
+logger = logging.getLogger("millpond")
+
+cdef enum:
+    MAGIC = 0x5457504D                   # "MPWT"
+    VERSION = 1
+
+assert sizeof(Witness) == 64, "the format's row"
+
+
+cdef bint witness_take(const char* data, size_t n, Witness* out) noexcept:
+    cdef const Witness* row = <const Witness*>data
+    if n < sizeof(Witness) or row.magic != MAGIC or row.version != VERSION \
+            or row.crc != crc32c(0, row, sizeof(Witness) - 4):
+        return False
+    memcpy(out, row, sizeof(Witness))
+    return True
+
+
+cdef int witness_read(Disk disk, int directory_fd, Witness* out) except -1:
+    cdef Witness row
+    cdef int fd = -1
+    try:
+        fd = disk.open(directory_fd, WITNESS, False)
+        witness_take(<const char*>&row, disk.read(fd, <char*>&row, sizeof(Witness), 0), out)
+    except OSError:
+        return 0
+    finally:
+        if fd >= 0:
+            disk.close(fd)
+    return 0
+
+
+cdef int testify(SegmentLog log, uint64_t last_seq) except -1:
+    cdef const Segment* tail
+    cdef Witness row
+    if log.tail == NO_SEGMENT or not log.drops_pages:     # what was written may not be on disk
+        return 0
+    tail = &log.at[log.tail]
+    if tail.synced <= RECORDS_AT:
+        return 0
+    memset(&row, 0, sizeof(Witness))
+    row.magic, row.version, row.identity = MAGIC, VERSION, log.identity
+    row.generation, row.end, row.last_seq = tail.generation, tail.synced, last_seq
+    row.crc = crc32c(0, &row, sizeof(Witness) - 4)
+    try:
+        _write(log.disk, log.directory_fd, &row)
+    except OSError as error:
+        if not is_full(error):
+            logger.warning("%s/%s cannot be written: %s", log.directory, WITNESS, error)
+    return 0
+
+
+cdef int _write(Disk disk, int directory_fd, const Witness* row) except -1:
+    cdef int fd = disk.open(directory_fd, WITNESS, True)
+    try:
+        return disk.write(fd, <const char*>row, sizeof(Witness), 0)
+    finally:
+        disk.close(fd)

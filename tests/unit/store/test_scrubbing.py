@@ -1,0 +1,131 @@
+"""Scrubbing: damage behind a summary is found and named, and what is sound is read once and left alone."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+from file_rig import START_NS, Rig, bodies, rig
+from millpond.store.scan import scan_segment
+from millpond.store.scrubbing import Scrub
+from millpond.testing.faulty_disk import FaultyDisk
+
+SEGMENT = 1 << 16
+
+
+def filled(r: Rig, compress: bool = False) -> None:
+    store = r.open(segment_bytes=SEGMENT)
+    store.compress(compress)
+    for number in range(600):
+        store.append_message(b"a.%d" % (number % 7), b"%06d " % number * 60, ts_ns=START_NS + number)
+        if number % 20 == 19:
+            r.turn()
+    store.remove_message(5)
+    r.turn()
+    r.summarise()
+
+
+def scrubbed(r: Rig) -> int:
+    """One round; returns how many bytes were read."""
+    read: list[int] = []
+    scrub = Scrub(r.store, read.append)
+    while scrub.begin():
+        r.cache.packer.drain()
+        while scrub.is_suspicious:
+            scrub.check_part()
+    return sum(read)
+
+
+def record_of(r: Rig, seq: int) -> tuple[Path, object]:
+    for path in r.segments():
+        for record in scan_segment(path).records:
+            if record.seq == seq and record.kind == "message":
+                return path, record
+    raise AssertionError(seq)
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 2
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_round_reads_every_sealed_segment_and_changes_nothing(tmp_path: Path, compress: bool) -> None:
+    with rig(tmp_path, summaries=True) as r:
+        filled(r, compress)
+        expected, files = bodies(r.store), {path: path.read_bytes() for path in r.segments()}
+        sealed = r.scans()[:-1]
+        assert len(sealed) > 2
+        cached = r.cache.bytes
+        assert scrubbed(r) == sum(scan.end for scan in sealed)
+        assert r.cache.bytes == cached, "it fills no cache"
+        assert r.store.lost == 0 and {path: path.read_bytes() for path in r.segments()} == files
+        assert bodies(r.store) == expected
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_damage_is_found_and_named(
+    tmp_path: Path, compress: bool, restarted: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    with rig(tmp_path, summaries=True) as r:
+        filled(r, compress)
+        path, record = record_of(r, 100)
+        if restarted:
+            r.store.close()
+            flip(path, path.stat().st_size // 3 if compress else record.offset + 50)
+            r.open(tmp_path, SEGMENT)
+        else:
+            flip(path, path.stat().st_size // 3 if compress else record.offset + 50)
+        assert r.store.damage == [] and r.store.lost <= (restarted and compress)     # a start reads the first message
+        scrubbed(r)
+        lost = r.store.losses.sequences(10_000)
+        assert 100 in lost if compress else lost == [100]
+        assert f"{path.name}: a record does not verify" in caplog.text and "message 100 in" in caplog.text
+        told = [event[1] for event in r.store.owner.told if event[0] == "removed"]
+        assert set(lost) <= set(told)
+        scrubbed(r)
+        assert r.store.losses.sequences(10_000) == lost, "named once"
+        r.store.close()
+        r.store = None
+
+
+def test_damage_to_what_was_removed_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    with rig(tmp_path, summaries=True) as r:
+        filled(r)
+        path, record = record_of(r, 5)
+        flip(path, record.offset + 40)             # type: ignore[attr-defined]
+        scrubbed(r)
+        assert r.store.lost == 0 and f"{path.name}: no message is lost" in caplog.text
+
+
+def test_a_sector_that_cannot_be_read_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    disk = FaultyDisk()
+    with rig(tmp_path, disk=disk, summaries=True) as r:
+        filled(r)
+        path, _ = record_of(r, 100)
+        shutil.copyfile(path, tmp_path / "kept")
+        disk.unreadable = [(8192, 12288)]
+        path.unlink()                              # the worker reads by a descriptor of its own: no file, no reading
+        scrubbed(r)
+        assert f"{path.name}: [Errno 2]" in caplog.text
+        shutil.move(tmp_path / "kept", path)
+        disk.unreadable = []
+
+
+def test_a_store_that_ends_meanwhile(tmp_path: Path) -> None:
+    with rig(tmp_path, summaries=True) as r:
+        filled(r)
+        read: list[int] = []
+        scrub = Scrub(r.store, read.append)
+        assert scrub.begin()
+        r.store.close()
+        r.store = None
+        r.cache.packer.drain()
+        assert not scrub.begin() and not scrub.check_part()
+        scrub.close()
