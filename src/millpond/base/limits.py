@@ -300,6 +300,10 @@ ROOM_AGAIN_BYTES: Final = MIB
 """So much must be free beside it before new messages are taken again: a full disk is no flicker."""
 SEGMENT_BYTES_LEAST: Final = 16 * KIB
 """Of a segment for removals on a full disk."""
+TESTIMONY_S: Final = 0.25
+"""So long after a commit it is written down how far its file was committed."""
+TESTIMONIES_PER_STEP: Final = 256
+"""Files in one turn, some five microseconds each."""
 SPACE_PROBE_S: Final = 0.25
 """A full disk is asked again so often."""
 LARGE_REFUSED_QUIET_S: Final = 60.0

@@ -281,10 +281,8 @@ cdef class Consumer(Follower):
         return 0
 
     cpdef int go_on(self) except -1:
-        if not self._held:
-            return 0
-        self._held = False
-        return self.ready()
+        held, self._held = self._held, False
+        return self.ready() if held else 0
 
     cpdef int unpin(self, str group) except -1:
         self.priority.unpin(group, "admin")

@@ -30,6 +30,7 @@ from millpond.server.full_disk import FullDisk
 from millpond.server.logs import log
 from millpond.server.machine_limits import FileLimit
 from millpond.server.scrubber import Scrubber
+from millpond.server.testimonies import Testimonies
 from millpond.store.directory import StoreDirectory
 from millpond.subjects import pytokens
 from millpond.transport.reactor import Reactor
@@ -73,6 +74,7 @@ class JetStream:
         ]
         self.space = committer.space
         self._full_disk = FullDisk(committer, broker, reactor.loop, self._options.domain)
+        self._testimonies = Testimonies(committer, reactor.loop)
         self._file_limit: FileLimit | None = None
         self._show: Callable[[JetStreamOptions], None] = lambda _: None
         self._sync_interval_s = self._options.sync_interval_ns / 1e9
@@ -280,6 +282,7 @@ class JetStream:
     def _let_go(self) -> None:
         if self._sync_timer is not None:
             self._sync_timer.cancel()
+        self._testimonies.close()
         if self._scrubber is not None:
             self._scrubber.close()
         self._full_disk.close()

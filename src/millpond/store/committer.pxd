@@ -22,6 +22,7 @@ cdef class Target:
     cdef bint insists                # synced in the tier WRITTEN too, unless nothing ever is
     cdef bint held                   # waits for go_on()
     cdef bint gone                   # let go: nothing of it is written or told any more
+    cdef bint owes_testimony         # testify_later() was called
     cdef object _let_go              # called when no sync of it is in flight
     # Hands the buffered bytes to the kernel. Returns the descriptor to sync, or -1 when nothing needs it. Raises
     # OSError when the disk is full, and can be called again then.
@@ -33,6 +34,8 @@ cdef class Target:
     cdef list _others                # descriptors given to sync_also by the write() that runs
     cdef int _syncs_left, _sync_error
     cdef int sync_also(self, int fd) except -1
+    # Writes down beside its file how far that was committed (witness.pyx).
+    cdef int testify(self) except -1
 
 cdef class Names(Target):
     # What was made, renamed and removed in one directory.
@@ -55,6 +58,8 @@ cdef class Committer:
     cdef list _stalled               # [Target] that wait for room
     cdef list _enlisted              # [Target] for the next run
     cdef dict _in_flight             # {ticket: Target}
+    cdef list _owing                 # [Target] that owe their testimony
+    cdef public object on_owing      # called when the first one does: testify() is to be called soon
     cdef dict _unsynced              # sync "interval": {(device, inode): a descriptor of our own}
     cdef bint _interval
     cdef readonly bint ever_syncs
@@ -73,10 +78,15 @@ cdef class Committer:
     cdef int _write(self, Target target) except -2
     # Everyone who waits for room tries again. Called while the disk is full, and when it no longer is.
     cpdef int retry(self) except -1
-    # The commit phase of the turn. Returns 1 when a target wants to write more in the next one. What one target raises is its own: it is logged, and the others go on; so in collect().
+    # The commit phase of the turn. Returns 1 when a target wants to write more in the next one. What one target raises is
+    # its own: it is logged, and the others go on; so in collect().
     cdef int run(self) except -1
     cdef int _commit(self, Target target) except -1
     cpdef int collect(self) except -1  # completions -> Target.synced; called when event_fd is readable
+    # Its testify() is called soon, once for many commits.
+    cdef int testify_later(self, Target target) except -1
+    # Of so many targets at most. Returns whether others owe theirs still.
+    cpdef bint testify(self, size_t most=*) except *
     cdef int64_t _sync_ns              # how long a sync takes, of late
     cdef bint waits_longer(self, int64_t ns) noexcept      # for a sync that usually takes longer than this
     cpdef int drain(self) except -1    # blocks until everything enlisted is committed (stop, tests)

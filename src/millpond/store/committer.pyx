@@ -44,6 +44,7 @@ log = logging.getLogger("millpond")
 SYNC_MODES = ("always", "interval", "never")
 
 cdef int SYNC_THREADS_MAX = limits.SYNC_THREADS_MAX
+cdef size_t EVERYONE = 1 << 62
 cdef uint64_t GIVEN_BYTES = limits.RESERVE_STEP_BYTES    # of what is set aside, to a target whose write was refused
 
 
@@ -69,6 +70,9 @@ cdef class Target:
         if self._others is None:
             self._others = []
         self._others.append(fd)
+        return 0
+
+    cdef int testify(self) except -1:
         return 0
 
 
@@ -137,7 +141,7 @@ cdef class Committer:
         self.ever_syncs = self.ever_syncs or tier == SYNCED
         self.tier = tier
         self._unsynced = {}
-        self._enlisted, self._stalled = [], []
+        self._enlisted, self._stalled, self._owing = [], [], []
         self._in_flight = {}
         self.space = Space()
         self._worker = <void*>PyMem_Calloc(1, sizeof(worker))
@@ -325,6 +329,28 @@ cdef class Committer:
         target.synced(target._sync_error)
         return 0
 
+    cdef int testify_later(self, Target target) except -1:
+        if target.owes_testimony:
+            return 0
+        target.owes_testimony = True
+        self._owing.append(target)
+        if len(self._owing) == 1 and self.on_owing is not None:
+            self.on_owing()
+        return 0
+
+    cpdef bint testify(self, size_t most=EVERYONE) except *:
+        cdef list now = self._owing[:most]
+        cdef Target target
+        self._owing = self._owing[most:]
+        for target in now:
+            target.owes_testimony = False
+            try:
+                if not target.gone:
+                    target.testify()
+            except Exception:
+                log.exception("the testimony of %r failed", target)
+        return bool(self._owing)
+
     cdef bint waits_longer(self, int64_t ns) noexcept:
         return self._sync_ns > ns and len(self._in_flight) > 0
 
@@ -342,6 +368,7 @@ cdef class Committer:
                     self.collect()
         finally:
             self.draining = False
+        self.testify()
         return 0
 
     cpdef int close(self) except -1:

@@ -223,8 +223,8 @@ class JournalFiles:
     def append(self, payload: bytes, goes_on: bool = False) -> int:
         """Add one frame to the current file, inside a checkpoint that `goes_on` or not. Returns the file's size.
 
-        A file's header and the head of its first frame are one write within one sector: so no new header is there before
-        an old frame.
+        A file's header and the head of its first frame are one write within one sector: no new header comes before an
+        old frame.
         """
         head = self._header + FRAME.pack(len(payload) | (GOES_ON if goes_on else 0), self.checksum(payload))
         self._header = b""
@@ -235,9 +235,13 @@ class JournalFiles:
             self._append(payload)
         return self._ends[self.current]
 
-    def testify(self, generation: int) -> None:
-        """Writes down that all of this generation is on disk. What cannot be written down is not known later."""
-        start = ROW.pack(ROW_MAGIC, ROW_VERSION, self.identity, 0, generation, self._ends[self.current], 0)[:-4]
+    def end(self) -> int:
+        """Of what was written to the current file."""
+        return self._ends[self.current]
+
+    def testify(self, generation: int, end: int) -> None:
+        """Writes down that this generation is on disk, up to there. What cannot be written down is not known later."""
+        start = ROW.pack(ROW_MAGIC, ROW_VERSION, self.identity, 0, generation, end, 0)[:-4]
         with contextlib.suppress(OSError):
             fd = self.disk.open_path(str(self.directory / WITNESS))
             try:

@@ -15,6 +15,7 @@ cdef class ConsumerJournal(Target):
     cdef dict _states, _configs, _ids                # by name, by name, name by id
     cdef uint32_t _next_id
     cdef uint64_t _written_position, _written_generation
+    cdef uint64_t _proven_generation, _proven_end    # what is on disk: which file, up to where
     cdef uint64_t _file_bytes, _checkpoint_bytes
     cdef list _unwritten                             # [ConsumerState] that a checkpoint is still to have; None: none is made
     cdef public size_t step_bytes                    # of a checkpoint, in one turn

@@ -168,10 +168,15 @@ cdef class ConsumerJournal(Target):
         self._errors = 0
         self._files.synced()
         if self._committer.tier == SYNCED:
-            self._files.testify(self._written_generation)
+            self._proven_generation, self._proven_end = self._written_generation, self._files.end()
+            self._committer.testify_later(self)
         self.committed_position = self._written_position
         if self.on_committed is not None:
             self.on_committed()
+        return 0
+
+    cdef int testify(self) except -1:
+        self._files.testify(self._proven_generation, self._proven_end)
         return 0
 
     def _failed(self, int error):

@@ -79,6 +79,9 @@ cdef class Writer(Target):
     cdef int synced(self, int error) except -1:
         return 0 if self.store is None else self.store.synced(error)
 
+    cdef int testify(self) except -1:
+        return 0 if self.store is None else testify(self.store.log, self.store.committed_seq)
+
 
 cdef class FileStore(IndexedStore):
     """The stream in the directory `slot`, recovered. Raises StoreError, OSError when it cannot be read at all.
@@ -392,7 +395,7 @@ cdef class FileStore(IndexedStore):
         except (OSError, MemoryError) as failed:
             return self._fail(f"cannot put segments in {self.log.directory} in order: {failed}")
         self.committed_position, self.committed_seq = self._writing_position, self._writing_seq
-        testify(self.log, self.committed_seq)
+        self._committer.testify_later(self._writer)
         if more or self._erasures or self.position > self._writing_position \
                 or (self._compactor.due() and not self._committer.draining):
             self._committer.enlist(self._writer)
@@ -540,6 +543,8 @@ cdef class FileStore(IndexedStore):
         elif self._writer.enlisted or self._writer.syncing or self._writer.stalled:
             self._committer.drain()
         touched = self.position > 0 and not self.failure and not self._unwritten and not self._writer.held
+        if self._writer.owes_testimony and not discard:
+            self._writer.testify()
         self.closed = self.log.urgent = True
         self._repacker.close()
         try:

@@ -1,10 +1,11 @@
 """The witness: what the log's own files cannot say when they are missing.
 
 A segment's successor knows where the segment ends, and that it was there. The newest one has no successor: when its
-file is gone, or cut, or the one of last week, the log looks as if it had never been longer. So the store writes down,
-behind every commit, which segment is the newest, how far it was committed, and the last sequence. That is never ahead of what is on disk, for it is written behind the commit; it may be behind, for nobody
-waits until it is on disk. So it can say that something is missing, and is silent otherwise. A log without it is read as
-one was before there were witnesses.
+file is gone, or cut, or the one of last week, the log looks as if it had never been longer. So the store writes down
+which segment is the newest, how far it was committed, and the last sequence: soon after a commit, once for all that come
+meanwhile, so that a commit does not cost more. That is never ahead of what is on disk, for it is written behind the
+commit; it may be behind, for nobody waits until it is on disk. So it can say that something is missing, and is silent
+otherwise. A log without it is read as one was before there were witnesses.
 """
 
 import logging

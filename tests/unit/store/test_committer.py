@@ -85,3 +85,22 @@ def test_who_raises_when_he_is_told_keeps_nobody_else_waiting(tmp_path, caplog, 
     assert caplog.text.count("failed when it was told about the disk") == 4
     catalog.close()
     committer.close()
+
+
+def test_how_far_a_file_was_committed_is_written_down_once_for_many_commits(tmp_path):
+    """Beside the loop's work: a commit costs no more for it."""
+    with rig(tmp_path) as r:
+        asked = []
+        r.committer.on_owing = lambda: asked.append((tmp_path / "witness").exists())
+        store = r.open()
+        for number in range(5):
+            store.append_message(b"a", b"%d" % number)
+            r.turn()
+        assert asked == [False], "when the first one is owed"
+        assert not (tmp_path / "witness").exists()
+        assert r.committer.testify() is False
+        assert (tmp_path / "witness").stat().st_size > 0
+        store.append_message(b"a", b"5")
+        r.turn()
+        assert asked == [False, True]
+        assert r.committer.testify(0) is True, "it is owed still"
