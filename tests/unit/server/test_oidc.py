@@ -104,7 +104,7 @@ def run(tmp_path: Path, scenario: Callable[[millpond.Server, Web], Awaitable[Non
 
 async def enter(server: millpond.Server, token: str) -> Client:
     """Raises when it is not let in."""
-    return await nats.connect(server.client_url, token=token, allow_reconnect=False, max_reconnect_attempts=0)
+    return await nats.connect(server.client_url, token=token, allow_reconnect=False, connect_timeout=20)
 
 
 async def refused(server: millpond.Server, token: str) -> None:
@@ -176,9 +176,10 @@ def test_the_end_of_a_token_is_the_end(tmp_path: Path, monkeypatch: pytest.Monke
         async def over() -> None:
             closed.set()
 
+        await (await enter(server, web.token(groups="admins"))).close()      # the keys are there from here
         nc = await nats.connect(
-            server.client_url, token=web.token(groups="admins", exp=int(time.time()) + 2), allow_reconnect=False,
-            closed_cb=over,
+            server.client_url, token=web.token(groups="admins", exp=int(time.time()) + 3), allow_reconnect=False,
+            closed_cb=over, connect_timeout=20,
         )  # fmt: skip
         cid = nc.client_id
         await closed.wait()
