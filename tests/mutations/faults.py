@@ -105,7 +105,7 @@ FAULTS: Final = (
         (FILE, CUTS),
     ),
     Fault(
-        "directories-synced-without-their-names", "store/sync_thread.h",
+        "directories-synced-without-their-names", "store/disk.h",
         "    if (S_ISDIR(info.st_mode)) return fsync(fd) ? errno : 0;", "    if (S_ISDIR(info.st_mode)) return 0;",
         (CUTS,),
     ),
@@ -123,7 +123,8 @@ FAULTS: Final = (
     ),
     Fault(
         "failed-journal-goes-on-in-its-file", "store/consumer_journal.pyx",
-        "        self._swap_next = True\n        self._committer.enlist(self)", "        self._committer.enlist(self)",
+        "        self._start_over()\n        self._committer.enlist(self)\n        return -1",
+        "        self._committer.enlist(self)\n        return -1",
         (CONSUMERS, SYNCS),
     ),
     Fault(
@@ -189,8 +190,8 @@ FAULTS: Final = (
     ),
     # --- erasures ---
     Fault(
-        "erased-where-it-may-look-torn", "store/file_store.pyx",
-        "            elif not self.log.proven(generation, offset):", "            elif False:",
+        "erased-where-it-may-look-torn", "store/erasing.pyx",
+        "        elif not log.proven(generation, offset):", "        elif False:",
         (RECOVERY, CUTS),
     ),
     Fault(
@@ -205,10 +206,10 @@ FAULTS: Final = (
         (RECOVERY, FILE),
     ),
     Fault(
-        "summary-keeps-an-erased-subject", "store/file_store.pyx",
-        "                self._repacker.wipe(number)        # and that is on disk before the message is overwritten\n"
-        "                left.append(item)\n",
-        "                erase(self.log, number, offset, seq, size)\n",
+        "summary-keeps-an-erased-subject", "store/erasing.pyx",
+        "            repacker.wipe(number)                  # and that is on disk before the message is overwritten\n"
+        "            left.append(item)\n",
+        "            erase(log, number, offset, seq, size)\n",
         (SUMMARIES,),
     ),
     # --- what is read ---
@@ -320,7 +321,7 @@ FAULTS: Final = (
     ),
     Fault(
         "packed-file-renamed-before-its-sync", "store/packer.pyx",
-        "        job.error = sync_file(order.target)", "        job.error = 0",
+        "        job.error = calls_sync(order.disk, order.target)", "        job.error = 0",
         (PACKED, CUTS),
     ),
     # --- the catalog ---
@@ -336,7 +337,7 @@ FAULTS: Final = (
     ),
     Fault(
         "newer-copy-relied-on-unsynced", "store/catalog.pyx",
-        "            os.fsync(self._fds[self._certain])\n", "",
+        "            self._committer.disk.sync(self._fds[self._certain])\n", "",
         (CATALOG,),
     ),
     Fault(
@@ -348,13 +349,13 @@ FAULTS: Final = (
     # --- consumers ---
     Fault(
         "swap-over-the-good-journal", "store/consumer_file.py",
-        "which = 1 if self._kept == 0 else 0", "which = 0 if self._kept == 0 else 1",
+        "return 1 if self._kept == 0 else 0", "return 0 if self._kept == 0 else 1",
         (CONSUMERS, "tests/crash/test_ack_sync.py", CUTS),
     ),
     Fault(
         "frames-behind-a-torn-one-read", "store/consumer_file.py",
-        "        if len(payload) != length or checksum(payload) != crc:\n            break\n",
-        "        if len(payload) != length:\n            break\n",
+        "if not payload or len(payload) != length or checksum(payload) != crc:",
+        "if not payload or len(payload) != length:",
         (CONSUMERS, UNIT + "test_consumer_state.py", CUTS),
     ),
     Fault(
@@ -364,20 +365,22 @@ FAULTS: Final = (
     ),
     Fault(
         "acknowledgement-confirmed-before-the-sync", "store/consumer_journal.pyx",
-        "        self._written_position = self.log.appended\n",
-        "        self._written_position = self.committed_position = self.log.appended\n",
+        "        self._written_position, self._written_generation = self.log.appended, self.generation\n",
+        "        self._written_position = self.committed_position = self.log.appended\n"
+        "        self._written_generation = self.generation\n",
         (CONSUMERS, CUTS),
     ),
     Fault(
         "newest-journal-not-chosen", "store/consumer_file.py",
-        "max(found, default=(0, -1, []), key=lambda row: row[0])",
-        "min(found, default=(0, -1, []), key=lambda row: row[0])",
+        "best = max(found, key=lambda journal: journal.generation)",
+        "best = min(found, key=lambda journal: journal.generation)",
         (CONSUMERS, "tests/crash/test_ack_sync.py"),
     ),
     # --- slots ---
     Fault(
         "slot-emptied-without-its-mark", "store/directory.py",
-        "        os.rename(slot / f\"{CATALOG}.1\", slot / RELEASED)", "        (slot / f\"{CATALOG}.1\").unlink()",
+        "        disk.move(str(slot / f\"{CATALOG}.1\"), str(slot / RELEASED))",
+        "        disk.remove(str(slot / f\"{CATALOG}.1\"))",
         (DIRECTORY, CUTS),
     ),
     Fault(
