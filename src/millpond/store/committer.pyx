@@ -9,8 +9,10 @@ import logging
 import os
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.errno cimport errno as c_errno
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
+from posix.stat cimport fstat, struct_stat
 
 from millpond.base.errors import StoreError
 from millpond.base import limits
@@ -24,7 +26,7 @@ cdef extern from "sync_thread.h" nogil:
         int error
     ctypedef void (*worker_act)(worker_job* job)
     ctypedef struct worker:
-        int wake_read
+        int wake_read, together
     int sync_file(int fd)
     void sync_act(worker_job* job)
     int worker_start(worker* self, worker_act act, int threads_max)
@@ -40,6 +42,7 @@ log = logging.getLogger("millpond")
 SYNC_MODES = ("always", "interval", "never")
 
 cdef int SYNC_THREADS_MAX = limits.SYNC_THREADS_MAX
+cdef int SYNCS_TOGETHER = limits.SYNCS_TOGETHER
 cdef uint64_t GIVEN_BYTES = limits.RESERVE_STEP_BYTES    # of what is set aside, to a target whose write was refused
 
 
@@ -138,6 +141,7 @@ cdef class Committer:
         if self._worker == NULL:
             raise MemoryError("no memory for the sync worker")
         error = worker_start(<worker*>self._worker, sync_act, SYNC_THREADS_MAX)
+        (<worker*>self._worker).together = SYNCS_TOGETHER
         if error:
             raise StoreError(f"cannot start the sync worker: {os.strerror(error)}")
         self.event_fd = (<worker*>self._worker).wake_read
@@ -249,9 +253,12 @@ cdef class Committer:
 
     cdef int _remember(self, int fd) except -1:
         """Keeps a descriptor of our own: the target may close its one before the next interval."""
-        info = os.fstat(fd)
-        if (info.st_dev, info.st_ino) not in self._unsynced:
-            self._unsynced[(info.st_dev, info.st_ino)] = os.dup(fd)
+        cdef struct_stat info
+        if fstat(fd, &info):
+            raise OSError(c_errno, os.strerror(c_errno))
+        cdef tuple file = (info.st_dev, info.st_ino)
+        if file not in self._unsynced:
+            self._unsynced[file] = os.dup(fd)
         return 0
 
     cpdef int begin_sync_written(self) except -1:
