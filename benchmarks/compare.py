@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import msgspec
 import readme
+from floors import FLOORS
 from growth import GROWTH
 from millpond.bench.loop import LoadError
 from page import growth_section, page, with_growth
@@ -147,7 +148,7 @@ def main() -> int:
     around = surroundings(main_effort, growth_effort)
     figures = Figures()
     if not given.growth:
-        figures |= measure(plan([*TABLES, PROCESS], given), main_effort, given.dir)
+        figures |= measure(plan([*TABLES, PROCESS, *FLOORS], given), main_effort, given.dir)
     if not given.quick:
         figures |= measure(plan(GROWTH, given), growth_effort, given.dir)
     shutil.rmtree(given.dir, ignore_errors=True)

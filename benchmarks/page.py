@@ -2,6 +2,7 @@
 
     # Performance                 what was measured where     a table for each of rows.TABLES     ## The process
     ## Growth                     a table for each of growth.GROWTH; between two marks, so that it can be written alone
+    ## The floor ...              a table for each of floors.FLOORS, and what was found out about rows that stay low
     ## How to read this
 """
 
@@ -11,6 +12,7 @@ import re
 import statistics
 from typing import TYPE_CHECKING, Final
 
+from floors import ACCOUNT, FLOORS
 from growth import GROWTH
 from rows import OURS, PROCESS, TABLES, THEIRS, Row, Table
 
@@ -54,14 +56,19 @@ def page(figures: Figures, around: dict[str, str]) -> str:
     parts = [INTRODUCTION + "".join(f"| {key} | {value} |\n" for key, value in around.items())]
     for table in TABLES:
         parts += _tables(table, figures)
-    parts += [_processes(figures), growth_section(figures, around), NOTES]
+    parts += [_processes(figures), growth_section(figures, around)]
+    for table in FLOORS:
+        parts += _tables(table, figures)
+    parts += [ACCOUNT, NOTES]
     return "\n".join(part for part in parts if part)
 
 
 def with_growth(text: str, section: str) -> str:
     """The page with another section about growth."""
     old = re.compile(f"{GROWTH_BEGINS}.*{GROWTH_ENDS}\n\n?", re.S)
-    return old.sub("", text).replace("## How to read this", f"{section}\n## How to read this")
+    if old.search(text):
+        return old.sub(lambda _: f"{section}\n", text)
+    return text.replace("## How to read this", f"{section}\n## How to read this")
 
 
 def _tables(table: Table, figures: Figures) -> list[str]:

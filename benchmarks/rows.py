@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -11,11 +13,15 @@ from millpond.bench.scenarios import Load
 
 OURS, OURS_INTERVAL, OURS_TLS = "ours", "ours interval", "ours tls"
 THEIRS, THEIRS_ALWAYS, THEIRS_TLS = "theirs", "theirs always", "theirs tls"
+BARE, BARE_SYNC = "bare", "bare sync"
 
 
 def servers() -> dict[str, ServerSpec]:
     """Every server and its way of syncing. Their default writes and syncs every two minutes."""
+    bare = [sys.executable, str(Path(__file__).with_name("bare.py"))]
     return {
+        BARE: ServerSpec(name="a program that only reads", command=bare),
+        BARE_SYNC: ServerSpec(name="a program that only syncs", command=[*bare, "--sync"]),
         OURS: own("--sync", "always", name="millpond"),
         OURS_INTERVAL: own("--sync", "interval", name="millpond --sync interval"),
         OURS_TLS: own(name="millpond with TLS", tls=True),

@@ -167,7 +167,10 @@ cdef class Session(Observed):
                     self.trace_too_large(&frame.msg, frame.need)
                 self._violation(frame.op)
                 break
-            self._frame(&frame)
+            if frame.op == parser.PUB and self.state == READY:
+                self._publish(&frame)
+            else:
+                self._frame(&frame)
             self.stall_credit -= took
             look -= 1
             if look == 0:

@@ -18,7 +18,7 @@ from millpond.broker.sink cimport Sink, Subscription
 from millpond.broker.timers cimport Timer, Timers
 from millpond.jetstream.consumer_acks cimport IGNORED, NEXT, READY, Acks, Effect
 from millpond.jetstream.consumer_cursor cimport Cursor
-from millpond.jetstream.consumer_delivery cimport DRY, HELD, RETRY, SEARCHING, Delivery
+from millpond.jetstream.consumer_delivery cimport DRY, HELD, READING, RETRY, SEARCHING, Delivery
 from millpond.jetstream.consumer_pace cimport Pace
 from millpond.jetstream.flow_control cimport Window
 from millpond.jetstream.follower cimport Follower
@@ -408,7 +408,9 @@ cdef class Consumer(Follower):
             self._pumping = False
         self._arm()
         self.queued = not self._stopped and (outcome > 0 or outcome == SEARCHING or self._again)
-        if outcome == DRY and self._may_deliver(now_ns):
+        if outcome == READING:
+            self.stream.await_read(self)
+        elif outcome == DRY and self._may_deliver(now_ns):
             self._wait()
         return self.queued
 

@@ -19,9 +19,10 @@ from millpond.wire.message cimport Msg
 
 cdef enum Outcome:           # of one step, when nothing was delivered
     DRY = 0                  # nothing to deliver, or nobody to take it: one-shot requests are over
-    HELD = -2                # there is something, but not now: max_ack_pending, a cold read, pace
+    HELD = -2                # there is something, but not now: max_ack_pending, pace
     RETRY = -3               # something changed under the step: once more
     SEARCHING = -4           # the next message is far: once more, in a later turn
+    READING = -5             # it is being read from the disk
 
 cdef struct Pick:            # the message to deliver
     uint64_t stream_seq

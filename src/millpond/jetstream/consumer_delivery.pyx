@@ -56,7 +56,7 @@ cdef class Delivery:
             return outcome
         found = self._store.load(pick.stream_seq, &record)
         if found != FOUND:
-            return HELD if found == COLD else RETRY      # a damaged record has left the store with this load
+            return READING if found == COLD else RETRY      # a damaged record has left the store with this load
         assert record.seq == pick.stream_seq <= self._store.committed_seq
         self._write(&record, &pick, &msg)
         cdef int64_t size = msg.subject_len + msg.reply_len + msg.hdr_len + msg.body_len

@@ -32,6 +32,7 @@ cdef class Steps(Phase):
 
 cdef class DirectGets(Sink):
     cdef bytes _name                 # of the stream
+    cdef bytes _begins               # what an answer says of it
     cdef Store _store
     cdef Router _router
     cdef Pump _pump

@@ -43,6 +43,7 @@ log = logging.getLogger("millpond")
 cdef enum:
     WHOLE_STREAM = 0       # tag of the subscription without a subject behind the stream
     STAMPS_BYTES_MAX = 256 # of what an answer adds to a header block, but for stream and subject
+    VERSION_BYTES = 10     # of the line that begins a block
     SECOND_NS = 1000000000
     DAY_S = 86400
 
@@ -153,6 +154,7 @@ cdef class DirectGets(Sink):
 
     def __init__(self, str name, Store store, Router router, Pump pump, Turn turn):
         self._name, self._store, self._router, self._pump, self._turn = name.encode(), store, router, pump, turn
+        self._begins = b"NATS/1.0\r\nNats-Stream: %b\r\nNats-Subject: " % self._name
         self._running, self._parked = [], []
         self._steps = Steps()
         self._steps.gets = self
@@ -407,13 +409,11 @@ cdef class DirectGets(Sink):
     cdef uint32_t _head(self, char* place, const Record* record, Job job) noexcept:
         """The message's own headers, then where it is from; returns the block's length."""
         cdef char* out = place
+        cdef uint32_t skipped = 0
         if record.hdr_len:
             out = _text(out, record.hdr, record.hdr_len - 2)         # without the empty line
-        else:
-            out = _text(out, b"NATS/1.0\r\n", 10)
-        out = _text(out, b"Nats-Stream: ", 13)
-        out = _text(out, <const char*>self._name, len(self._name))
-        out = _text(out, b"\r\nNats-Subject: ", 16)
+            skipped = VERSION_BYTES
+        out = _text(out, <const char*>self._begins + skipped, <uint32_t>len(self._begins) - skipped)
         out = _text(out, record.subject, record.subject_len)
         out = _text(out, b"\r\nNats-Sequence: ", 17)
         out += put_decimal(out, record.seq)

@@ -8,6 +8,7 @@ cdef class Follower(Sink):
     cdef public bint queued                  # in the pump's list
     cdef uint64_t expected_seq               # its stream's Listeners wait for this commit; 0: not
     cdef uint64_t gathered                   # and the last message for which they found it
+    cdef bint reading                        # they call its ready() when a read has ended
 
     # It is told nothing more, and does nothing; stop() is still to come. Quick: a stream may have many of them.
     cpdef int halt(self) except -1

@@ -14,6 +14,7 @@ cdef class Listeners:
     cdef list _spare                         # for the next gathering; None: in use
     cdef uint64_t _gathering                 # number of the last one
     cdef list _expecting                     # those that wait for a commit
+    cdef list _reading                       # those that wait for a read
 
     cdef int enter(self, Follower follower) except -1        # it wants everything until place() says otherwise
     cdef int leave(self, Follower follower) except -1
@@ -33,6 +34,10 @@ cdef class Listeners:
     # Its ready() is called when this message is committed.
     cdef int expect(self, Follower follower, uint64_t stream_seq) except -1
     cdef int committed(self, uint64_t stream_seq) except -1
+
+    # --- reads from the disk ---
+    cdef int await_read(self, Follower follower) except -1       # its ready() is called when one has ended
+    cdef int warm(self) except -1
 
     # --- private ---
     cdef list _gather(self, const char* subject, uint32_t subject_len)

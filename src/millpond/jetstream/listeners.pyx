@@ -13,7 +13,7 @@ It is a stray when it may have delivered messages that its filters do not match 
 delivered too often, and it has to know when one of them leaves the stream.
 
 Ready is told only to those that wait for a message to be committed: each is told of one as it is appended, or has found
-it in the stream too early (expect).
+it in the stream too early (expect). And to those that wait for one to be read from the disk.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -34,7 +34,7 @@ cdef class Listeners:
 
     def __init__(self):
         self.followers, self._unfiltered, self._strays = [], [], []
-        self._filters, self._spare, self._expecting = {}, [], []
+        self._filters, self._spare, self._expecting, self._reading = {}, [], [], []
 
     def __dealloc__(self):
         trie.free_tree(self._tree)
@@ -61,7 +61,8 @@ cdef class Listeners:
         cdef Node* tree = trie.new_node()
         trie.free_tree(self._tree)
         self._tree, self._filtered = tree, 0
-        self.followers, self._unfiltered, self._strays, self._expecting, self._filters = [], [], [], [], {}
+        self.followers, self._unfiltered, self._strays, self._filters = [], [], [], {}
+        self._expecting, self._reading = [], []
         return all
 
     cdef int place(self, Follower follower, Filters filters, bint stray) except -1:
@@ -202,6 +203,24 @@ cdef class Listeners:
             else:
                 follower.expected_seq = 0
                 follower.ready()
+        return 0
+
+
+    # --- reads from the disk ---
+
+    cdef int await_read(self, Follower follower) except -1:
+        if not follower.reading:
+            follower.reading = True
+            self._reading.append(follower)
+        return 0
+
+    cdef int warm(self) except -1:
+        cdef list waiting
+        cdef Follower follower
+        waiting, self._reading = self._reading, []
+        for follower in waiting:
+            follower.reading = False
+            follower.ready()
         return 0
 
 

@@ -26,9 +26,10 @@ cdef class StreamCore(Answering):
 
     # `callback()` runs when cold messages have arrived, or the stream was deleted: ask again.
     cpdef int on_warm(self, object callback) except -1
-    # What a consumer wants from now on, and that it waits for a commit: see listeners.pxd.
+    # What a consumer wants from now on, and that it waits for a commit or a read: see listeners.pxd.
     cdef int follows(self, Follower consumer, Filters filters, bint stray) except -1
     cdef int expect(self, Follower consumer, uint64_t stream_seq) except -1
+    cdef int await_read(self, Follower consumer) except -1
     # A consumer is through with this message, with all of [first_seq, last_seq]: the retention may remove them.
     cdef int settled(self, uint64_t stream_seq) except -1
     cdef int settled_through(self, uint64_t first_seq, uint64_t last_seq) except -1

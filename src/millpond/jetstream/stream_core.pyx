@@ -442,7 +442,6 @@ cdef class StreamCore(Answering):
         return self._listeners.removed(stream_seq, subject, subject_len) if stream_seq <= self._told_seq else 0
 
     cdef int store_warm(self) except -1:
-        cdef Follower consumer
         if self._stopped:
             return 0
         if self.go_on():
@@ -450,9 +449,7 @@ cdef class StreamCore(Answering):
         if self._schedules is not None:
             self._schedules.warm()
         self._gets.warm()
-        for consumer in self._listeners.followers:
-            consumer.ready()
-        return 0
+        return self._listeners.warm()
 
     cdef int go_on(self) except -1:
         cdef list callbacks = self._on_warm
@@ -499,6 +496,9 @@ cdef class StreamCore(Answering):
 
     cdef int expect(self, Follower consumer, uint64_t stream_seq) except -1:
         return self._listeners.expect(consumer, stream_seq)
+
+    cdef int await_read(self, Follower consumer) except -1:
+        return self._listeners.await_read(consumer)
 
     # --- retention ---
 

@@ -9,8 +9,10 @@ import logging
 import os
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.errno cimport errno as c_errno
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
+from posix.stat cimport fstat, struct_stat
 
 from millpond.store.closer cimport Closer
 from millpond.store.disk cimport Disk, disk_calls
@@ -29,7 +31,7 @@ cdef extern from "sync_thread.h" nogil:
         const disk_calls* disk
     ctypedef void (*worker_act)(worker_job* job)
     ctypedef struct worker:
-        int wake_read, wake_write
+        int wake_read, wake_write, together
     void sync_act(worker_job* job)
     int worker_start(worker* self, worker_act act, int threads_max, const disk_calls* disk)
     int worker_submit(worker* self, worker_job job)
@@ -44,6 +46,7 @@ log = logging.getLogger("millpond")
 SYNC_MODES = ("always", "interval", "never")
 
 cdef int SYNC_THREADS_MAX = limits.SYNC_THREADS_MAX
+cdef int SYNCS_TOGETHER = limits.SYNCS_TOGETHER
 cdef size_t EVERYONE = 1 << 62
 cdef uint64_t GIVEN_BYTES = limits.RESERVE_STEP_BYTES    # of what is set aside, to a target whose write was refused
 
@@ -148,6 +151,7 @@ cdef class Committer:
         if self._worker == NULL:
             raise MemoryError("no memory for the sync worker")
         error = worker_start(<worker*>self._worker, sync_act, SYNC_THREADS_MAX, &self.disk.for_workers)
+        (<worker*>self._worker).together = SYNCS_TOGETHER
         if error:
             raise StoreError(f"cannot start the sync worker: {os.strerror(error)}")
         self.event_fd = (<worker*>self._worker).wake_read
@@ -263,9 +267,12 @@ cdef class Committer:
 
     cdef int _remember(self, int fd) except -1:
         """Keeps a descriptor of our own: the target may close its one before the next interval."""
-        info = os.fstat(fd)
-        if (info.st_dev, info.st_ino) not in self._unsynced:
-            self._unsynced[(info.st_dev, info.st_ino)] = os.dup(fd)
+        cdef struct_stat info
+        if fstat(fd, &info):
+            raise OSError(c_errno, os.strerror(c_errno))
+        cdef tuple file = (info.st_dev, info.st_ino)
+        if file not in self._unsynced:
+            self._unsynced[file] = os.dup(fd)
         return 0
 
     cpdef int begin_sync_written(self) except -1:

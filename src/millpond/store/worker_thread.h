@@ -3,8 +3,8 @@
  *
  *   loop thread:  worker_submit -> [ring] -> worker: act(job) -> [ring] -> wake-up descriptor -> worker_take
  *
- * It is one thread, or a few: another one starts when a job finds all of them at work, up to `threads_max`. Then jobs
- * begin in their order and end in any.
+ * It is one thread, or a few: another one starts when a job finds all of them at work, up to THREADS_AT_ONCE; beyond that,
+ * up to `threads_max`, when JOBS_PER_THREAD wait for each. Then jobs begin in their order and end in any.
  *
  * Of a disk that is `in_line` there is no thread. A job is carried out when its answer is taken, in the caller's thread,
  * so that a simulation is the same each time.
@@ -50,7 +50,7 @@ typedef struct {
     size_t capacity, head, count;
 } worker_ring;
 
-enum { WORKER_THREADS_MAX = 8 };
+enum { WORKER_THREADS_MAX = 16, THREADS_AT_ONCE = 4, JOBS_PER_THREAD = 4 };
 
 typedef struct {
     pthread_t threads[WORKER_THREADS_MAX];
@@ -59,6 +59,7 @@ typedef struct {
     worker_ring waiting, done;
     worker_act act;
     int threads_max, running, idle; /* threads: as many as may be, as there are, as wait for a job */
+    int together;                   /* while jobs wait, so many answers are told of at once; 0: each */
     int wake_read, wake_write, wakes_itself, stopping, started;
     const disk_calls *in_line; /* NULL: threads */
 } worker;
@@ -101,6 +102,11 @@ static void worker_wake(worker *self) {
     (void)ignored;
 }
 
+/* There is an answer. When many jobs wait, whoever is woken for each does little more than wake up. */
+static void worker_tell(worker *self) {
+    if (!self->together || !self->waiting.count || self->done.count % (size_t)self->together == 0) worker_wake(self);
+}
+
 /* The calling thread takes what the others leave. Elsewhere than on Linux it would be the whole process. */
 static void worker_step_back(void) {
 #if defined(__linux__)
@@ -118,6 +124,7 @@ static void *worker_main(void *argument) {
         if (!self->waiting.count) break;
         self->idle--;
         job = worker_ring_pop(&self->waiting);
+        if (self->together && !self->waiting.count && self->done.count) worker_wake(self); /* the last job may take long */
         pthread_mutex_unlock(&self->lock);
         begin = worker_now_ns();
         self->act(&job);
@@ -125,7 +132,7 @@ static void *worker_main(void *argument) {
         pthread_mutex_lock(&self->lock);
         worker_ring_push(&self->done, job); /* room was reserved by worker_submit */
         self->idle++;
-        worker_wake(self);
+        worker_tell(self);
         pthread_cond_signal(&self->answer);
     }
     pthread_mutex_unlock(&self->lock);
@@ -179,6 +186,12 @@ static int worker_start(worker *self, worker_act act, int threads_max, const dis
     return worker_start_woken_by(self, act, threads_max, self->wake_write, disk);
 }
 
+static int worker_is_short(worker *self) {
+    int waiting = (int)self->waiting.count;
+    if (self->running >= self->threads_max || self->idle >= waiting) return 0;
+    return self->running < THREADS_AT_ONCE || waiting >= JOBS_PER_THREAD * self->running;
+}
+
 static int worker_submit(worker *self, worker_job job) {
     int failed;
     if (self->in_line) {
@@ -195,8 +208,7 @@ static int worker_submit(worker *self, worker_job job) {
         failed = worker_ring_push(&self->done, none);
         self->done.count = before;
     }
-    if (!failed && self->idle < (int)self->waiting.count && self->running < self->threads_max)
-        (void)worker_grow(self); /* without it the others do the work */
+    if (!failed && worker_is_short(self)) (void)worker_grow(self); /* without it the others do the work */
     pthread_cond_signal(&self->work);
     pthread_mutex_unlock(&self->lock);
     return failed;

@@ -1,4 +1,4 @@
-"""A real stream with real consumers, in memory, on a clock that stands still."""
+"""A real stream with real consumers, in memory or in a store that is given, on a clock that stands still."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ WINDOW = {"duplicate_window": 120 * SECOND}
 class Queue:
     """Stream `Q` on `q.>` with one kind of retention."""
 
-    def __init__(self, retention: str, **config: Any) -> None:
+    def __init__(self, retention: str, store: Any = None, **config: Any) -> None:
         self.clock = ManualClock()
-        self.turn, self.router, self.store = Turn(self.clock), Router(), MemoryStore()
+        self.turn, self.router, self.store = Turn(self.clock), Router(), store or MemoryStore()
         self.pump, self.commit = Pump(), CommitPhase(None)
         self.turn.add_commit(self.commit)
         self.turn.add_pump(self.pump)

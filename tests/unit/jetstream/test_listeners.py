@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from millpond.testing.faulty_disk import FaultyDisk
 from millpond.testing.model_store import finish
 from msgspec.structs import replace
 from queue_rig import SECOND, Queue
+from tests.unit.store.file_rig import rig
 
 OTHERS = 40
 
@@ -133,3 +136,23 @@ def test_a_consumer_that_left_hears_nothing_and_its_filters_are_forgotten() -> N
     assert again.num_pending == 1
     queue.publish(b"q.77.x")
     assert again.num_pending == 2
+
+
+def test_what_comes_from_the_disk_wakes_who_reads_it(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    with rig(tmp_path, disk=disk) as r:
+        r.open().append_message(b"q.old", b"x")
+        store = r.reopen()
+        disk.cold = True
+        r.cache.resize(0)
+        r.cache.resize(2**20)
+        queue = Queue("limits", store)
+        others = [queue.add(f"C{number}", f"q.{number}") for number in range(OTHERS)]
+        reader = queue.add("A", "q.old")
+        for name in queue.stream.consumers:
+            wait(queue, name)
+        assert receivers(queue) == [] and not reader.queued
+        r.cache.drain()
+        assert reader.queued and not any(one.queued for one in others)
+        queue.turns()
+        assert receivers(queue) == ["A"]

@@ -1,6 +1,7 @@
 """Committer: syncs side by side, names of a directory made durable together."""
 
 import os
+import select
 import shutil
 
 import pytest
@@ -46,6 +47,25 @@ def test_many_syncs_end_whatever_their_number(tmp_path):
     committer.drain()
     assert sorted(told) == [(number, "") for number in range(500)]
     assert committer.syncs == 500
+    committer.close()
+
+
+def test_answers_that_are_told_of_together_keep_nobody_waiting(tmp_path):
+    """The wake-up descriptor alone says when to collect; the last ones of any number are told of too."""
+    committer, told = Committer("always"), []
+    names = []
+    for number in range(200):
+        (tmp_path / str(number)).mkdir()
+        names.append(Names(str(tmp_path / str(number)), committer))
+    for many in (1, 3, 5, 16, 17, 50, 200):
+        for name in names[:many]:
+            name.keep(told.append)
+        committer.run_now()
+        while committer.in_flight():
+            assert select.select([committer.event_fd], [], [], 60)[0], f"some of {many} are forgotten"
+            committer.collect()
+        assert told == [""] * many
+        told.clear()
     committer.close()
 
 
