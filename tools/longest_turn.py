@@ -30,6 +30,8 @@ from pathlib import Path
 from typing import Any
 
 import millpond
+from millpond.server.collector import Collector
+from millpond.server.lifecycle import gone_subscriptions
 
 CHUNK = 20_000
 ANSWER_S = 120.0
@@ -60,7 +62,7 @@ class Loop(asyncio.SelectorEventLoop):
         return super().call_at(when, self._measured(callback), *args, context=context)
 
 
-class Collector:
+class Pauses:
     """Measures the garbage collector."""
 
     def __init__(self) -> None:
@@ -97,6 +99,8 @@ class Server:
         async with millpond.Server(store_dir=str(self._root), http_port=-1, memory_bytes=1 << 30) as server:
             self.port = int(server.client_url.rsplit(":", 1)[1])
             self.varz = server.monitor_url + "/varz"
+            # As in a process of its own.
+            Collector(lambda: gone_subscriptions(server), server.broker.subscriptions).start()
             self._ready.set()
             await self._enough.wait()
 
@@ -178,17 +182,17 @@ class Run:
 
     def __init__(self, server: Server, messages: int, only: str) -> None:
         self.server, self.messages, self._only = server, messages, only
-        self._collector = Collector()
+        self._pauses = Pauses()
 
     @contextmanager
     def work(self, what: str) -> Iterator[None]:
         before, began = self.server.turns(), time.monotonic()
-        self.server.loop.held_ns = self._collector.longest_ns = 0
+        self.server.loop.held_ns = self._pauses.longest_ns = 0
         yield
         took, held_ms = time.monotonic() - began, self.server.loop.held_ns / 1e6
         after = self.server.turns()
         longest_ms = max((bound for bound, count in after.items() if count > before.get(bound, 0)), default=0) / 1000
-        of_it_ms = self._collector.longest_ns / 1e6
+        of_it_ms = self._pauses.longest_ns / 1e6
         print(f"{what:56} held {held_ms:6.1f} ms   of it {of_it_ms:6.1f} ms   turn < {longest_ms:6.1f} ms"
               f"   took {took:7.3f} s", flush=True)  # fmt: skip
 

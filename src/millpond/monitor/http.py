@@ -42,8 +42,8 @@ REASONS: Final = {
     505: "HTTP Version Not Supported",
 }
 PLAIN: Final = "text/plain; charset=utf-8"
-COPIED_BYTES_MAX: Final = 64 * 1024
-"""To put head and body together costs less than another packet as long as they are shorter."""
+PART_BYTES: Final = 256 * 1024
+"""Of a body, at a time: nothing more is given to the transport, which copies it, before these have left."""
 ESCAPED_PATH: Final = re.compile(r"(?:[^%]|%[0-9a-fA-F]{2})*")
 
 
@@ -113,6 +113,7 @@ class HttpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._blocked = False
+        self._rest = memoryview(b"")
         self._began = False
         self._ending = False
 
@@ -153,6 +154,10 @@ class HttpConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._blocked = False
+        if not self._ending:
+            self._write_rest()
+        if self._blocked:
+            return
         if self._ending:
             self._end()
         elif self._task is None:
@@ -219,15 +224,20 @@ class HttpConnection(asyncio.Protocol):
             return
         body = b"" if asked.method == b"HEAD" else answer.body
         head = answer_head(asked, answer)
-        if len(body) < COPIED_BYTES_MAX:
-            self._transport.write(head + body)
-        else:
-            self._transport.write(head)
-            self._transport.write(memoryview(body))
+        if len(body) < PART_BYTES:
+            head, body = head + body, b""       # one packet
+        self._rest = memoryview(body)
+        self._transport.write(head)
+        self._write_rest()
         if self._blocked:
             self._deadline(limits.HTTP_WRITE_S)
         else:
             self._next()
+
+    def _write_rest(self) -> None:
+        while self._rest and not self._blocked:
+            part, self._rest = self._rest[:PART_BYTES], self._rest[PART_BYTES:]
+            self._transport.write(part)
 
     def _next(self) -> None:
         """The answer is out: another request, or the end."""

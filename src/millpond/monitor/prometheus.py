@@ -18,7 +18,7 @@ from millpond.jetstream.go_json import parse_time
 from millpond.monitor import standalone
 from millpond.monitor.accounts import AccountStatzOptions, account_detail, accstatz, shown_names
 from millpond.monitor.connz import ConnzOptions, connz
-from millpond.monitor.documents import joined
+from millpond.monitor.documents import joined, taken
 from millpond.monitor.healthz import HealthzOptions, healthz
 from millpond.monitor.jsz import JszOptions, jsz
 from millpond.monitor.subsz import SubszOptions, subsz
@@ -62,8 +62,9 @@ class Metrics:
         return self._groups.setdefault(name, (kind, []))[1]
 
     def pieces(self) -> Iterator[bytes]:
-        """The text, some lines at a time."""
-        for name, (kind, lines) in self._groups.items():
+        """The text, some lines at a time; they are forgotten."""
+        for name in list(self._groups):
+            kind, lines = self._groups.pop(name)
             yield f"# TYPE {name} {kind}\n".encode()
             for at in range(0, len(lines), LINES_PER_PIECE):
                 yield ("\n".join(lines[at : at + LINES_PER_PIECE]) + "\n").encode()
@@ -205,7 +206,7 @@ async def _jetstream(out: Metrics, prefix: str, view: View) -> None:
         out.add(f"{prefix}_account_max_memory", account["reserved_memory"], labels)
         out.add(f"{prefix}_account_storage_used", account["storage"], labels)
         out.add(f"{prefix}_account_memory_used", account["memory"], labels)
-        for at, stream in enumerate(account.get("stream_detail", [])):
+        for at, stream in enumerate(taken(account.get("stream_detail", []))):
             await breathe(at)
             _stream(out, prefix, stream, labels)
 
