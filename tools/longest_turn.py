@@ -6,6 +6,7 @@ Fills streams with so many messages (a million unless told otherwise), asks for 
 for each of these
 
     held    the most processor time that one callback of the loop has taken
+    of it   the longest run of the garbage collector, which is in `held` where the loop's thread began it
     turn    the longest turn: the highest bucket of `turn_us` in /varz that has grown, an upper bound. It counts waiting
             for a processor, too: on a busy machine it says more of the machine than of the server.
 
@@ -15,6 +16,7 @@ for each of these
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 import sys
@@ -28,6 +30,8 @@ from pathlib import Path
 from typing import Any
 
 import millpond
+from millpond.server.collector import Collector
+from millpond.server.lifecycle import gone_subscriptions
 
 CHUNK = 20_000
 ANSWER_S = 120.0
@@ -58,6 +62,20 @@ class Loop(asyncio.SelectorEventLoop):
         return super().call_at(when, self._measured(callback), *args, context=context)
 
 
+class Pauses:
+    """Measures the garbage collector."""
+
+    def __init__(self) -> None:
+        self.longest_ns = self._began_ns = 0
+        gc.callbacks.append(self._told)
+
+    def _told(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._began_ns = time.thread_time_ns()
+        else:
+            self.longest_ns = max(self.longest_ns, time.thread_time_ns() - self._began_ns)
+
+
 class Server:
     """A server in a thread, and one connection to it."""
 
@@ -81,6 +99,8 @@ class Server:
         async with millpond.Server(store_dir=str(self._root), http_port=-1, memory_bytes=1 << 30) as server:
             self.port = int(server.client_url.rsplit(":", 1)[1])
             self.varz = server.monitor_url + "/varz"
+            # As in a process of its own.
+            Collector(lambda: gone_subscriptions(server), server.broker.subscriptions).start()
             self._ready.set()
             await self._enough.wait()
 
@@ -162,16 +182,19 @@ class Run:
 
     def __init__(self, server: Server, messages: int, only: str) -> None:
         self.server, self.messages, self._only = server, messages, only
+        self._pauses = Pauses()
 
     @contextmanager
     def work(self, what: str) -> Iterator[None]:
         before, began = self.server.turns(), time.monotonic()
-        self.server.loop.held_ns = 0
+        self.server.loop.held_ns = self._pauses.longest_ns = 0
         yield
         took, held_ms = time.monotonic() - began, self.server.loop.held_ns / 1e6
         after = self.server.turns()
-        longest_ms = max(bound for bound, count in after.items() if count > before.get(bound, 0)) / 1000
-        print(f"{what:56} held {held_ms:6.1f} ms   turn < {longest_ms:6.1f} ms   took {took:7.3f} s", flush=True)
+        longest_ms = max((bound for bound, count in after.items() if count > before.get(bound, 0)), default=0) / 1000
+        of_it_ms = self._pauses.longest_ns / 1e6
+        print(f"{what:56} held {held_ms:6.1f} ms   of it {of_it_ms:6.1f} ms   turn < {longest_ms:6.1f} ms"
+              f"   took {took:7.3f} s", flush=True)  # fmt: skip
 
     def wants(self, name: str) -> bool:
         return self._only in name
@@ -341,13 +364,27 @@ def lists(run: Run) -> None:
     run.drop("S0", f"delete of a stream with {many} consumers")
 
 
+def pages(run: Run) -> None:
+    s, many = run.server, max(1000, run.messages // 100)
+    for number in range(many):
+        s.stream(f"S{number}", storage="memory")
+        s.consumer(f"S{number}", "c", ack_policy="explicit")
+    others = [socket.create_connection(("127.0.0.1", s.port)) for _ in range(many // 10)]
+    for page in ("jsz?streams=1", "jsz?consumers=1&config=1", "metrics", f"connz?limit={many}", "varz", "subsz"):
+        address = s.varz.replace("varz", page)
+        with run.work(f"/{page} of {many} streams, {len(others)} connections"), urllib.request.urlopen(address) as got:
+            got.read()
+    for other in others:
+        other.close()
+
+
 def main() -> None:
     messages = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     with tempfile.TemporaryDirectory() as root:
         server = Server(Path(root))
         run = Run(server, messages, sys.argv[2] if len(sys.argv) > 2 else "")
         try:
-            for part in (rollups, lowered, gaps, gets, purges, consumers, interest, lists, pending, crowds):
+            for part in (rollups, lowered, gaps, gets, purges, consumers, interest, lists, pending, crowds, pages):
                 if run.wants(part.__name__):
                     part(run)
         finally:

@@ -149,6 +149,8 @@ SUBJECTS_PER_STEP: Final = 2048
 NAMES_PER_STEP: Final = 2048
 DESCRIBED_PER_STEP: Final = 32
 """Streams or consumers of a list that are described in one turn."""
+SURVEYED_PER_STEP: Final = 512
+"""Streams and consumers that are asked at a time for the memory they hold: two milliseconds."""
 DELETED_PER_STEP: Final = 16_384
 DELETIONS_PER_STEP: Final = 32
 """Of streams and their consumers, when an account is purged: two milliseconds."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from millpond.base import limits
+
 if TYPE_CHECKING:
     from millpond.jetstream.engine import Engine
     from millpond.jetstream.stream import Stream
@@ -31,15 +33,31 @@ class JetStreamMemory:
         for engine in self._engines:
             yield from engine.streams.values()
 
-    def memory(self) -> dict[str, int]:
-        """Bytes by budget."""
+    def survey(self, found: dict[str, int]) -> Iterator[None]:
+        """Adds bytes by budget to `found`, some streams with each step."""
         buffers = sum(
             int(engine.batches.bytes) + engine.held_bytes() + engine.backup_bytes() for engine in self._engines
         )
-        found = {"read_cache": int(self._read_cache.bytes), "buffers": buffers}
-        for stream in self._streams():
-            for name, size in _parts(stream):
-                found[name] = found.get(name, 0) + size
+        for name, size in (("read_cache", int(self._read_cache.bytes)), ("buffers", buffers)):
+            found[name] = found.get(name, 0) + size
+        looked_at = 0
+        for engine in self._engines:
+            for stream_name in list(engine.streams):
+                stream = engine.streams.get(stream_name)
+                if stream is None:  # it was deleted since the survey began
+                    continue
+                for name, size in _parts(stream):
+                    found[name] = found.get(name, 0) + size
+                looked_at += 1 + len(stream.consumers)
+                if looked_at >= limits.SURVEYED_PER_STEP:
+                    looked_at = 0
+                    yield
+
+    def memory(self) -> dict[str, int]:
+        """The same, at once."""
+        found: dict[str, int] = {}
+        for _ in self.survey(found):
+            pass
         return found
 
     def largest(self, most: int) -> list[tuple[str, int]]:

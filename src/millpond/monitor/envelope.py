@@ -56,7 +56,7 @@ class Envelopes:
         }
 
     def answer(self, data: Any = NO_DATA) -> bytes:
-        """A reply. Without `data`: that it was done."""
+        """A short reply. Without `data`: that it was done."""
         return encode({"server": self.server(), **({} if data is NO_DATA else {"data": data})})
 
     def refusal(self, code: int, text: str = "", *, empty_data: bool = False) -> bytes:

@@ -42,6 +42,8 @@ REASONS: Final = {
     505: "HTTP Version Not Supported",
 }
 PLAIN: Final = "text/plain; charset=utf-8"
+PART_BYTES: Final = 256 * 1024
+"""Of a body, at a time: nothing more is given to the transport, which copies it, before these have left."""
 ESCAPED_PATH: Final = re.compile(r"(?:[^%]|%[0-9a-fA-F]{2})*")
 
 
@@ -111,6 +113,7 @@ class HttpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._blocked = False
+        self._rest = memoryview(b"")
         self._began = False
         self._ending = False
 
@@ -151,6 +154,10 @@ class HttpConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._blocked = False
+        if not self._ending:
+            self._write_rest()
+        if self._blocked:
+            return
         if self._ending:
             self._end()
         elif self._task is None:
@@ -215,11 +222,22 @@ class HttpConnection(asyncio.Protocol):
         if answer is None:
             self._refuse(400)
             return
-        self._transport.write(answer_bytes(asked, answer))
+        body = b"" if asked.method == b"HEAD" else answer.body
+        head = answer_head(asked, answer)
+        if len(body) < PART_BYTES:
+            head, body = head + body, b""       # one packet
+        self._rest = memoryview(body)
+        self._transport.write(head)
+        self._write_rest()
         if self._blocked:
             self._deadline(limits.HTTP_WRITE_S)
         else:
             self._next()
+
+    def _write_rest(self) -> None:
+        while self._rest and not self._blocked:
+            part, self._rest = self._rest[:PART_BYTES], self._rest[PART_BYTES:]
+            self._transport.write(part)
 
     def _next(self) -> None:
         """The answer is out: another request, or the end."""
@@ -282,8 +300,8 @@ def parse_target(method: str, target: str) -> Request | None:
     return Request(method, unquote_to_bytes(path).decode("utf-8", "replace"), query)
 
 
-def answer_bytes(asked: h11.Request, answer: Answer) -> bytes:
-    """The answer as it goes out; HEAD gets no body."""
+def answer_head(asked: h11.Request, answer: Answer) -> bytes:
+    """What goes out before the body."""
     version = asked.http_version.decode()
     headers = [
         *answer.headers,
@@ -297,6 +315,5 @@ def answer_bytes(asked: h11.Request, answer: Answer) -> bytes:
         headers.append(("Connection", "keep-alive"))
     lines = [f"HTTP/{version} {answer.status} {REASONS[answer.status]}"]
     lines += [f"{name}: {value}" for name, value in headers]
-    body = b"" if asked.method == b"HEAD" else answer.body
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
 

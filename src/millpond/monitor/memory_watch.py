@@ -23,8 +23,9 @@ Outboxes full of what receivers do not take are no reason to refuse: they stop t
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Protocol
 
 from millpond.base import cgroup, kernel, limits, machine, process_memory
@@ -54,7 +55,9 @@ MEASURED: Final = ("subjects", "messages", "dedupe", "consumers", "read_cache", 
 class Watched(Protocol):
     """What holds memory and can say how much, by the names of budgets; JetStream's engine is one."""
 
-    def memory(self) -> dict[str, int]: ...
+    def survey(self, found: dict[str, int]) -> Iterator[None]:
+        """Add what it holds to `found`, a part with each step."""
+        ...
 
     def counts(self) -> dict[str, int]: ...
 
@@ -119,19 +122,28 @@ class MemoryWatch:
         return sum(budget.used for budget in self._budgets)
 
     def measure(self) -> None:
-        """Bring the measured budgets up to date."""
+        """Bring the measured budgets up to date, at once."""
+        for _ in self.measuring():
+            pass
+
+    async def measured(self) -> None:
+        """The same, while the loop runs."""
+        for _ in self.measuring():
+            await asyncio.sleep(0)
+
+    def measuring(self) -> Iterator[None]:
+        """The same, some streams with each step."""
         found = dict.fromkeys(MEASURED, 0)
         found["subjects"] = self._subscriptions() * SUBSCRIPTION_BYTES
         found["buffers"] = limits.READ_BUFFER_BYTES
         if self.watched is not None:
-            for name, size in self.watched.memory().items():
-                found[name] = found.get(name, 0) + size
+            yield from self.watched.survey(found)
         for name, size in found.items():
             self._budgets.named(name).settle(size)
 
-    def tick(self, now_s: float) -> None:
-        """Once a second: measure, act, remember for the trend."""
-        self.measure()
+    def tick(self, now_s: float) -> Iterator[None]:
+        """Once a second, in steps: measure, act, remember for the trend."""
+        yield from self.measuring()
         process = process_memory.read()
         group = own_group()
         self._trend.add(now_s, group.working_set if group else process.rss)

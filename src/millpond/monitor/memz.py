@@ -22,4 +22,4 @@ async def memz(view: View) -> dict[str, Any]:
     if held is not None:
         counts |= held.counts()
         largest = [{"name": name, "bytes": size} for name, size in held.largest(LARGEST_MAX)]
-    return {**view.head(), "memory": memory_of(view), "counts": counts, "streams": largest}
+    return {**view.head(), "memory": await memory_of(view), "counts": counts, "streams": largest}

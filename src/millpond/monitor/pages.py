@@ -14,6 +14,7 @@ from urllib.parse import quote
 from millpond.monitor import standalone
 from millpond.monitor.accounts import AccountStatzOptions, AccountzOptions, accountz, accstatz
 from millpond.monitor.connz import STATES, ConnzOptions, connz
+from millpond.monitor.documents import rendered
 from millpond.monitor.healthz import HealthzOptions, healthz
 from millpond.monitor.http import Answer, Request
 from millpond.monitor.jsz import JszOptions, jsz
@@ -21,7 +22,7 @@ from millpond.monitor.memz import memz
 from millpond.monitor.query import Query
 from millpond.monitor.subsz import SubszOptions, subsz
 from millpond.monitor.varz import varz
-from millpond.monitor.view import PageError, View, render
+from millpond.monitor.view import PageError, View
 
 JSON: Final = "application/json"
 ANYBODY: Final = (("Access-Control-Allow-Origin", "*"),)
@@ -37,8 +38,8 @@ def escaped(text: str) -> str:
     return text
 
 
-def json_answer(page: Any, status: int = 200, indent: int = 2) -> Answer:
-    return Answer(render(page, indent), status, JSON, ANYBODY)
+async def json_answer(page: Any, status: int = 200, indent: int = 2) -> Answer:
+    return Answer(await rendered(page, indent), status, JSON, ANYBODY)
 
 
 class Pages:
@@ -97,7 +98,7 @@ class Pages:
 
     async def _varz(self, query: Query) -> Answer:
         self._view.count("/varz")
-        return json_answer(await varz(self._view))
+        return await json_answer(await varz(self._view))
 
     async def _connz(self, query: Query) -> Answer:
         auth = query.flag("auth")
@@ -111,7 +112,7 @@ class Pages:
             user=query.text("user"), acc=query.text("acc"),
         )  # fmt: skip
         self._view.count("/connz")
-        return json_answer(await connz(self._view, options))
+        return await json_answer(await connz(self._view, options))
 
     async def _subsz(self, query: Query) -> Answer:
         self._view.count("/subsz")
@@ -119,31 +120,31 @@ class Pages:
             subscriptions=query.flag("subs"), offset=query.integer("offset"), limit=query.integer("limit"),
             account=query.text("acc"), test=query.text("test"),
         )  # fmt: skip
-        return json_answer(await subsz(self._view, options))
+        return await json_answer(await subsz(self._view, options))
 
     async def _routez(self, query: Query) -> Answer:
         query.subscriptions()
         self._view.count("/routez")
-        return json_answer(standalone.routez(self._view))
+        return await json_answer(standalone.routez(self._view))
 
     async def _gatewayz(self, query: Query) -> Answer:
         self._view.count("/gatewayz")
         query.subscriptions()
         query.flag("accs")
-        return json_answer(standalone.gatewayz(self._view))
+        return await json_answer(standalone.gatewayz(self._view))
 
     async def _leafz(self, query: Query) -> Answer:
         self._view.count("/leafz")
         query.flag("subs")
-        return json_answer(standalone.leafz(self._view))
+        return await json_answer(standalone.leafz(self._view))
 
     async def _accountz(self, query: Query) -> Answer:
         self._view.count("/accountz")
-        return json_answer(await accountz(self._view, AccountzOptions(account=query.text("acc"))))
+        return await json_answer(await accountz(self._view, AccountzOptions(account=query.text("acc"))))
 
     async def _accstatz(self, query: Query) -> Answer:
         self._view.count("/accstatz")
-        return json_answer(await accstatz(self._view, AccountStatzOptions(include_unused=query.flag("unused"))))
+        return await json_answer(await accstatz(self._view, AccountStatzOptions(include_unused=query.flag("unused"))))
 
     async def _jsz(self, query: Query) -> Answer:
         self._view.count("/jsz")
@@ -155,7 +156,7 @@ class Pages:
         )  # fmt: skip
         if options.leader_only and self._view.jetstream is None:
             raise PageError("filtered response: not leader")
-        return json_answer(await jsz(self._view, options))
+        return await json_answer(await jsz(self._view, options))
 
     async def _healthz(self, query: Query) -> Answer:
         self._view.count("/healthz")
@@ -166,18 +167,18 @@ class Pages:
             consumer=query.text("consumer"),
         )  # fmt: skip
         status, page = healthz(self._view, options)
-        return json_answer(page, status, indent=0)
+        return await json_answer(page, status, indent=0)
 
     async def _raftz(self, query: Query) -> Answer:
         return Answer(b"No Raft nodes registered", 404)
 
     async def _ipqueuesz(self, query: Query) -> Answer:
         query.flag("all")
-        return json_answer({}, indent=3)
+        return await json_answer({}, indent=3)
 
     async def _memz(self, query: Query) -> Answer:
         self._view.count("/memz")
-        return json_answer(await memz(self._view))
+        return await json_answer(await memz(self._view))
 
     async def _metrics(self, query: Query) -> Answer:
         from millpond.monitor import prometheus  # most servers are asked for pages only

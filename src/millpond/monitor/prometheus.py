@@ -18,6 +18,7 @@ from millpond.jetstream.go_json import parse_time
 from millpond.monitor import standalone
 from millpond.monitor.accounts import AccountStatzOptions, account_detail, accstatz, shown_names
 from millpond.monitor.connz import ConnzOptions, connz
+from millpond.monitor.documents import joined, taken
 from millpond.monitor.healthz import HealthzOptions, healthz
 from millpond.monitor.jsz import JszOptions, jsz
 from millpond.monitor.subsz import SubszOptions, subsz
@@ -33,6 +34,8 @@ COUNTED: Final = frozenset(("in_bytes", "out_bytes", "in_msgs", "out_msgs"))
 
 OF_JWT: Final = ("subs", "data", "payload", "imports", "exports", "wildcards", "conn", "leaf")
 """Limits that an account's JWT says, -1: none; 0 for accounts without one, as by the exporter."""
+
+LINES_PER_PIECE: Final = 512
 
 Labels = dict[str, str]
 
@@ -58,11 +61,13 @@ class Metrics:
     def _group(self, name: str, kind: str) -> list[str]:
         return self._groups.setdefault(name, (kind, []))[1]
 
-    def text(self) -> bytes:
-        parts = []
-        for name, (kind, lines) in self._groups.items():
-            parts += [f"# TYPE {name} {kind}", *lines]
-        return ("\n".join(parts) + "\n").encode()
+    def pieces(self) -> Iterator[bytes]:
+        """The text, some lines at a time; they are forgotten."""
+        for name in list(self._groups):
+            kind, lines = self._groups.pop(name)
+            yield f"# TYPE {name} {kind}\n".encode()
+            for at in range(0, len(lines), LINES_PER_PIECE):
+                yield ("\n".join(lines[at : at + LINES_PER_PIECE]) + "\n").encode()
 
 
 def _shown(labels: Labels) -> str:
@@ -93,7 +98,7 @@ async def metrics(view: View, prefix: str) -> bytes:
     out.add(f"{core}_leafz_conn_nodes_total", 0, server)
     _health(out, core, view, server)
     await _jetstream(out, jetstream, view)
-    return out.text()
+    return await joined(out.pieces())
 
 
 def _walk(out: Metrics, name: str, page: dict[str, Any], server: Labels) -> None:
@@ -201,7 +206,7 @@ async def _jetstream(out: Metrics, prefix: str, view: View) -> None:
         out.add(f"{prefix}_account_max_memory", account["reserved_memory"], labels)
         out.add(f"{prefix}_account_storage_used", account["storage"], labels)
         out.add(f"{prefix}_account_memory_used", account["memory"], labels)
-        for at, stream in enumerate(account.get("stream_detail", [])):
+        for at, stream in enumerate(taken(account.get("stream_detail", []))):
             await breathe(at)
             _stream(out, prefix, stream, labels)
 

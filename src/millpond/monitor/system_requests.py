@@ -18,8 +18,8 @@ import msgspec
 from millpond.broker.account import Account
 from millpond.jetstream.go_json import JsonError, Shape, duration_text, encode, read
 from millpond.jetstream.go_text import quote
+from millpond.monitor import documents, standalone
 from millpond.monitor import request_options as options
-from millpond.monitor import standalone
 from millpond.monitor.accounts import (
     AccountStatzOptions,
     AccountzOptions,
@@ -123,7 +123,8 @@ class SystemRequests:
             return Reply(self._envelopes.refusal(FAILED, str(error), empty_data=True))
         if data is NOT_OURS:
             return None
-        body, headers = encoded(self._envelopes.answer(data), request.headers)
+        whole = await documents.encoded({"server": self._envelopes.server(), "data": data})
+        body, headers = encoded(whole, request.headers)
         return Reply(body, headers)
 
 

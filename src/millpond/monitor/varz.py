@@ -23,7 +23,7 @@ TURN_BUCKETS: Final = 24
 
 async def varz(view: View) -> dict[str, Any]:
     """The page, in the server's order, our own objects last."""
-    seen = memory_of(view)
+    seen = await memory_of(view)
     tls = view.options.tls
     return {
         **_who(view),
@@ -52,9 +52,9 @@ async def varz(view: View) -> dict[str, Any]:
     }
 
 
-def memory_of(view: View) -> dict[str, int]:
+async def memory_of(view: View) -> dict[str, int]:
     """The `memory` object: what the kernel says, the budgets, the trend."""
-    view.memory.measure()
+    await view.memory.measured()
     store_dir = view.jetstream.store_dir if view.jetstream else None
     seen = memory_report.varz_object(view.budgets, store_dir)
     return {**seen, "slope_per_hour": view.memory.slope_bytes_per_hour}

@@ -156,13 +156,3 @@ def rtt_text(rtt_ns: int) -> str:
     if 1_000 < rtt_ns < 1_000_000:
         rtt_ns -= rtt_ns % 1_000
     return duration_text(rtt_ns)
-
-
-def render(page: Any, indent: int = 2) -> bytes:
-    """JSON as nats-server prints it: indented, with Go's escapes for HTML."""
-    body = msgspec.json.encode(page)
-    if indent:
-        body = msgspec.json.format(body, indent=indent)
-    for char, escape in ((b"<", b"\\u003c"), (b">", b"\\u003e"), (b"&", b"\\u0026")):
-        body = body.replace(char, escape)
-    return body

@@ -24,6 +24,7 @@ from millpond.base.errors import MillpondError, OptionError
 from millpond.config.options import Options
 from millpond.monitor.memory_watch import budget_origin
 from millpond.server import logs, service_manager
+from millpond.server.collector import Collector
 from millpond.server.logs import log
 from millpond.server.server import Server
 
@@ -57,6 +58,11 @@ async def serve_forever(
     return 0
 
 
+def gone_subscriptions(server: Server) -> int:
+    """How many there were in all accounts that there are."""
+    return sum(account.router.sublist.statistics()["removes"] for account in server.broker.accounts.values())
+
+
 def raise_descriptor_limit() -> None:
     """As many open files as this process may have: one for each connection. The usual 1,024 are for `select`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -72,6 +78,7 @@ class Process:
         self.server = server
         self.stopped = asyncio.Event()
         self._reread = reread
+        self._collector = Collector(lambda: gone_subscriptions(server), server.broker.subscriptions)
         self._pid_file: Path | None = None
         self._ports_file: Path | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -84,7 +91,7 @@ class Process:
         if options.pid_file:
             self._write_pid_file(options.pid_file)
         await self.server.start()
-        gc.freeze()  # what is there now stays: the collector need not look at it again
+        self._collector.start()
         gc.enable()
         for notice in notices:
             log.warning("%s", notice)

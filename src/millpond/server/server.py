@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -230,10 +230,17 @@ class Server:
 
     def _watch_memory(self) -> None:
         """Once a second, or less often when there is so much to count that it would take 1 % of the time."""
+        self._watch_on(self.memory.tick(time.monotonic()), 0.0)
+
+    def _watch_on(self, steps: Iterator[None], spent_s: float) -> None:
         began = time.monotonic()
-        self.memory.tick(began)
-        pause = max(MEMORY_TICK_S, 100 * (time.monotonic() - began))
-        self._memory_timer = asyncio.get_running_loop().call_later(pause, self._watch_memory)
+        is_over = next(steps, self) is self
+        spent_s += time.monotonic() - began
+        loop = asyncio.get_running_loop()
+        if is_over:
+            self._memory_timer = loop.call_later(max(MEMORY_TICK_S, 100 * spent_s), self._watch_memory)
+        else:
+            self._memory_timer = loop.call_later(0, self._watch_on, steps, spent_s)
 
     async def _start_monitor(self, options: Options) -> None:
         """HTTP comes with modules that a server without it does not need."""

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from millpond.store.read_cache import ReadCache
 
 import millpond
 from millpond.base import cgroup, limits
@@ -24,8 +29,9 @@ class Held:
         self.size = 0
         self.done: list[object] = []
 
-    def memory(self) -> dict[str, int]:
-        return {"messages": self.size}
+    def survey(self, found: dict[str, int]) -> Iterator[None]:
+        found["messages"] += self.size
+        yield
 
     def shed(self) -> None:
         self.done.append("shed")
@@ -50,6 +56,11 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> tuple[MemoryWatch, Held]:
     return made, held
 
 
+def finish(steps: Iterator[None]) -> None:
+    for _ in steps:
+        pass
+
+
 def test_bounds_follow_the_total() -> None:
     budgets = make_budgets(Options(memory_bytes=16 * MIB))
     assert budgets.total.bytes_max == 16 * MIB
@@ -72,7 +83,7 @@ def test_pressure_sheds_then_refuses_then_is_over(watch: tuple[MemoryWatch, Held
     made, held = watch
     for size, done in [(50, []), (90, ["shed", False]), (101, ["shed", True]), (102, ["shed"]), (10, [False])]:
         held.size, held.done = size * MIB, []
-        made.tick(0.0)
+        finish(made.tick(0.0))
         assert held.done == done
 
 
@@ -88,7 +99,7 @@ def test_a_full_container_is_pressure_but_page_cache_is_not(
     ]:
         monkeypatch.setattr(memory_watch, "own_group", lambda seen=seen: seen)
         held.done = []
-        made.tick(0.0)
+        finish(made.tick(0.0))
         assert held.done == done
 
 
@@ -187,3 +198,27 @@ def test_limits_come_from_the_machine_unless_given() -> None:
     assert options is not None and options.max_memory > MIB and options.max_file > MIB
     given = with_machine_limits(Options(jetstream=JetStreamOptions(max_memory=5, max_file=0))).jetstream
     assert given is not None and (given.max_memory, given.max_file) == (5, 0)
+
+
+def test_many_streams_are_asked_for_their_memory_in_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes meanwhile is not asked; the sums are the same as at once."""
+    looked: list[str] = []
+    streams = {f"S{number}": SimpleNamespace(name=f"S{number}", consumers={"c": None}) for number in range(1000)}
+    engine = SimpleNamespace(
+        streams=streams, batches=SimpleNamespace(bytes=1), held_bytes=lambda: 2, backup_bytes=lambda: 4
+    )
+
+    def parts(stream: Any) -> list[tuple[str, int]]:
+        looked.append(stream.name)
+        return [("subjects", 10), ("buffers", 100)]
+
+    monkeypatch.setattr("millpond.jetstream.memory._parts", parts)
+    memory = JetStreamMemory([cast(Any, engine)], ReadCache(), MIB)
+    found: dict[str, int] = {}
+    sizes = [0]
+    for _ in memory.survey(found):
+        sizes.append(len(looked))
+        streams.pop("S999", None)
+    assert max(after - before for before, after in pairwise(sizes)) * 2 <= limits.SURVEYED_PER_STEP
+    assert len(sizes) > 3 and len(looked) == 999
+    assert found == memory.memory() == {"read_cache": 0, "buffers": 7 + 99_900, "subjects": 9990}

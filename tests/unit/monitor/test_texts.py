@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from millpond.monitor.documents import render
 from millpond.monitor.query import Query
-from millpond.monitor.view import PageError, number, render, rtt_text, sliced, uptime_text
+from millpond.monitor.view import PageError, number, rtt_text, sliced, uptime_text
 
 S = 1_000_000_000
 
