@@ -43,11 +43,12 @@ cdef class Retention(Phase):
         return self.policy != LIMITS and self._done(stream_seq, True) and self._store.remove(stream_seq, False)
 
     cdef bint _done(self, uint64_t stream_seq, bint unwanted) except *:
-        """Does no consumer need this message? One that none wants counts as done only if `unwanted`."""
+        """Does no consumer need this message? One that none wants counts as done only if `unwanted`. What a store that
+        has failed cannot let go stays until the next start, which reviews everything."""
         cdef const char* subject
         cdef uint32_t subject_len
         cdef bint wanted
-        if not self._store.subject_of(stream_seq, &subject, &subject_len):
+        if self._store.failure or not self._store.subject_of(stream_seq, &subject, &subject_len):
             return False
         if self._listeners.any_needs(stream_seq, subject, subject_len, &wanted):
             return False

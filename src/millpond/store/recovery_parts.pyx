@@ -380,8 +380,8 @@ cdef class LogParts:
             if at >= self._image_bytes:
                 if part.end_known and bad < self._image_bytes:
                     first_bad[0] = min(first_bad[0], bad)
-                if part.end_known and self._image_bytes < part.end:
-                    first_bad[0] = min(first_bad[0], self._image_bytes)
+                if part.end_known and part.valid_end < part.end:
+                    first_bad[0] = min(first_bad[0], part.valid_end)       # zeros there are no padding
                 return batch
             if part.sure <= bad < at:              # what was committed is not torn
                 first_bad[0] = min(first_bad[0], bad)

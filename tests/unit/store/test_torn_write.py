@@ -135,3 +135,31 @@ def mix(store: FileStore, rng: random.Random, turn: int) -> dict[int, bytes]:
             body = b"%d.%d " % (turn, number) * rng.choice((1, 20, 120))
             made[store.append_message(subject, body)] = body
     return made
+
+
+def test_the_end_of_a_segment_that_is_missing_is_no_padding(tmp_path: Path) -> None:
+    """A write goes on in the next segment, which is on disk; what it wrote in the one before is not. So nothing was
+    promised, and its removals are not believed."""
+    (tmp_path / "run").mkdir()
+    met = 0
+    with rig(tmp_path / "run") as r, rig(tmp_path) as found:
+        store = r.open(segment_bytes=SEGMENT_BYTES)
+        for number in range(100):
+            store.append_message(b"k", b"%d " % number * 100)
+            r.commit()
+            before, committed = images(r), bodies(store)
+            gone = min(committed)
+            for _ in range(2):
+                store.append_message(b"k", b"%d " % number * 100)
+            store.remove_message(gone)
+            r.commit()
+            after = images(r)
+            new = sorted(after.keys() - before.keys())
+            if not new or not changed(before, after):
+                continue
+            met += 1
+            left = found.open(write_out(tmp_path / f"cut-{number}", {**after, **before}), segment_bytes=SEGMENT_BYTES)
+            assert left.damage == [] and left.lost == 0
+            assert bodies(left).items() >= committed.items()
+            found.close()
+    assert met >= 2
