@@ -185,18 +185,18 @@ cdef bint _mend(char* block, uint32_t have, uint32_t seed) noexcept nogil:
     cdef BlockHead* head = <BlockHead*>block
     cdef uint32_t length = <uint32_t>sizeof(BlockHead) + head.length, syndrome
     cdef int64_t bit
+    if _mend_length(block, have, seed):
+        return True
     if head.length > have or aligned(length) != aligned(have):
-        return _mend_length(block, have, seed)
+        return False
     syndrome = crc32c(seed, block + 4, length - 4) ^ head.crc
     bit = _flipped_bit(syndrome, <uint64_t>(length - 4) * 8)
-    if syndrome and syndrome & (syndrome - 1) == 0:                # of the checksum itself
-        if bit >= 0:
-            return False
+    if syndrome & (syndrome - 1) == 0:             # of the checksum itself
         head.crc ^= syndrome
-    elif bit >= 0:
-        block[4 + bit // 8] ^= <char>(1 << bit % 8)
-    else:
+        return bit < 0 and _block_valid(block, have, seed)
+    if bit < 0:
         return False
+    block[4 + bit // 8] ^= <char>(1 << bit % 8)
     return _block_valid(block, have, seed)
 
 
