@@ -11,9 +11,14 @@ not verify reads as 0xFF: no record there verifies, the ones around it do. Block
 search, as records are, so no table on disk is needed that could be damaged; a summary has one that saves the search.
 
 A block was decoded and compared before it took the place of what it holds.
+
+Of a block with one flipped bit the checksum says which: each place changes it in a way of its own. So it is mended here,
+in what was read, and nowhere else in the store: several flipped bits may look like another single one, once in 2^32 /
+places, and then what comes out of the block is wrong. Here that is harmless, for every record in the block has a
+checksum as well, which the wrong bytes would have to meet. A plain record has no second checksum (decision 9).
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -136,6 +141,92 @@ cdef bint _block_valid(const char* at, size_t have, uint32_t seed) noexcept nogi
     return crc32c(seed, at + 4, sizeof(BlockHead) - 4 + head.length) == head.crc
 
 
+# --- mending ---
+
+cdef enum:
+    POLYNOMIAL = 0x82F63B78          # CRC-32C, reflected
+
+cdef uint64_t mended = 0
+
+
+cdef uint64_t packed_mended() noexcept nogil:
+    return mended
+
+
+cdef int64_t _flipped_bit(uint32_t syndrome, uint64_t bits) noexcept nogil:
+    """Which of so many bits changes the checksum by that, from the first one; -1: none. From the last one backwards
+    each does what the one behind it does, and one more step of the register."""
+    cdef uint32_t change = POLYNOMIAL
+    cdef uint64_t i
+    for i in range(bits):
+        if change == syndrome:
+            return <int64_t>(bits - 1 - i)
+        change = (change >> 1) ^ (POLYNOMIAL if change & 1 else 0)
+    return -1
+
+
+cdef bint _mend_length(char* block, uint32_t have, uint32_t seed) noexcept nogil:
+    """The flipped bit is one of the length, which says how far the checksum goes."""
+    cdef BlockHead* head = <BlockHead*>block
+    cdef uint32_t length = head.length, i, wanted
+    for i in range(ALIGN):
+        wanted = have - i - <uint32_t>sizeof(BlockHead)
+        if wanted != length and (wanted ^ length) & ((wanted ^ length) - 1) == 0:
+            head.length = wanted
+            if _block_valid(block, have, seed):
+                return True
+    head.length = length
+    return False
+
+
+cdef bint _mend(char* block, uint32_t have, uint32_t seed) noexcept nogil:
+    """Flips the one bit that explains its checksum; False: there is none, or two could be it. `have`: with padding or
+    without."""
+    cdef BlockHead* head = <BlockHead*>block
+    cdef uint32_t length = <uint32_t>sizeof(BlockHead) + head.length, syndrome
+    cdef int64_t bit
+    if _mend_length(block, have, seed):
+        return True
+    if head.length > have or aligned(length) != aligned(have):
+        return False
+    syndrome = crc32c(seed, block + 4, length - 4) ^ head.crc
+    bit = _flipped_bit(syndrome, <uint64_t>(length - 4) * 8)
+    if syndrome & (syndrome - 1) == 0:             # of the checksum itself
+        head.crc ^= syndrome
+        return bit < 0 and _block_valid(block, have, seed)
+    if bit < 0:
+        return False
+    block[4 + bit // 8] ^= <char>(1 << bit % 8)
+    return _block_valid(block, have, seed)
+
+
+cdef char* _mended(const char* data, uint32_t have, uint32_t seed) noexcept nogil:
+    """A copy of the block that verifies; the caller frees it. NULL: it cannot be had."""
+    cdef char* block
+    if have < sizeof(BlockHead) or have > PACKED_MAX:
+        return NULL
+    block = <char*>malloc(have)
+    if block != NULL:
+        memcpy(block, data, have)
+        if _mend(block, have, seed):
+            return block
+        free(block)
+    return NULL
+
+
+cdef bint _unpack_mended(const char* data, uint32_t have, uint32_t at, uint32_t seed, uint32_t want,
+                         char* out) noexcept nogil:
+    """The same as for a block that verifies."""
+    global mended
+    cdef char* block = _mended(data, have, seed)
+    cdef bint whole = False
+    if block != NULL and (<BlockHead*>block).at == at:
+        whole = _unpack_block(block, want, out)
+    mended += whole
+    free(block)
+    return whole
+
+
 # --- ranges ---
 
 
@@ -165,8 +256,10 @@ cdef void unpack(const Packed* packed, const char* file, uint32_t file_at, size_
             block = &packed.blocks[i]
             if block.at and block.at >= file_at and block.at - file_at + <uint64_t>block.length <= file_n:
                 data = file + (block.at - file_at)
-                whole = _block_valid(data, block.length, packed.seed) and (<const BlockHead*>data).at == at \
-                    and _unpack_block(data, want, out + (at - begin))
+                if _block_valid(data, block.length, packed.seed):
+                    whole = (<const BlockHead*>data).at == at and _unpack_block(data, want, out + (at - begin))
+                else:
+                    whole = _unpack_mended(data, block.length, at, packed.seed, want, out + (at - begin))
         if not whole:
             memset(out + (at - begin), 0xFF, want)
         at += want
@@ -213,7 +306,18 @@ cdef Packed* packed_placed(const SegmentHead* head, const SummaryFoot* foot, con
 cdef uint32_t _note_block(Packed* packed, const char* at, size_t have, uint32_t file_at) noexcept:
     """How far to go on: over a block that verifies."""
     cdef const BlockHead* head = <const BlockHead*>at
-    if not _block_valid(at, have, packed.seed) or head.at // BLOCK_BYTES >= packed.count:
+    cdef char* block = NULL
+    cdef uint32_t length
+    if not _block_valid(at, have, packed.seed):
+        if have >= sizeof(BlockHead) and head.length <= <uint32_t>BLOCK_BYTES and head.at % BLOCK_BYTES == 0 \
+                and sizeof(BlockHead) + head.length <= have:
+            block = _mended(at, <uint32_t>sizeof(BlockHead) + head.length, packed.seed)
+        if block == NULL:
+            return ALIGN
+        length = _note_block(packed, block, sizeof(BlockHead) + head.length, file_at)
+        free(block)
+        return length
+    if head.at // BLOCK_BYTES >= packed.count:
         return ALIGN
     packed.end = head.end
     packed.blocks[head.at // BLOCK_BYTES].at = file_at

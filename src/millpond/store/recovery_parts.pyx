@@ -316,7 +316,7 @@ cdef class LogParts:
             part.copies = True
             if i + 1 == self._count:
                 if self._witness.generation == part.head.generation:
-                    part.sure = min(self._witness.end, part.end)
+                    part.sure = self._witness.end
                 continue
             after = &self._parts[i + 1]
             if after.head.before != part.head.generation:

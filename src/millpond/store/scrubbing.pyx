@@ -7,6 +7,9 @@ The worker is the one that makes summaries, and does here what it does there; wh
 file by a descriptor of its own and gives the kernel's pages back, so neither the read cache nor the page cache is
 filled. Which messages are lost is found by reading them as anybody would: only then is there anything to say.
 
+A packed segment of which a bit is flipped reads as it was (packed.pyx); it becomes a plain one, in a new file, and is
+packed again when its turn comes: so the disk has it as it was, too.
+
 Damage to a record that matters to nobody (its message was removed) loses nothing now. It may be a removal, and a start
 without the segment's summary would bring back what that removed; so it is told as well.
 """
@@ -20,7 +23,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from millpond.store.api cimport Record
 from millpond.store.file_store cimport FileStore
 from millpond.store.index cimport Entry
-from millpond.store.packed cimport packed_keep
+from millpond.store.packed cimport packed_keep, packed_mended
 from millpond.store.packer cimport Client, Repack
 from millpond.store.packer_order cimport SUMMARISE
 from millpond.store.segment cimport IN_LOG, NO_SEGMENT, Segment, segment_name
@@ -84,6 +87,7 @@ cdef class Scrub(Client):
         job.number, job.generation, job.changes, job.order.task = number, segment.generation, segment.changes, SUMMARISE
         job.order.drop, job.order.seed, job.order.bytes_max = self._store.log.drops_pages, segment.seed, ANY_BYTES
         job.order.generation, job.order.end = segment.generation, segment.used
+        self._mended = packed_mended()
         if segment.packed != NULL:
             packed_keep(segment.packed)
             job.order.packed = segment.packed
@@ -95,6 +99,10 @@ cdef class Scrub(Client):
             segment = &self._store.log.at[job.number]
             if segment.state == IN_LOG and segment.generation == job.generation and segment.changes == job.changes:
                 self._found(job.number, "a record does not verify" if error == errno.EILSEQ else os.strerror(error))
+        elif not self._store.closed and not error and job.order.packed != NULL and packed_mended() != self._mended:
+            log.warning("%s/%s: a flipped bit; it is mended, and the file written anew", self._store.log.directory,
+                        segment_name(job.number))
+            self._store._repacker.want_plain(job.number)
         self._done(job.order.end)
         return 0
 

@@ -302,6 +302,44 @@ def test_no_flipped_bit_of_a_packed_file_is_ever_delivered(tmp_path, quiet):
                 assert found == expected, "the head is there twice"
 
 
+def test_a_flipped_bit_of_a_block_is_mended(tmp_path, quiet):
+    """Found by search: all but those that say where the block belongs and how long it is."""
+    packed_store(tmp_path / "whole", 1000)
+    image, rng = packed_paths(tmp_path / "whole")[0].read_bytes(), random.Random(9)
+    plain = plain_bytes(image)
+    begin, _ = blocks(packed_paths(tmp_path / "whole")[0])[1]
+    for at in [*range(begin, begin + 24), *(rng.randrange(begin + 24, begin + 2000) for _ in range(40))]:
+        flipped = bytearray(image)
+        flipped[at] ^= 1 << rng.randrange(8)
+        found = plain_bytes(bytes(flipped))
+        assert found == plain or (begin + 4 <= at < begin + 12 and b"\xff" * BLOCK in found)
+
+
+def test_a_flipped_bit_loses_nothing_and_two_are_not_guessed_at(tmp_path, quiet):
+    (tmp_path / "whole").mkdir()
+    with rig(tmp_path / "whole", summaries=True) as r:
+        store = r.open(segment_bytes=SEGMENT)
+        store.compress(True)
+        fill(store, r, 1000)
+        pack(r)
+        expected = bodies(store)
+    path, rng = packed_paths(tmp_path / "whole")[0], random.Random(3)
+    image, (begin, _) = path.read_bytes(), blocks(path)[1]
+    for at in [*range(begin, begin + 24), *(rng.randrange(begin + 24, begin + 2000) for _ in range(30))]:
+        for flips in (1, 2):
+            shutil.rmtree(tmp_path / "damaged", ignore_errors=True)
+            shutil.copytree(tmp_path / "whole", tmp_path / "damaged")
+            flipped = bytearray(image)
+            for bit in rng.sample(range(8), flips):
+                flipped[at] ^= 1 << bit
+            (tmp_path / "damaged" / path.name).write_bytes(flipped)
+            with rig(tmp_path / "damaged", summaries=True) as r:
+                store = r.open(segment_bytes=SEGMENT)
+                found = bodies(store)
+                assert (found == expected and store.lost == 0) or (flips == 2 and found.items() < expected.items())
+                assert store.lost == len(expected) - len(found)
+
+
 def test_damage_while_it_runs_is_found_by_the_reader(tmp_path, quiet):
     with rig(tmp_path, cache_bytes=0) as r:
         store = r.open(segment_bytes=SEGMENT)

@@ -502,7 +502,7 @@ def test_a_packed_segment_is_never_written_again(tmp_path: Path) -> None:
 # --- what only the witness knows, and to which log a file belongs ---
 
 
-@pytest.mark.parametrize("how", ["deleted", "cut", "rolled back", "zeros"])
+@pytest.mark.parametrize("how", ["deleted", "cut", "cut behind a record", "rolled back", "zeros"])
 def test_the_newest_segment_is_missed(tmp_path, how):
     """Its sequences are named, and not issued again."""
     with rig(tmp_path / "whole") as r:
@@ -523,7 +523,10 @@ def test_the_newest_segment_is_missed(tmp_path, how):
     if how == "deleted":
         path.unlink()
     else:
-        path.write_bytes({"cut": image[:500], "rolled back": early, "zeros": bytes(len(image))}[how])
+        record = scan_segment(path).records[2]
+        behind = image[: record.offset + (record.length + 7) // 8 * 8]
+        files = {"cut": image[:500], "cut behind a record": behind, "rolled back": early, "zeros": bytes(len(image))}
+        path.write_bytes(files[how])
     with rig(tmp_path) as r:
         store = r.open(tmp_path / "whole")
         found = bodies(store)
@@ -552,6 +555,26 @@ def test_a_segment_of_another_log_is_not_taken(tmp_path):
         store.purge_messages()
         r.turn()
         assert path.read_bytes() == kept
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_a_log_of_a_server_without_identities_goes_on(tmp_path, version):
+    """Its segments stay, those that follow have one; afterwards nothing older than they are is taken without."""
+    shutil.copytree(Path(__file__).parents[2] / "data" / "stores" / version, tmp_path / "s")
+    (tmp_path / "s" / "expected.json").unlink()
+    with rig(tmp_path) as r:
+        store = r.open(tmp_path / "s")
+        before, last = bodies(store), store.state_dict()["last_seq"]
+        for number in range(120):
+            store.append_message(b"new", b"%03d" % number * 30)
+            if number % 10 == 9:
+                r.turn()
+        expected = bodies(store)
+        assert before.items() < expected.items()
+        store = r.reopen()
+        assert store.damage == [] and bodies(store) == expected
+        identities = {scan.head["identity"] for scan in r.scans() if scan.head["last_seq"] >= last}
+        assert len(identities) == 1 and 0 not in identities
 
 
 def test_one_segment_against_the_witness_is_not_judged(tmp_path):

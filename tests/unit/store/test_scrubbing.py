@@ -46,9 +46,9 @@ def record_of(r: Rig, seq: int) -> tuple[Path, object]:
     raise AssertionError(seq)
 
 
-def flip(path: Path, at: int) -> None:
+def flip(path: Path, at: int, bits: int = 2) -> None:
     data = bytearray(path.read_bytes())
-    data[at] ^= 2
+    data[at] ^= bits
     path.write_bytes(data)
 
 
@@ -77,10 +77,10 @@ def test_damage_is_found_and_named(
         path, record = record_of(r, 100)
         if restarted:
             r.store.close()
-            flip(path, path.stat().st_size // 3 if compress else record.offset + 50)
+            flip(path, path.stat().st_size // 3 if compress else record.offset + 50, 6)
             r.open(tmp_path, SEGMENT)
         else:
-            flip(path, path.stat().st_size // 3 if compress else record.offset + 50)
+            flip(path, path.stat().st_size // 3 if compress else record.offset + 50, 6)
         assert r.store.damage == [] and r.store.lost <= (restarted and compress)     # a start reads the first message
         scrubbed(r)
         lost = r.store.losses.sequences(10_000)
@@ -92,6 +92,23 @@ def test_damage_is_found_and_named(
         assert r.store.losses.sequences(10_000) == lost, "named once"
         r.store.close()
         r.store = None
+
+
+def test_a_packed_segment_with_a_flipped_bit_is_written_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    with rig(tmp_path, summaries=True) as r:
+        filled(r, True)
+        expected = bodies(r.store)
+        path, _ = record_of(r, 100)
+        flip(path, path.stat().st_size // 3)
+        damaged = path.read_bytes()
+        scrubbed(r)
+        assert f"{path.name}: a flipped bit; it is mended" in caplog.text
+        r.cache.packer.drain()
+        assert path.read_bytes() != damaged and scan_segment(path).head["version"] == 1
+        caplog.clear()
+        scrubbed(r)
+        assert caplog.text == "" and r.store.lost == 0 and bodies(r.store) == expected
 
 
 def test_damage_to_what_was_removed_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
