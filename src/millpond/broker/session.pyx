@@ -85,9 +85,8 @@ cdef class Session(Observed):
         broker.connections.charge(SESSION_BYTES)
         if not self.greets_late:
             self.greet()
-        if not self.origin.is_local and (        # an operator may look at a server that is full
-            broker.options.max_connections < 0 or 0 < broker.options.max_connections <= len(broker.sessions)
-        ):
+        most = broker.options.max_connections
+        if (most < 0 or 0 < most <= len(broker.sessions)) and not self.origin.is_local:     # an operator may look at it
             self.close("Maximum Connections Exceeded", "maximum connections exceeded")
             return False
         broker.sessions[self.cid] = self
@@ -100,10 +99,9 @@ cdef class Session(Observed):
         return 0
 
     cdef int begin(self) except -1:
-        cdef Broker broker = self.broker
         if self.is_anonymous():
             self._expect_connect()
-        broker.turn.timers.arm(self.ping_timer, broker.clock.mono_ns + self._ping_interval())
+        self.broker.turn.timers.arm(self.ping_timer, self.broker.clock.mono_ns + self._ping_interval())
         return 0
 
     # --- in ---
@@ -483,8 +481,7 @@ cdef class Session(Observed):
         self.account.traffic.out_bytes += size
         if self.replies is not None and msg.reply_len and not self.permissions.may_publish(msg.reply, msg.reply_len):
             self.replies.grant(msg.reply, msg.reply_len, broker.clock.mono_ns)
-        encode_msg(self.outbox.buffer, msg, PyBytes_AS_STRING(sub.sid), <uint32_t>PyBytes_GET_SIZE(sub.sid),
-                   self.headers)
+        encode_msg(self.outbox.buffer, msg, PyBytes_AS_STRING(sub.sid), <uint32_t>PyBytes_GET_SIZE(sub.sid), self.headers)
         self._queued()
         if not broker.output.is_calm() and source is not None and self.is_behind():
             self.fall_behind(source)

@@ -224,9 +224,8 @@ cdef class Consumer(Follower):
 
     cpdef int stop(self, str status) except -1:
         self.halt()
-        for sub in self._subs:
-            self.stream.router.unsubscribe(sub)
-        self._subs.clear()
+        while self._subs:
+            self.stream.router.unsubscribe(self._subs.pop())
         self._timers.cancel(self._timer)
         return self.pulls.end(status)
 
@@ -235,8 +234,7 @@ cdef class Consumer(Follower):
         return 0 if self.cursor.counting else self._tell_counted()
 
     cdef int _tell_counted(self) except -1:
-        cdef list callbacks = self._on_counted
-        self._on_counted = []
+        callbacks, self._on_counted = self._on_counted, []
         for callback in callbacks:
             callback()
         return 0
@@ -292,9 +290,8 @@ cdef class Consumer(Follower):
         return self.priority.pin_id, self.priority.pinned_wall_ns
 
     cpdef int tell_pause(self) except -1:
-        fields = {"paused": self._pause_until_ns > self._clock.wall_ns}
-        fields["pause_until"] = format_time(self._pause_until_ns)
-        return self._notices.advise("CONSUMER.PAUSE", "consumer_pause", fields)
+        paused, until = self._pause_until_ns > self._clock.wall_ns, format_time(self._pause_until_ns)
+        return self._notices.advise("CONSUMER.PAUSE", "consumer_pause", {"paused": paused, "pause_until": until})
 
     cpdef dict info(self):
         self._catch_up()
