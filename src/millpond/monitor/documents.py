@@ -15,7 +15,7 @@ import msgspec
 
 from millpond.jetstream.go_json import encode
 
-BYTES_PER_BREATH: Final = 128 * 1024
+BYTES_PER_BREATH: Final = 64 * 1024
 """Of JSON that is written at a time: about a millisecond."""
 
 Leaf = Callable[[Any, bytes], bytes]
@@ -32,7 +32,7 @@ def render(page: Any, indent: int = 2) -> bytes:
     return body
 
 
-async def rendered(page: Any, indent: int = 2) -> bytes:
+async def rendered(page: Any, indent: int = 2) -> bytearray:
     """The same, in steps. Takes the page's rows out of it."""
 
     def leaf(value: Any, begin: bytes) -> bytes:
@@ -44,22 +44,18 @@ async def rendered(page: Any, indent: int = 2) -> bytes:
 
 async def encoded(value: Any) -> bytes:
     """What `go_json.encode` makes of it, in steps. Takes the rows out of it."""
-    return await joined(_Writer(lambda each, begin: encode(each), 0).pieces(value, b""))
+    return bytes(await joined(_Writer(lambda each, begin: encode(each), 0).pieces(value, b"")))
 
 
-async def joined(pieces: Iterator[bytes]) -> bytes:
+async def joined(pieces: Iterator[bytes]) -> bytearray:
     """All of them together; the loop may run between any two."""
-    parts: list[bytes] = []
-    fresh = 0
+    whole = bytearray()  # grows where it is: to join megabytes in the end takes as long as to write them
+    breathed = 0
     for piece in pieces:
-        parts.append(piece)
-        fresh += len(piece)
-        if fresh >= BYTES_PER_BREATH:
+        whole += piece
+        if len(whole) - breathed >= BYTES_PER_BREATH:
             await asyncio.sleep(0)
-            fresh = 0
-    whole = b"".join(parts)
-    if len(parts) > 1 and len(whole) > BYTES_PER_BREATH:
-        await asyncio.sleep(0)
+            breathed = len(whole)
     return whole
 
 

@@ -42,6 +42,7 @@ REASONS: Final = {
     505: "HTTP Version Not Supported",
 }
 PLAIN: Final = "text/plain; charset=utf-8"
+NOTHING: Final = memoryview(b"")
 PART_BYTES: Final = 256 * 1024
 """Of a body, at a time: nothing more is given to the transport, which copies it, before these have left."""
 ESCAPED_PATH: Final = re.compile(r"(?:[^%]|%[0-9a-fA-F]{2})*")
@@ -58,7 +59,7 @@ class Request(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """A whole answer. The type of the content, the date and the framing are written for it."""
 
-    body: bytes
+    body: bytes | bytearray
     status: int = 200
     content_type: str = PLAIN
     headers: tuple[tuple[str, str], ...] = ()
@@ -113,7 +114,7 @@ class HttpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._blocked = False
-        self._rest = memoryview(b"")
+        self._rest = NOTHING
         self._began = False
         self._ending = False
 
@@ -238,6 +239,8 @@ class HttpConnection(asyncio.Protocol):
         while self._rest and not self._blocked:
             part, self._rest = self._rest[:PART_BYTES], self._rest[PART_BYTES:]
             self._transport.write(part)
+        if not self._rest:
+            self._rest = NOTHING                # an empty part of a body would keep all of it
 
     def _next(self) -> None:
         """The answer is out: another request, or the end."""

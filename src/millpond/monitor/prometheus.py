@@ -79,7 +79,7 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-async def metrics(view: View, prefix: str) -> bytes:
+async def metrics(view: View, prefix: str) -> bytearray:
     """All of them. Raises PageError for a prefix that no metric may have."""
     if prefix and not PREFIX.fullmatch(prefix):
         raise PageError(f"invalid prefix {prefix!r}: letters, digits and '_', 64 at most, no digit first")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from millpond.config.tls import TlsOptions
     from millpond.jetstream.account_streams import AccountStreams
 
-ROWS_PER_BREATH: Final = 64
+ROWS_PER_BREATH: Final = 32
 GLOBAL_ACCOUNT: Final = "$G"
 SYSTEM_ACCOUNT: Final = "$SYS"
 

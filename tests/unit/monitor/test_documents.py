@@ -22,7 +22,7 @@ VALUES = st.recursive(
 )
 
 
-def steps(document: Coroutine[Any, Any, bytes]) -> tuple[bytes, int]:
+def steps(document: Coroutine[Any, Any, bytes | bytearray]) -> tuple[bytes | bytearray, int]:
     """The document, and how often it let the loop run."""
     count = 0
     while True:
