@@ -93,11 +93,12 @@ class JournalFiles:
         self._close_directory()
 
     def swap(self, generation: int, checkpoint: bytes) -> int:
-        """Start the other file over with a checkpoint; it is the current one from here. Returns its size.
+        """Start the other file over with a checkpoint; it is the current one from here. Returns its size. (The other one
+        than the one on disk; where none is yet, than the one that was written last: its name may never be certain.)
 
         After an OSError it is to be called again before anything is appended.
         """
-        which = 1 if self._kept == 0 else 0
+        which = 1 - (self._kept if self._kept >= 0 else self.current) if self.current >= 0 else 0
         fd = self._open(which)
         self.disk.truncate(fd, 0)
         self._ends[which] = 0
@@ -107,7 +108,7 @@ class JournalFiles:
     def append(self, payload: bytes, before: bytes = b"") -> int:
         """Add one frame to the current file, and `before` in front of it. Returns the file's size.
 
-        A file's header and the head of its first frame are one write within one sector: so there is no new header before
+        A file's header and the head of its first frame are one write within one sector: so no new header stands before
         an old frame.
         """
         head = before + FRAME.pack(len(payload), self.checksum(payload))
