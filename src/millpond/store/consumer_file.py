@@ -93,8 +93,9 @@ class JournalFiles:
         self._close_directory()
 
     def swap(self, generation: int, checkpoint: bytes) -> int:
-        """Start the other file over with a checkpoint; it is the current one from here. Returns its size. (The other one
-        than the one on disk; where none is yet, than the one that was written last: its name may never be certain.)
+        """Start the other file over with a checkpoint; it is the current one from here. Returns its size.
+
+        The other one than the one on disk; where none is yet, than the one written last: its name may never be certain.
 
         After an OSError it is to be called again before anything is appended.
         """
