@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check package crash damage mutations model soak differential clean fuzz debug-build debug-test debug-fuzz \
-	bench bench-quick bench-growth instructions client-suites client-js
+.PHONY: run test check package crash damage simulate mutations model soak differential clean fuzz debug-build debug-test \
+	debug-fuzz bench bench-quick bench-growth instructions client-suites client-js
 
 run: build
 	$(BIN)/millpond serve --jetstream --addr 127.0.0.1
@@ -42,6 +42,14 @@ EXAMPLES ?= 3000
 model: build
 	MILLPOND_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/property/test_stream_model.py \
 		tests/property/test_reader_model.py tests/property/test_consumer_model.py tests/property/test_retention_model.py
+
+# Simulated power cuts, in memory: SEEDS lives, CUTS in all of them together, from the seed FIRST on.
+simulate: SEEDS = 1000
+simulate: CUTS = 100000
+simulate: FIRST = 1000000
+simulate: build
+	MILLPOND_SEEDS=$(SEEDS) MILLPOND_CUTS=$(CUTS) MILLPOND_FIRST_SEED=$(FIRST) \
+		$(BIN)/python -m pytest -s -m slow tests/simulator
 
 MINUTES ?= 30
 

@@ -165,7 +165,7 @@ class FileShelf(Shelf):
         self._catalog.save(payload, parts)
         self._creation = parts
         self.storage.names.keep(parts)
-        self._after_deletions(parts)
+        self.after_deletions(parts)
 
     def _saved_first(self, failure: str) -> None:
         self._creation = None
@@ -181,7 +181,7 @@ class FileShelf(Shelf):
         else:
             self._catalog.when_kept(done)
 
-    def _after_deletions(self, done: Done) -> None:
+    def after_deletions(self, done: Done) -> None:
         """`done` when no stream that had this one's name can come back."""
         former = self.storage.deletions_of(self.name)
         parts = All(1 + len(former), done)
@@ -196,7 +196,7 @@ class FileShelf(Shelf):
             if failure:
                 done(failure)
             else:
-                self._after_deletions(done)
+                self.after_deletions(done)
 
         def certain(failure: str) -> None:
             if not failure and not self._is_condemned:
@@ -209,7 +209,7 @@ class FileShelf(Shelf):
             else:
                 self.names.keep(revealed)
 
-        self._after_deletions(certain)
+        self.after_deletions(certain)
 
     def condemn(self) -> None:
         """A removal may spend what is set aside."""
@@ -310,7 +310,9 @@ class Release:
         self.is_marked = self._is_over = False
         self.when_marked: list[Done] = []
         """Who may not be there before this stream is gone for ever: the next one of its name."""
-        self._names.keep(self._marked)
+        parts = All(2, self._marked)
+        self._names.keep(parts)
+        shelf.after_deletions(parts)               # nor may a former stream of its name come back
 
     def _marked(self, failure: str) -> None:
         self.is_marked = True

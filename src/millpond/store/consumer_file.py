@@ -223,8 +223,8 @@ class JournalFiles:
     def append(self, payload: bytes, goes_on: bool = False) -> int:
         """Add one frame to the current file, inside a checkpoint that `goes_on` or not. Returns the file's size.
 
-        A file's header and the head of its first frame are one write within one sector: no new header comes before an
-        old frame.
+        A file's header and the head of its first frame are one write within one sector: so no new header stands before
+        an old frame.
         """
         head = self._header + FRAME.pack(len(payload) | (GOES_ON if goes_on else 0), self.checksum(payload))
         self._header = b""
@@ -268,7 +268,9 @@ class JournalFiles:
         self._close_directory()
 
     def _other(self) -> int:
-        return 1 if self._kept == 0 else 0
+        """Than the one on disk; where none is yet, than the one written last: its name may never be certain."""
+        known = self._kept if self._kept >= 0 else self.current
+        return 1 if known == 0 else 0
 
     def _close_directory(self) -> None:
         if self._directory_fd >= 0:

@@ -103,9 +103,8 @@ cdef class FileStore(IndexedStore):
         self._repacker = Repacker(self.log, self._cache.packer, self.arrived, summary_bytes)
         recovery = Recovery(self, self.log, self._repacker)
         recovery.run()
-        self.damage, self.losses, self.torn_seq = recovery.damage, recovery.lost, recovery.torn_seq
-        self.cut_short = not recovery.clean
-        self.state, self._erasures = self.index.state, recovery.erasures
+        self.damage, self.losses, self.cut_short = recovery.damage, recovery.lost, not recovery.clean
+        self.state, self._erasures, self.torn_seq = self.index.state, recovery.erasures, recovery.torn_seq
         self._start_committed()
 
     def __dealloc__(self):

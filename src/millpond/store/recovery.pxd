@@ -56,6 +56,7 @@ cdef class Recovery(LogParts):
     cdef int _merge(self, uint64_t below_seq) except -1
     cdef int _add(self, uint64_t seq, const char* subject, uint32_t subject_len, uint32_t* known, uint32_t number,
                   uint32_t offset, uint32_t size, int64_t ts_ns, int64_t expires_ns, bint own_run) except -1
+    cdef int _was_issued(self, uint64_t seq) except -1
     cdef bint _drop(self, uint64_t seq) except *
     cdef int _erase(self, const Step* step) except -1
     cdef int _discard_spare(self, uint64_t generation) except -1

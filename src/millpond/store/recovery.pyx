@@ -333,6 +333,7 @@ cdef class Recovery(LogParts):
                 return self._erase(step)
             self._floor(step.seq)
             for i in range((step.length - <uint32_t>sizeof(Head)) // <uint32_t>sizeof(uint64_t)):
+                self._was_issued(seqs[i])
                 self._drop(seqs[i])
         return 0
 
@@ -369,6 +370,14 @@ cdef class Recovery(LogParts):
             self._store.note_expiry(seq, expires_ns)
         return 0
 
+    cdef int _was_issued(self, uint64_t seq) except -1:
+        """It is never issued again, whatever became of its message's record: an erasure may have been torn."""
+        if seq > self._store.index.state.last_seq:
+            self._merge(seq + 1)
+            self._store.index.raise_last(seq)
+            self._last_original = max(self._last_original, seq)
+        return 0
+
     cdef bint _drop(self, uint64_t seq) except *:
         cdef Entry entry
         if self._store.index.remove(seq, &entry):
@@ -387,6 +396,7 @@ cdef class Recovery(LogParts):
         cdef bint bad = False
         memset(&erasure, 0, sizeof(Erasure))
         memcpy(&erasure, step.body, min(step.length - sizeof(Head), sizeof(Erasure)))     # in a summary at any place
+        self._was_issued(erasure.seq)
         if self._store.index.get(erasure.seq, &entry):
             number = entry.run_id
             self.erasures.append((erasure.seq, number, self._log.at[number].generation, entry.offset, entry.size))

@@ -256,6 +256,20 @@ def test_no_new_header_stands_before_an_old_frame(tmp_path, monkeypatch):
     files.close()
 
 
+def test_a_first_file_whose_name_could_not_be_synced_is_not_tried_again(tmp_path):
+    """A sync of its directory that succeeds later says nothing of it."""
+    files = JournalFiles(str(tmp_path), checksum)
+    files.recover()
+    files.swap(1, b"first")
+    failed = files.current
+    files.swap(2, b"second")
+    assert files.current == 1 - failed
+    files.synced()
+    files.swap(3, b"third")
+    assert files.current == failed
+    files.close()
+
+
 def test_committed_follows_position_and_is_told(tmp_path):
     journal = ConsumerJournal(str(tmp_path), committer := Committer(0))
     told = []

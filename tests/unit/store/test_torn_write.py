@@ -163,3 +163,21 @@ def test_the_end_of_a_segment_that_is_missing_is_no_padding(tmp_path: Path) -> N
             assert bodies(left).items() >= committed.items()
             found.close()
     assert met >= 2
+
+
+def test_the_last_sequence_is_not_issued_again_when_its_erasure_is_torn(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with rig(tmp_path / "run") as r, rig(tmp_path) as found:
+        store = r.open(segment_bytes=SEGMENT_BYTES)
+        for number in range(3):
+            store.append_message(b"k", b"%d " % number * 100)
+        r.commit()
+        store.remove_message(3, True)
+        r.commit()
+        ((name, content),) = images(r).items()
+        at = content.index(b"\0" * 200) if b"2 2 " not in content else content.index(b"2 2 ")
+        torn_erasure = content[:at] + b"torn" + content[at + 4 :]
+        left = found.open(write_out(tmp_path / "cut", {name: torn_erasure}), segment_bytes=SEGMENT_BYTES)
+        assert left.state_dict()["last_seq"] == 3 and sorted(bodies(left)) == [1, 2]
+        assert left.append_message(b"k", b"next") == 4
+        found.close()

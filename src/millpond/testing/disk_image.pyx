@@ -1,0 +1,183 @@
+"""What a power cut may leave of all that was done to a simulated disk (simulated_disk.pyx).
+
+What was synced is certain. Of everything else any part may be there:
+
+- Each write is, is not, or some of its sectors are, whatever became of those before and after it; each change of a
+  file's length likewise, so a file may have grown without what was written there. (But what is written behind a new end
+  gets new blocks: it is there only if the file was cut off before.)
+- Of the changes of a directory's names some first few are, or any of them, or none. A name that is there without its
+  file's content is an empty file.
+- After a sync that failed, the kernel holds the pages for clean: what it should have made certain is there by chance,
+  and no later sync makes it certain.
+"""
+
+from libc.stdint cimport uint64_t
+
+from millpond.testing.simulated_disk import GONE, MOVED, NAME, SIZE, SYNCED, UNSYNCED, WRITE
+
+cdef enum:
+    SECTOR = 512
+
+SURVIVALS = ("nothing", "everything", "first", "some", "all but one", "only one", "torn")
+
+
+cdef class Content:
+    """A file's bytes on disk, and what was done since: [(number of the step, step)]."""
+
+    cdef bytearray stable
+    cdef list pending
+
+    def __init__(self, bytes stable=b""):
+        self.stable, self.pending = bytearray(stable), []
+
+
+cdef int _grow(bytearray content, uint64_t size) except -1:
+    if size > <uint64_t>len(content):
+        content.extend(bytes(size - len(content)))
+    return 0
+
+
+cdef int _apply(bytearray content, tuple step, object rng) except -1:
+    """rng: only some sectors of a write arrive. None: all do."""
+    cdef uint64_t at, end, next
+    if step[0] == SIZE:
+        del content[step[2]:]
+        return _grow(content, step[2])
+    at, data = step[2], step[3]
+    end = at + len(data)
+    if rng is None:
+        _grow(content, end)
+        content[at:end] = data
+        return 0
+    begin = at
+    share = rng.choice((0.1, 0.5, 0.9))
+    while at < end:
+        next = min(end, (at // SECTOR + 1) * SECTOR)
+        if rng.random() < share:
+            _grow(content, next)
+            content[at:next] = data[at - begin:next - begin]
+        at = next
+    return 0
+
+
+cdef int _rename(dict names, tuple step) except -1:
+    """One change of names."""
+    kind = step[0]
+    if kind == NAME:
+        names[step[1]] = step[2]
+    elif kind == GONE:
+        names.pop(step[1], None)
+    elif step[1] in names:
+        names[step[2]] = names.pop(step[1])
+    return 0
+
+
+cdef class DiskImage:
+    """`feed` it a trace step by step; at any moment `image` is what a power cut at that moment may leave.
+
+    files: {path: File, or None for a directory} of what was there before the trace, all of it on disk; contents:
+    {path: bytes} of these files.
+    """
+
+    cdef dict _names, _contents        # what is certain: path -> File or None; File -> Content
+    cdef list _pending                 # changes of names: (number, directory, step)
+    cdef uint64_t _fed
+    cdef object _rng                   # decides what a failed sync has done
+
+    def __init__(self, dict files, dict contents, rng):
+        self._names, self._pending, self._rng = dict(files), [], rng
+        self._contents = {file: Content(contents[path]) for path, file in files.items() if file is not None}
+
+    def feed(self, tuple step):
+        cdef Content content
+        kind = step[0]
+        if kind in (WRITE, SIZE):
+            content = self._contents[step[1]]
+            content.pending.append((self._fed, step))
+        elif kind in (SYNCED, UNSYNCED):
+            if isinstance(step[1], str):
+                self._sync_names(step[1], step[2], kind == SYNCED)
+            else:
+                self._sync(self._contents[step[1]], step[2], kind == SYNCED)
+        else:
+            if kind == NAME and step[2] is not None:
+                self._contents[step[2]] = Content()
+            self._pending.append((self._fed, step[1].rpartition("/")[0], step))
+        self._fed += 1
+
+    cdef int _sync(self, Content content, uint64_t before, bint success) except -1:
+        left = []
+        for number, step in content.pending:
+            if number >= before:
+                left.append((number, step))
+            elif success or self._rng.random() < 0.5:
+                _apply(content.stable, step, None)
+        content.pending = left
+        return 0
+
+    cdef int _sync_names(self, str directory, uint64_t before, bint success) except -1:
+        left = []
+        for change in self._pending:
+            if change[0] >= before or change[1] != directory:
+                left.append(change)
+            elif success or self._rng.random() < 0.5:
+                _rename(self._names, change[2])
+        self._pending = left
+        return 0
+
+    def uncertain(self):
+        """How many steps are not on disk for certain."""
+        return len(self._pending) + sum([len((<Content>content).pending) for content in self._contents.values()])
+
+    def image(self, rng, str survival):
+        """{path: bytes, or None for a directory}, one of the possible ones."""
+        kept, torn = self._chosen(rng, survival)
+        names = dict(self._names)
+        for number, _, step in self._pending:
+            if number in kept:
+                _rename(names, step)
+        found = {}
+        for path in sorted(names):
+            parent = path.rpartition("/")[0]
+            if path and (parent not in found or found[parent] is not None):
+                continue                           # what is in a directory whose own name was lost is lost with it
+            file = names[path]
+            found[path] = None if file is None else self._left(self._contents[file], rng, kept, torn)
+        return found
+
+    cdef bytes _left(self, Content content, rng, set kept, set torn):
+        if not content.pending:
+            return bytes(content.stable)
+        left, shrunk = bytearray(content.stable), None
+        for number, step in content.pending:
+            if number in kept and (shrunk is None or step[0] == SIZE or step[2] + len(step[3]) <= shrunk):
+                _apply(left, step, rng if number in torn else None)
+                if step[0] == SIZE:
+                    shrunk = None
+            elif step[0] == SIZE and step[2] < <uint64_t>len(left):
+                shrunk = step[2] if shrunk is None else min(shrunk, step[2])
+        return bytes(left)
+
+    cdef tuple _chosen(self, rng, str survival):
+        """(numbers of the steps that are there, those of them that are there in part)."""
+        everything = [number for number, _, _ in self._pending]
+        for content in self._contents.values():
+            everything += [number for number, _ in (<Content>content).pending]
+        everything.sort()
+        if survival == "nothing" or not everything:
+            return set(), set()
+        if survival == "everything":
+            return set(everything), set()
+        if survival == "first":
+            first = everything[:rng.randint(1, len(everything))]
+            return set(first), {first[len(first) - 1]}
+        if survival == "torn":
+            return set(everything), set(rng.sample(everything, rng.randint(1, len(everything))))
+        one = rng.choice(everything)
+        if survival == "only one":
+            return {one}, {one} if rng.random() < 0.3 else set()
+        if survival == "all but one":
+            return set(everything) - {one}, set()
+        share = rng.random()
+        kept = {number for number in everything if rng.random() < share}
+        return kept, {number for number in kept if rng.random() < 0.3}

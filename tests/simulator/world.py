@@ -1,0 +1,198 @@
+"""An account in one process - engine, API, storage - whose disk, clock and chance are simulated.
+
+Nothing happens but by the calls here: a request takes effect when it is sent, what is gathered is written in a turn,
+syncs end when `collect` lets them. `sent` and `taken` are in steps of the disk's trace, so that of every moment it is
+known who had been answered by then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from millpond.base.clock import ManualClock
+from millpond.broker.router import Router
+from millpond.broker.sink import CallableSink
+from millpond.broker.turn import Turn
+from millpond.store.file_store import FileStore
+from millpond.testing.model_store import finish
+from millpond.testing.simulated_disk import SimulatedDisk
+
+from millpond.config.options import JetStreamOptions
+from millpond.jetstream import shelf, storage
+from millpond.jetstream.api.registry import Api
+from millpond.jetstream.engine import Engine
+from millpond.jetstream.storage import Storage
+from millpond.store.space import Space
+
+INBOX = b"in."
+SEGMENT_BYTES = 8192
+SUMMARY_BYTES = 4096
+"""Small, so that a few messages fill a segment: they are begun, compressed, compacted and let go all the time."""
+Files = dict[str, bytes | None]
+"""By path; None: a directory."""
+
+
+class Taken(NamedTuple):
+    """An answer, and the length of the trace when it left."""
+
+    at: int
+    reply: bytes
+    hdr: bytes
+    body: bytes
+
+
+class World:
+    """`rng` decides when syncs end and in which order, and which reads have to wait. `begin_ns`: the clock's."""
+
+    def __init__(self, folder: Path, rng: Random, files: Files, begin_ns: int) -> None:
+        self.folder, self.rng, self.before = folder, rng, files
+        put_files(folder, files)
+        self.clock = ManualClock(begin_ns)
+        self.disk = SimulatedDisk(str(folder))
+        self.found = self.disk.files()
+        self.disk.cold = lambda: rng.random() < 0.1
+        self.patient = True
+        self.disk.next_job = self._next_job
+        self.failed = False
+        """Has the disk refused something? From then on requests may be."""
+        self.requests = 0
+        self.taken: dict[int, list[Taken]] = {}
+        self.turn, self.router = Turn(self.clock), Router()
+        options = JetStreamOptions(store_dir=str(folder), sync="always")
+        self.storage = Storage(options, folder, disk=self.disk)
+        self.engine = Engine(options, self.storage, self.router, self.turn, "simulated")
+        self.engine.recover()
+        self.api = Api(self.engine, self.router, self.engine.advisories, server_name="", domain="")
+        self._pulls: list[Any] = []
+        self._inbox = self.router.subscribe(INBOX + b">", CallableSink(self._take))
+
+    def _next_job(self) -> int:
+        if self.patient:
+            return self.rng.choice((0, 0, 1))
+        return self.rng.choice((-1, 0, 1))
+
+    def fail(self, kind: str, later: int, error: int) -> None:
+        """The disk will refuse the one of these steps that comes after `later` others, once."""
+        left = later
+
+        def fault(asked: str) -> int:
+            nonlocal left
+            if asked != kind or self.failed:
+                return 0
+            left -= 1
+            self.failed = left < 0
+            return error if self.failed else 0
+
+        self.disk.fault = fault
+
+    def _take(self, subject: bytes, reply: bytes, hdr: bytes, body: bytes, source: object) -> None:
+        number = int(subject.split(b".")[1])
+        self.taken.setdefault(number, []).append(Taken(self.now, reply, hdr, body))
+
+    @property
+    def now(self) -> int:
+        """How much has happened to the disk."""
+        return len(self.disk.trace)
+
+    # --- requests ---
+
+    def publish(self, subject: bytes, body: bytes = b"", hdr: bytes = b"", tail: bytes = b"") -> int:
+        """Asks for an answer; the number under which it comes."""
+        self.requests += 1
+        self.router.publish(subject, body, INBOX + str(self.requests).encode() + tail, hdr)
+        return self.requests
+
+    def request(self, verb: str, body: dict[str, Any] | None = None) -> int:
+        return self.publish(b"$JS.API." + verb.encode(), b"" if body is None else json.dumps(body).encode())
+
+    def pull(self, stream: str, consumer: str, batch: int) -> int:
+        """Messages have subjects of their own, so each pull has a subscription of its own. What comes has `reply`."""
+        self.requests += 1
+        number, inbox = self.requests, b"pulls.%d" % self.requests
+
+        def take(subject: bytes, reply: bytes, hdr: bytes, body: bytes, source: object) -> None:
+            self.taken.setdefault(number, []).append(Taken(self.now, reply, hdr, body))
+
+        self._pulls.append(self.router.subscribe(inbox, CallableSink(take)))
+        asked = b'{"batch":%d,"no_wait":true}' % batch
+        self.router.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}".encode(), asked, inbox)
+        return number
+
+    def ask(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        number = self.request(verb, body)
+        self.settle()
+        return dict(json.loads(self.taken.pop(number)[0].body))
+
+    # --- time ---
+
+    def step(self) -> None:
+        """A turn; perhaps some syncs end before it."""
+        self.patient = False
+        if self.rng.random() < 0.6:
+            self.storage.committer.collect()
+        if self.rng.random() < 0.5:
+            self.storage.read_cache.collect()
+        finish(self.turn)
+        self.patient = True
+
+    def settle(self) -> None:
+        """Until nothing is left to do, on disk neither."""
+        for _ in range(3):
+            while finish(self.turn):
+                pass
+            self.storage.read_cache.drain()
+            self.storage.committer.drain()
+
+    def pack(self) -> None:
+        """What the packer has to do is done."""
+        self.storage.read_cache.packer.drain()
+
+    def advance(self, ns: int) -> None:
+        self.clock.advance(ns / 1e9)
+        self.settle()
+
+    def stop(self) -> None:
+        """An orderly stop."""
+        self.api.close()
+        self.engine.stop()
+        self.forget()
+
+    def forget(self) -> None:
+        """Somebody else goes on from what the disk holds. What is in memory goes, and what it would do to the disk."""
+        for subscription in (self._inbox, *self._pulls):
+            self.router.unsubscribe(subscription)
+        for _ in range(2):                       # its cache, which no collector sees, lets go of all that has gone
+            self.router.publish(b"nobody", b"")
+
+
+def put_files(folder: Path, files: Files) -> None:
+    """They are in `folder`, and nothing else is."""
+    root = str(folder)
+    for path, data in files.items():
+        if data is None:
+            os.makedirs(root + path, exist_ok=True)
+        else:
+            fd = os.open(root + path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            os.write(fd, data)
+            os.close(fd)
+
+
+@contextmanager
+def simulated(seed: int) -> Iterator[None]:
+    """Chance comes from the seed, and segments are small."""
+    rng = Random(seed)
+    before = os.urandom, shelf.FileStore, storage.Space
+    os.urandom = rng.randbytes
+    shelf.FileStore = partial(FileStore, segment_bytes=SEGMENT_BYTES, summary_bytes=SUMMARY_BYTES)  # type: ignore[misc,assignment]
+    storage.Space = partial(Space, reserve_bytes=SEGMENT_BYTES)  # type: ignore[misc,assignment]
+    try:
+        yield
+    finally:
+        os.urandom, shelf.FileStore, storage.Space = before  # type: ignore[misc]
