@@ -349,7 +349,7 @@ FAULTS: Final = (
     # --- consumers ---
     Fault(
         "swap-over-the-good-journal", "store/consumer_file.py",
-        "return 1 if self._kept == 0 else 0", "return 0 if self._kept == 0 else 1",
+        "return 1 if known == 0 else 0", "return 0 if known == 0 else 1",
         (CONSUMERS, "tests/crash/test_ack_sync.py", CUTS),
     ),
     Fault(

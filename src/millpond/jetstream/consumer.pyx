@@ -196,8 +196,7 @@ cdef class Consumer(Follower):
     cdef bint _holds_others(self) except *:
         """Is something pending, or was delivered too often, that is not under the filters? They were others before."""
         cdef Pending pending
-        cdef uint64_t at = 0
-        cdef size_t i
+        cdef uint64_t at = 0, i
         while self.state.next_pending(at, &pending):
             at = pending.stream_seq + 1
             if not self._matches(pending.stream_seq):

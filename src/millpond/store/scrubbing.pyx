@@ -86,7 +86,8 @@ cdef class Scrub(Client):
             return None
         job.number, job.generation, job.changes, job.order.task = number, segment.generation, segment.changes, SUMMARISE
         job.order.drop, job.order.seed, job.order.bytes_max = self._store.log.drops_pages, segment.seed, ANY_BYTES
-        job.order.generation, job.order.end = segment.generation, segment.used
+        job.order.generation, job.order.end, job.order.disk = segment.generation, segment.used, \
+            &self._store.log.disk.for_workers
         self._mended = packed_mended()
         if segment.packed != NULL:
             packed_keep(segment.packed)
