@@ -338,7 +338,7 @@ cdef class Stream(StreamCore):
             "bytes": store.state.bytes,
             "first_seq": store.state.first_seq,
             "last_seq": store.state.last_seq,
-            "first_ts_ns": store.state.first_ts_ns,
+            "first_ts_ns": store.first_ts_ns(),
             "last_ts_ns": store.state.last_ts_ns,
             "num_deleted": store.state.num_deleted,
             "num_subjects": store.state.num_subjects,

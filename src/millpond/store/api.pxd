@@ -74,6 +74,9 @@ cdef class Filters:
 
 cdef class Store:
     cdef StoreState state
+    # state.first_ts_ns, exact where the record of the first message can be read now, or after a wait for the disk; else
+    # up to a millisecond early (and exact the next time).
+    cpdef int64_t first_ts_ns(self, bint wait=*) except? -1
     cdef Limits limits
     cdef readonly uint64_t position
     cdef readonly uint64_t committed_position

@@ -340,8 +340,12 @@ cdef class Store:
         """Before begin_batch(): records of so many bytes together, none larger than `largest`, will have room.
         Raises OSError when the disk has none; then nothing has happened."""
 
+    cpdef int64_t first_ts_ns(self, bint wait=False) except? -1:
+        return self.state.first_ts_ns
+
     def state_dict(self):
         """`state`, by its field names."""
+        self.first_ts_ns(True)
         return self.state
 
     def size_of(self, uint32_t subject_len, uint32_t hdr_len, uint32_t body_len):

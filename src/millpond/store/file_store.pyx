@@ -112,11 +112,9 @@ cdef class FileStore(IndexedStore):
 
     def _start_committed(self):
         """What was recovered is committed; the first message's time is exact."""
-        cdef Record record
-        cdef uint64_t seq = self.state.first_seq
         self.committed_seq = self._writing_seq = self.state.last_seq
-        if self.state.messages and self.load(seq, &record, True) == FOUND:
-            self.state.first_ts_ns = record.ts_ns
+        self._is_first_ts_near = True
+        self.first_ts_ns(True)
         if self._erasures:
             self._committer.enlist(self._writer)
 

@@ -31,6 +31,7 @@ cdef class IndexedStore(Store):
     cdef bint exact_ts(self, const Entry* entry, int64_t* ts_ns) noexcept
     # May there be messages with header blocks in that segment?
     cdef bint has_headers(self, uint32_t run_id) noexcept
+    cdef bint _is_first_ts_near      # state.first_ts_ns is the index's, exact to 1 ms downwards
     # Takes over index.state, after every change of the index.
     cdef int refresh(self) except -1
     # Removes one message whole: index, bytes, owner. False: was not there.

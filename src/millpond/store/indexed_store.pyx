@@ -9,7 +9,7 @@ brought up to date, the owner hears of it. So an owner that asks the store withi
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from millpond.store.api cimport NEVER_EXPIRES, Filters, Limits, Load, Record, Store, SubjectWalk
+from millpond.store.api cimport FOUND, NEVER_EXPIRES, Filters, Limits, Load, Record, Store, SubjectWalk
 from millpond.store.expiry_heap cimport Due, ExpiryHeap
 from millpond.store.index cimport Entry, Index
 from millpond.store.pin cimport Kept, Pin
@@ -59,8 +59,14 @@ cdef class IndexedStore(Store):
         if self.state.first_seq == first_seq and first_ts_ns:
             self.state.first_ts_ns = first_ts_ns
         elif self.index.get(self.state.first_seq, &entry):
-            self.exact_ts(&entry, &self.state.first_ts_ns)
+            self._is_first_ts_near = not self.exact_ts(&entry, &self.state.first_ts_ns)
         return 0
+
+    cpdef int64_t first_ts_ns(self, bint wait=False) except? -1:
+        cdef Record record
+        if self._is_first_ts_near and self.state.messages and self.load(self.state.first_seq, &record, wait) == FOUND:
+            self.state.first_ts_ns, self._is_first_ts_near = record.ts_ns, False
+        return self.state.first_ts_ns
 
     cdef bint drop(self, uint64_t stream_seq, bint secure, bint evicted=False) except *:
         cdef Entry entry
