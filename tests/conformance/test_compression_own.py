@@ -124,7 +124,7 @@ def test_tools_name_what_a_damaged_block_held(server: Target, capsys: pytest.Cap
     (slot,) = (server.root / "store").glob("jetstream/*/streams/0000")
     _, path = [path for path in sorted(slot.glob("log.*")) if path.read_bytes()[4:6] == b"\x02\x00"][:2]
     damaged = bytearray(path.read_bytes())
-    damaged[len(damaged) // 4] ^= 1
+    damaged[len(damaged) // 4 : len(damaged) // 4 + 3] = bytes(3)  # one flipped bit would be mended
     path.write_bytes(damaged)
     assert store.main(["verify", str(server.root / "store"), "--json"]) == 1
     (stream,) = json.loads(capsys.readouterr().out)["streams"]

@@ -260,12 +260,15 @@ def test_a_first_file_whose_name_could_not_be_synced_is_not_tried_again(tmp_path
     """A sync of its directory that succeeds later says nothing of it."""
     files = JournalFiles(str(tmp_path), checksum)
     files.recover()
-    files.swap(1, b"first")
+    files.swap(1)
+    files.append(b"first")
     failed = files.current
-    files.swap(2, b"second")
+    files.swap(2)
+    files.append(b"second")
     assert files.current == 1 - failed
     files.synced()
-    files.swap(3, b"third")
+    files.swap(3)
+    files.append(b"third")
     assert files.current == failed
     files.close()
 
