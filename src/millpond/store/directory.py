@@ -191,7 +191,11 @@ class StoreDirectory:
             self._next += 1
             if name not in self._names:
                 self._free.append(self.streams / name)
-        self._disk.make_directory(str(self._free[0]))
+        slot = str(self._free[0])
+        with contextlib.suppress(OSError):
+            # The sync of its name may have failed, and says nothing of it when it succeeds later: it is made anew.
+            self._disk.remove_directory(slot)
+        self._disk.make_directory(slot)
         return heapq.heappop(self._free)
 
     def free(self, slot: Path) -> None:

@@ -4,6 +4,7 @@ import os
 from itertools import pairwise
 
 import pytest
+from millpond.store.disk import Disk
 
 from millpond.base import limits
 from millpond.base.errors import StoreInUseError
@@ -34,6 +35,29 @@ def test_slots_are_recycled(tmp_path):
     assert directory.slots() == []
     assert (directory.create_slot(), directory.create_slot()) == (one, two), "the lowest first"
     assert {path.name for path in directory.streams.iterdir()} == {"0000", "0001"}
+    directory.close()
+
+
+def test_the_name_of_a_slot_that_is_used_again_is_made_anew(tmp_path):
+    """A sync of it may have failed: one that succeeds later covers what is done from then on."""
+
+    calls = []
+
+    class Noted(Disk):
+        def remove_directory(self, path):
+            calls.append(("remove", path))
+            return Disk.remove_directory(self, path)
+
+        def make_directory(self, path):
+            calls.append(("make", path))
+            return Disk.make_directory(self, path)
+
+    directory = StoreDirectory(tmp_path, disk=Noted())
+    slot = directory.create_slot()
+    directory.free(slot)
+    calls.clear()
+    assert directory.create_slot() == slot
+    assert calls == [("remove", str(slot)), ("make", str(slot))] and slot.is_dir()
     directory.close()
 
 
