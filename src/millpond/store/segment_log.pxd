@@ -32,6 +32,7 @@ cdef class SegmentLog(SegmentFiles):
     cdef uint32_t _batch_bytes           # of the last write: how large the next buffer begins
     cdef bint _batch_begins
     cdef Place _gathered, _writing, _proof   # first record of the write that gathers, that runs, that was committed last
+    cdef Place committed_upto            # how far the log was committed; generation 0: nothing since it was opened
 
     # --- records; each returns its number and offset. Raises OSError, MemoryError; then nothing was appended ---
     cdef int put_message(self, uint64_t seq, int64_t ts_ns, int64_t expires_ns, const Msg* msg,

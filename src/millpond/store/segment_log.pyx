@@ -323,6 +323,8 @@ cdef class SegmentLog:
         self._proof = self._writing
         for number in numbers:
             self._settle(number)
+            if self.at[number].generation >= self.committed_upto.generation:
+                self.committed_upto = Place(self.at[number].generation, self.at[number].synced)
         while self._trimming:
             self._trimming -= 1
             number = self.order.popleft()

@@ -15,7 +15,6 @@ from libc.string cimport memcpy, memset
 
 from millpond.store.checksum cimport crc32c
 from millpond.store.disk cimport Disk
-from millpond.store.segment cimport NO_SEGMENT, RECORDS_AT, Segment
 from millpond.store.segment_log cimport SegmentLog
 
 from millpond.store.directory import WITNESS
@@ -54,16 +53,12 @@ cdef int witness_read(Disk disk, int directory_fd, Witness* out) except -1:
 
 
 cdef int testify(SegmentLog log, uint64_t last_seq) except -1:
-    cdef const Segment* tail
     cdef Witness row
-    if log.tail == NO_SEGMENT or not log.drops_pages:     # what was written may not be on disk
-        return 0
-    tail = &log.at[log.tail]
-    if tail.synced <= RECORDS_AT:
+    if log.committed_upto.generation == 0 or not log.drops_pages:     # what was written may not be on disk
         return 0
     memset(&row, 0, sizeof(Witness))
     row.magic, row.version, row.identity = MAGIC, VERSION, log.identity
-    row.generation, row.end, row.last_seq = tail.generation, tail.synced, last_seq
+    row.generation, row.end, row.last_seq = log.committed_upto.generation, log.committed_upto.offset, last_seq
     row.crc = crc32c(0, &row, sizeof(Witness) - 4)
     try:
         _write(log.disk, log.directory_fd, &row)

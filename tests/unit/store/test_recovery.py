@@ -577,6 +577,21 @@ def test_a_log_of_a_server_without_identities_goes_on(tmp_path, version):
         assert len(identities) == 1 and 0 not in identities
 
 
+def test_the_witness_knows_what_was_committed_not_where_the_log_goes_on(tmp_path):
+    """The last page is not in memory any more, so the next record begins at the next one; nothing lies between."""
+    (tmp_path / "a").mkdir()
+    with rig(tmp_path / "a") as r:
+        store = r.open(segment_bytes=1 << 17)
+        store.append_message(b"a", b"1")
+        r.turn()
+        assert r.committer.testify(0), "it is owed"
+        r.cache.resize(0)
+        store.append_message(b"a", b"2")
+        r.committer.testify()
+        store = r.crash(tmp_path / "b", segment_bytes=1 << 17)
+        assert store.damage == [] and bodies(store) == {1: b"1"}
+
+
 def test_one_segment_against_the_witness_is_not_judged(tmp_path):
     for name in ("one", "two"):
         written(tmp_path / name, 5, 5)
