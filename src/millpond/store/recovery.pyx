@@ -205,7 +205,7 @@ cdef class Recovery(LogParts):
             end = self._replay_records(part, end)
         self._log.disk.drop(self._log.fd(part.number), 0, part.file_bytes)
         segment.used = part.end if part.end_known else end
-        segment.written = segment.asked = segment.synced = segment.used
+        segment.written = segment.asked = segment.synced = segment.records_end = segment.used
         segment.copies = part.copies
         self._log.order.append(part.number)
         self._log.log_bytes += segment.bytes
@@ -288,7 +288,7 @@ cdef class Recovery(LogParts):
             if at >= self._image_bytes:
                 if part.end_known and (bad < at or self._image_bytes < part.end):
                     self._damaged(part, min(bad, at), part.end)
-                elif end < least:
+                elif not self.reaches(part, end, least):
                     self._damaged(part, end, least)
                 return end
             head = <Head*>(self._image + at)

@@ -18,6 +18,7 @@ cdef struct Part:                    # one segment of the log, while it is recov
     bint proven                      # a later write was begun: this one is on disk as it is, but for damage
     bint made_up                     # its head is damaged, and was concluded from what is around it
     uint32_t valid_end               # of its last whole record, where _survey came by
+    bint is_exact                    # its end is that of its records: the segment after says so exactly
     uint32_t sure                    # of the newest part: everything below was committed; 0: nobody knows
     uint32_t distrust                # removals from this offset on are not believed (see recovery.pyx)
 
@@ -56,6 +57,7 @@ cdef class LogParts:
     cdef list _left(self, uint64_t oldest)
     cdef uint64_t _oldest(self, list trims, list left) except? 0
     cdef int _trim(self, uint64_t oldest) except -1
+    cdef bint reaches(self, const Part* part, uint32_t end, uint32_t least) noexcept
     cdef int _load(self, Part* part) except -1
     cdef uint32_t _read_around(self, Part* part) except? 0xFFFFFFFF
     cdef int _find_distrust(self) except -1

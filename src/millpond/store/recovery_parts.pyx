@@ -325,8 +325,13 @@ cdef class LogParts:
             if after.made_up:
                 continue
             part.end_known, part.end = True, min(after.head.before_end, part.bytes)
+            part.is_exact = after.head.flags & SALT_OF_LOG != 0
             part.copies = after.head.flags & BEFORE_HAS_COPIES != 0
         return 0
+
+    cdef bint reaches(self, const Part* part, uint32_t end, uint32_t least) noexcept:
+        """Records that end at `end`: is that all of them? Earlier servers might count in what pads the last page."""
+        return end >= least or (part.end_known and not part.is_exact and least % PAGE == 0 and page_ceil(end) == least)
 
     cdef int _load(self, Part* part) except -1:
         """The part's bytes, up to its end; what is changed in a file is changed there, too."""
@@ -380,7 +385,7 @@ cdef class LogParts:
             if at >= self._image_bytes:
                 if part.end_known and bad < self._image_bytes:
                     first_bad[0] = min(first_bad[0], bad)
-                if part.end_known and part.valid_end < part.end:
+                if part.end_known and not self.reaches(part, part.valid_end, part.end):
                     first_bad[0] = min(first_bad[0], part.valid_end)       # zeros there are no padding
                 return batch
             if part.sure <= bad < at:              # what was committed is not torn

@@ -51,7 +51,8 @@ cdef struct Segment:
     uint64_t live_bytes              # accounted bytes of live messages in it
     uint32_t live                    # live messages in it
     uint32_t bytes                   # length of the file, of a packed one before it was packed
-    uint32_t used                    # end of the records, written or not
+    uint32_t used                    # end of the records, written or not; of the tail the next page, perhaps
+    uint32_t records_end             # end of the records
     uint32_t written                 # the kernel has everything below
     uint32_t asked                   # the sync that runs covers everything below
     uint32_t synced                  # committed: everything below

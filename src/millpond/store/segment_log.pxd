@@ -32,6 +32,7 @@ cdef class SegmentLog(SegmentFiles):
     cdef uint32_t _batch_bytes           # of the last write: how large the next buffer begins
     cdef bint _batch_begins
     cdef Place _gathered, _writing, _proof   # first record of the write that gathers, that runs, that was committed last
+    cdef uint32_t _ended_at              # records_end before the last record
     cdef Place committed_upto            # how far the log was committed; generation 0: nothing since it was opened
 
     # --- records; each returns its number and offset. Raises OSError, MemoryError; then nothing was appended ---
@@ -86,6 +87,7 @@ cdef class SegmentLog(SegmentFiles):
     cdef char* _take(self, uint32_t length, uint32_t* number, uint32_t* offset) except NULL
     cdef uint8_t _flags(self, uint32_t number, uint32_t offset) noexcept
     cdef int _resume(self) except -1
+    cdef void _seal(self, Segment* segment) noexcept
     cdef int _begin_segment(self, uint32_t n) except -1
     cdef int _room(self, Segment* segment, uint64_t n) except -1
     cdef int _flush(self, Segment* segment) except -1

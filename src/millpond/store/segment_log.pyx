@@ -145,6 +145,7 @@ cdef class SegmentLog:
     cdef int undo(self, uint32_t number, uint32_t offset) except -1:
         cdef Segment* segment = &self.at[number]
         assert number == self.tail and segment.written <= offset < segment.used
+        segment.records_end = self._ended_at
         self._batch_begins = (<Head*>(segment.buffer + (offset - segment.buffer_from))).flags & BATCH != 0
         segment.used = offset
         return 0
@@ -164,7 +165,9 @@ cdef class SegmentLog:
         at = segment.buffer + (segment.used - segment.buffer_from)
         (<uint64_t*>(at + n - ALIGN))[0] = 0       # the padding; the record overwrites the rest
         number[0], offset[0] = self.tail, segment.used
+        self._ended_at = segment.records_end
         segment.used += n
+        segment.records_end = segment.used
         return at
 
     cdef int make_room(self, uint32_t length) except -1:
@@ -215,6 +218,11 @@ cdef class SegmentLog:
 
     # --- segments begin ---
 
+    cdef void _seal(self, Segment* segment) noexcept:
+        """It ends where its records do, though it may have been about to go on at the next page (_resume)."""
+        if segment.used > segment.records_end:
+            segment.used = segment.written = segment.asked = segment.synced = segment.records_end
+
     cdef int _begin_segment(self, uint32_t n) except -1:
         cdef uint32_t number = self.file_for(n), bytes = self.at[number].bytes, last
         cdef SegmentHead head
@@ -224,6 +232,7 @@ cdef class SegmentLog:
         memset(&head, 0, sizeof(SegmentHead))
         if self.order:
             last = self.order[len(self.order) - 1]
+            self._seal(&self.at[last])
             head.before, head.before_end = self.at[last].generation, self.at[last].used
             head.flags = BEFORE_HAS_COPIES if self.at[last].copies else 0
             # The head is written after what is in flight is committed, so what that trims has left by then.
@@ -240,7 +249,7 @@ cdef class SegmentLog:
         segment_head_write(&head, segment.buffer)
         segment.generation, segment.seed = self.generation, segment_seed(&head)
         segment.cache_id = self.cache.new_id()
-        segment.live, segment.live_bytes, segment.used = 0, 0, RECORDS_AT
+        segment.live, segment.live_bytes, segment.used, segment.records_end = 0, 0, RECORDS_AT, RECORDS_AT
         segment.written = segment.asked = segment.synced = segment.dropped = segment.summary = 0
         segment.copies = segment.scrub = False
         segment.headers = True

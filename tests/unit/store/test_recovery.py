@@ -592,6 +592,26 @@ def test_the_witness_knows_what_was_committed_not_where_the_log_goes_on(tmp_path
         assert store.damage == [] and bodies(store) == {1: b"1"}
 
 
+def test_a_segment_ends_with_its_records_when_the_next_one_begins_instead_of_its_last_page(tmp_path):
+    """Its last page was not in memory any more, and the file has none behind it."""
+    (tmp_path / "a").mkdir()
+    with rig(tmp_path / "a") as r:
+        store = r.open(segment_bytes=1 << 17)
+        body = bytes(1000)
+        while store.figures()["log_bytes"] < 1 << 17 or r.scans()[0].end < (1 << 17) - 2000:
+            store.append_message(b"a", body)
+            r.turn()
+        r.cache.resize(0)
+        for _ in range(3):
+            store.append_message(b"a", body)
+            r.turn()
+        first, second = r.scans()
+        assert second.head["before_end"] == first.end
+        assert first.end % 4096, "else there is nothing to see"
+        store = r.crash(tmp_path / "b", segment_bytes=1 << 17)
+        assert store.damage == []
+
+
 def test_one_segment_against_the_witness_is_not_judged(tmp_path):
     for name in ("one", "two"):
         written(tmp_path / name, 5, 5)
