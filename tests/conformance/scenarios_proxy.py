@@ -78,22 +78,23 @@ def headers_alone_in_a_packet(s: CoreRecord) -> None:
         known(s, raw, repr(header)[:120])
 
 
+def ended_behind(s: CoreRecord, header: bytes) -> None:
+    """A client that says only this."""
+    raw = s.open()
+    raw.send(header)
+    with contextlib.suppress(OSError):             # it may be closed already
+        raw.socket.shutdown(socket.SHUT_WR)
+    s.note(f"{header[:100]!r}: {raw.until_closed()!r} because {s.target.closed_reason(raw.cid)}")
+
+
 def refused_headers(s: CoreRecord) -> None:
     for header in BAD:
-        raw = s.open()
-        raw.send(header)
-        with contextlib.suppress(OSError):             # it may be closed already
-            raw.socket.shutdown(socket.SHUT_WR)
-        s.note(f"{header[:100]!r}: {raw.until_closed()!r} because {s.target.closed_reason(raw.cid)}")
+        ended_behind(s, header)
 
 
 def gone_in_the_middle(s: CoreRecord) -> None:
     for header in (b"", b"P", b"PROXY", b"PROXY TCP4 1", b"\r\n\r\n", SIGNATURE, block()[:20], b"PROXY TCP4 1.2.3.4\r"):
-        raw = s.open()
-        raw.send(header)
-        with contextlib.suppress(OSError):             # it may be closed already
-            raw.socket.shutdown(socket.SHUT_WR)
-        s.note(f"{header!r}: {raw.until_closed()!r} because {s.target.closed_reason(raw.cid)}")
+        ended_behind(s, header)
 
 
 def in_pieces(s: CoreRecord) -> None:

@@ -27,29 +27,17 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize("storage", ["memory", "file"])
-def test_accounts_by_their_own(request, tmp_path, storage):
-    path = tmp_path / "accounts.conf"
-    path.write_text(limits.ACCOUNTS)
+@pytest.mark.parametrize(
+    ("config", "scenario"),
+    [(limits.ACCOUNTS, limits.accounts), (limits.BUFFERED, limits.buffered), (limits.BATCHES, limits.few_batches)],
+    ids=["accounts by their own", "what may be under way", "batches"],
+)
+def test_same_answers_with(request, tmp_path, config, scenario, storage):
+    """Another configuration; the pages name its limits."""
+    path = tmp_path / "other.conf"
+    path.write_text(config)
     with running_pair(request, ("-c", str(path))) as (reference, other):
-        diff = differences(*recorded(reference, other, limits.accounts, storage))
-    assert not diff, "\n".join(diff)
-
-
-@pytest.mark.parametrize("storage", ["memory", "file"])
-def test_what_may_be_under_way(request, tmp_path, storage):
-    path = tmp_path / "buffered.conf"
-    path.write_text(limits.BUFFERED)
-    with running_pair(request, ("-c", str(path))) as (reference, other):
-        diff = differences(*recorded(reference, other, limits.buffered, storage))
-    assert not diff, "\n".join(diff)
-
-
-@pytest.mark.parametrize("storage", ["memory", "file"])
-def test_batches_by_their_limits(request, tmp_path, storage):
-    path = tmp_path / "batches.conf"
-    path.write_text(limits.BATCHES)
-    with running_pair(request, ("-c", str(path))) as (reference, other):
-        diff = differences(*recorded(reference, other, limits.few_batches, storage))
+        diff = differences(*recorded(reference, other, scenario, storage))
         pages = [json.loads(target.http("/jsz")[1])["limits"] for target in (reference, other)]
     assert not diff, "\n".join(diff)
     assert pages[0] == pages[1]

@@ -211,11 +211,7 @@ def test_a_url() -> None:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            body = tokens.get(name, "" if name else "here").encode()
-            self.send_response(200 if body else 404)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            tell(self, tokens)
 
         def log_message(self, *unused: object) -> None:
             pass
@@ -252,16 +248,21 @@ def test_a_url() -> None:
 TOKENS = {each.public: each.token() for each in (A, WORLD.operator.system)}
 
 
+def tell(asked: http.server.BaseHTTPRequestHandler, tokens: dict[str, str]) -> None:
+    """The token of the account that the path ends with; who asks for none is told that somebody is here."""
+    name = asked.path.rpartition("/")[2]
+    body = tokens.get(name, "" if name else "here").encode()
+    asked.send_response(200 if body else 404)
+    asked.send_header("Content-Length", str(len(body)))
+    asked.end_headers()
+    asked.wfile.write(body)
+
+
 class TlsAccounts(http.server.BaseHTTPRequestHandler):
     """Tells tokens to who shows a certificate."""
 
     def do_GET(self) -> None:
-        name = self.path.rpartition("/")[2]
-        body = TOKENS.get(name, "" if name else "here").encode()
-        self.send_response(200 if body else 404)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        tell(self, TOKENS)
 
     def log_message(self, *unused: object) -> None:
         pass

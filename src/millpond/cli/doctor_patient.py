@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import socket
@@ -230,14 +231,16 @@ def listening_paths(pid: int, proc: Path = Path("/proc")) -> list[str]:
 
 def _sockets(pid: int, proc: Path) -> set[str]:
     """The numbers of its sockets, as the tables of the kernel have them."""
-    found = set()
+    found = set[str]()
     try:
-        for entry in os.scandir(proc / str(pid) / "fd"):
+        entries = list(os.scandir(proc / str(pid) / "fd"))
+    except OSError:
+        return found
+    for entry in entries:
+        with contextlib.suppress(OSError):  # it was closed meanwhile
             link = os.readlink(entry.path)
             if link.startswith("socket:["):
                 found.add(link[8:-1])
-    except OSError:
-        return set()
     return found
 
 

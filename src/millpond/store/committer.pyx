@@ -127,7 +127,8 @@ cdef class Interval(Target):
 
 
 cdef class Committer:
-    """One per server. disk: None is the real one. tier: WRITTEN (0) answers after write(), SYNCED (1) after a successful fdatasync.
+    """One per server. disk: None is the real one. tier: WRITTEN (0) answers after write(), SYNCED (1) after a successful
+    fdatasync.
 
     Instead of a tier, a sync mode by name: "always" is SYNCED; "interval" and "never" are WRITTEN, and with
     "interval" a timer calls `begin_sync_written()`.

@@ -92,12 +92,6 @@ def _header(data: bytes, checksum: Checksum) -> tuple[int, int, int]:
     return generation, more[0] if more else 0, header.size
 
 
-def read_frames(data: bytes, checksum: Checksum) -> tuple[int, list[bytes]]:
-    """(generation, payloads of the valid prefix); generation 0 when there is no valid, whole checkpoint."""
-    found = read_journal(data, checksum)
-    return found.generation, list(found.frames)
-
-
 def read_journal(data: bytes, checksum: Checksum) -> Journal:
     """Of a file's bytes. Raises StoreError when a newer server has written them."""
     generation, identity, at = _header(data, checksum)

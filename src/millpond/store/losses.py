@@ -25,7 +25,11 @@ class Lost:
 
     def add(self, first: int, last: int, size: int = 0) -> None:
         """All sequences from `first` to `last`."""
-        self.ranges.append((first, last))
+        if self.ranges and self.ranges[-1][1] == first - 1:
+            first_of_all, _ = self.ranges.pop()
+            self.ranges.append((first_of_all, last))
+        else:
+            self.ranges.append((first, last))
         self.messages += last - first + 1
         self.bytes += size
 

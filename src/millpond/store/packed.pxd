@@ -43,12 +43,9 @@ cdef uint32_t pack_block(Scratch* scratch, uint32_t n, uint32_t at, uint32_t end
 cdef void packed_extent(const Packed* packed, uint32_t begin, uint32_t end, uint32_t* file_at,
                         uint32_t* file_end) noexcept nogil
 # The plain bytes [begin, end), begin a multiple of BLOCK_BYTES, from that range; 0xFF where a block does not verify and
-# cannot be mended.
-cdef void unpack(const Packed* packed, const char* file, uint32_t file_at, size_t file_n, uint32_t begin, uint32_t end,
-                 char* out) noexcept nogil
-
-# How often a block was read of which one bit was flipped: it came out as it was.
-cdef uint64_t packed_mended() noexcept nogil
+# cannot be mended. Returns of how many blocks one bit was flipped: they come out as they were.
+cdef uint32_t unpack(const Packed* packed, const char* file, uint32_t file_at, size_t file_n, uint32_t begin, uint32_t end,
+                     char* out) noexcept nogil
 
 # Finds the blocks of a file with that head, also behind damage. Raises OSError, MemoryError.
 cdef Packed* packed_open(Disk disk, int fd, const SegmentHead* head, uint64_t size) except NULL

@@ -146,12 +146,6 @@ cdef bint _block_valid(const char* at, size_t have, uint32_t seed) noexcept nogi
 cdef enum:
     POLYNOMIAL = 0x82F63B78          # CRC-32C, reflected
 
-cdef uint64_t mended = 0
-
-
-cdef uint64_t packed_mended() noexcept nogil:
-    return mended
-
 
 cdef int64_t _flipped_bit(uint32_t syndrome, uint64_t bits) noexcept nogil:
     """Which of so many bits changes the checksum by that, from the first one; -1: none. From the last one backwards
@@ -217,12 +211,8 @@ cdef char* _mended(const char* data, uint32_t have, uint32_t seed) noexcept nogi
 cdef bint _unpack_mended(const char* data, uint32_t have, uint32_t at, uint32_t seed, uint32_t want,
                          char* out) noexcept nogil:
     """The same as for a block that verifies."""
-    global mended
     cdef char* block = _mended(data, have, seed)
-    cdef bint whole = False
-    if block != NULL and (<BlockHead*>block).at == at:
-        whole = _unpack_block(block, want, out)
-    mended += whole
+    cdef bint whole = block != NULL and (<BlockHead*>block).at == at and _unpack_block(block, want, out)
     free(block)
     return whole
 
@@ -243,9 +233,9 @@ cdef void packed_extent(const Packed* packed, uint32_t begin, uint32_t end, uint
             file_end[0] = packed.blocks[i].at + packed.blocks[i].length
 
 
-cdef void unpack(const Packed* packed, const char* file, uint32_t file_at, size_t file_n, uint32_t begin, uint32_t end,
-                 char* out) noexcept nogil:
-    cdef uint32_t at = begin, i, want
+cdef uint32_t unpack(const Packed* packed, const char* file, uint32_t file_at, size_t file_n, uint32_t begin, uint32_t end,
+                     char* out) noexcept nogil:
+    cdef uint32_t at = begin, i, want, mended = 0
     cdef const PackedBlock* block
     cdef const char* data
     cdef bint whole
@@ -260,9 +250,11 @@ cdef void unpack(const Packed* packed, const char* file, uint32_t file_at, size_
                     whole = (<const BlockHead*>data).at == at and _unpack_block(data, want, out + (at - begin))
                 else:
                     whole = _unpack_mended(data, block.length, at, packed.seed, want, out + (at - begin))
+                    mended += whole
         if not whole:
             memset(out + (at - begin), 0xFF, want)
         at += want
+    return mended
 
 
 # --- whole files ---

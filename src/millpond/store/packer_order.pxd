@@ -16,6 +16,7 @@ cdef struct Order:                   # it owns nothing of this but the summary
     bint drop                        # the source is on disk: its pages are not needed
     bint stop                        # set while it runs: nobody wants it any more
     bint worth                       # answer: what was made is smaller than what it is for, and there
+    uint32_t mended                  # answer: blocks of the source that had a flipped bit
     uint32_t end                     # of the plain segment's records
     uint32_t bytes_max               # a packed file, or a summary, of more is not worth it
     uint32_t seed                    # of the records

@@ -11,6 +11,5 @@ cdef class Scrub(Client):                # one round over the sealed segments of
     cdef uint64_t _suspect_generation
     cdef uint64_t _next_seq              # messages from here on are to be looked at
     cdef uint64_t _lost                  # of the store, before
-    cdef uint64_t _mended                # blocks, by whomever, before the job that runs
     cdef uint32_t _next_number(self) noexcept
     cdef int _found(self, uint32_t number, str reason) except -1

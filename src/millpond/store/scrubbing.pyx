@@ -23,7 +23,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from millpond.store.api cimport Record
 from millpond.store.file_store cimport FileStore
 from millpond.store.index cimport Entry
-from millpond.store.packed cimport packed_keep, packed_mended
+from millpond.store.packed cimport packed_keep
 from millpond.store.packer cimport Client, Repack
 from millpond.store.packer_order cimport SUMMARISE
 from millpond.store.segment cimport IN_LOG, NO_SEGMENT, Segment, segment_name
@@ -88,7 +88,6 @@ cdef class Scrub(Client):
         job.order.drop, job.order.seed, job.order.bytes_max = self._store.log.drops_pages, segment.seed, ANY_BYTES
         job.order.generation, job.order.end, job.order.disk = segment.generation, segment.used, \
             &self._store.log.disk.for_workers
-        self._mended = packed_mended()
         if segment.packed != NULL:
             packed_keep(segment.packed)
             job.order.packed = segment.packed
@@ -100,7 +99,7 @@ cdef class Scrub(Client):
             segment = &self._store.log.at[job.number]
             if segment.state == IN_LOG and segment.generation == job.generation and segment.changes == job.changes:
                 self._found(job.number, "a record does not verify" if error == errno.EILSEQ else os.strerror(error))
-        elif not self._store.closed and not error and job.order.packed != NULL and packed_mended() != self._mended:
+        elif not self._store.closed and not error and job.order.mended:
             log.warning("%s/%s: a flipped bit; it is mended, and the file written anew", self._store.log.directory,
                         segment_name(job.number))
             self._store._repacker.want_plain(job.number)

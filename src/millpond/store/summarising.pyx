@@ -45,7 +45,8 @@ cdef int _read(Source* source, uint32_t begin, uint32_t end) noexcept nogil:
             error = calls_read(order.disk, order.source, source.file, min(file_end - file_at, <uint32_t>PACKED_MAX), file_at, &got)
             if error:
                 return error
-        unpack(order.packed, source.file, file_at, got if file_at else 0, at, at + n, source.data + (at - begin))
+        order.mended += unpack(order.packed, source.file, file_at, got if file_at else 0, at, at + n,
+                               source.data + (at - begin))
         at += n
     return 0
 

@@ -308,6 +308,16 @@ def test_a_millpond_is_found_by_its_process(tmp_path: Path, capsys: pytest.Captu
             assert "its budgets are not known: monitoring is off (-m)" in said
 
 
+def test_ports_are_found_beside_descriptors_that_are_closed_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / "7" / "fd").mkdir(parents=True)
+    (tmp_path / "7" / "net").mkdir()
+    (tmp_path / "7" / "fd" / "3").touch()           # no link any more
+    (tmp_path / "7" / "fd" / "4").symlink_to("socket:[42]")
+    row = "0: 0100007F:107E 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 42 1"
+    (tmp_path / "7" / "net" / "tcp").write_text(f"  sl  local_address\n{row}\n")
+    assert doctor_patient.listening_ports(7, tmp_path) == [4222]
+
+
 @linux
 def test_ports_of_a_process() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:

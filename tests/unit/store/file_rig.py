@@ -114,3 +114,20 @@ def bodies(store: FileStore) -> dict[int, bytes]:
             found[seq] = message["body"]
         seq = store.next_message(seq + 1)
     return found
+
+
+def written(root: Path, messages: int, per_commit: int, body: bytes = b"x" * 40) -> dict[int, bytes]:
+    """A stopped store with messages in several commits, and what is in it."""
+    root.mkdir()
+    with rig(root) as r:
+        store = r.open()
+        for number in range(messages):
+            store.append_message(b"s.%d" % (number % 3), b"%03d" % number + body, ts_ns=START_NS + number)
+            if number % per_commit == per_commit - 1:
+                r.commit()
+        r.commit()
+        return bodies(store)
+
+
+def by_generation(r: Rig) -> list[Path]:
+    return sorted(r.segments(), key=lambda path: scan_segment(path).head["generation"])

@@ -12,7 +12,7 @@ from millpond.store.committer import Committer
 from millpond.store.consumer_journal import ConsumerJournal
 from millpond.store.consumer_state import ConsumerState
 
-from millpond.store.consumer_file import COPIED_MAX, FRAME, HEADERS, NAMES, VERSION, JournalFiles, read_frames
+from millpond.store.consumer_file import COPIED_MAX, FRAME, HEADERS, NAMES, VERSION, Journal, JournalFiles, read_journal
 
 
 class Model:
@@ -296,8 +296,8 @@ def test_checksum_is_crc32c(data, crc):
 
 
 def test_other_bytes_are_not_a_journal():
-    assert read_frames(b"", checksum) == (0, [])
-    assert read_frames(b"x" * 100, checksum) == (0, [])
+    assert read_journal(b"", checksum) == Journal()
+    assert read_journal(b"x" * 100, checksum) == Journal(size=100)
 
 
 def test_what_is_not_pending_any_more_survives(tmp_path):

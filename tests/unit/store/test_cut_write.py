@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import shutil
 from collections.abc import Callable
@@ -13,15 +12,10 @@ from file_rig import START_NS, Rig, bodies, rig
 from millpond.store.file_store import FileStore
 from millpond.store.scan import scan_segment
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 Live = dict[int, bytes]
 PAGE = 4096
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    logging.getLogger("millpond").setLevel(logging.CRITICAL)
-    yield
-    logging.getLogger("millpond").setLevel(logging.NOTSET)
 
 
 class Cutting:

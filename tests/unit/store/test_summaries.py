@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import select
@@ -21,13 +20,6 @@ from millpond.testing.faulty_disk import FaultyDisk
 SEGMENT = 1 << 14
 FOOT = struct.Struct("<IIQIIIIIIIIIIII")
 MAGIC = 0x5553504D
-
-
-@pytest.fixture
-def quiet():
-    logging.getLogger("millpond").setLevel(logging.CRITICAL)
-    yield
-    logging.getLogger("millpond").setLevel(logging.NOTSET)
 
 
 def foot(path: Path) -> tuple[int, ...] | None:

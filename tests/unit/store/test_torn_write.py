@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import shutil
 from collections.abc import Iterator
@@ -12,16 +11,11 @@ import pytest
 from file_rig import Rig, bodies, rig
 from millpond.store.file_store import FileStore
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 SECTOR = 512
 SEGMENT_BYTES = 1 << 14
 Images = dict[str, bytes]
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    logging.getLogger("millpond").setLevel(logging.CRITICAL)
-    yield
-    logging.getLogger("millpond").setLevel(logging.NOTSET)
 
 
 def images(r: Rig) -> Images:
