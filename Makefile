@@ -62,6 +62,9 @@ differential: build
 	MILLPOND_RANDOM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/conformance/test_random_consumers.py \
 		tests/conformance/test_random_streams.py
 
+# Where PYTHONDONTWRITEBYTECODE is set, nobody else would write it, and each start would compile everything again.
+BYTECODE = $(BIN)/python -m compileall -q src/millpond
+
 build: $(STAMP) build/.compiled
 
 $(STAMP): pyproject.toml
@@ -70,6 +73,7 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet 'setuptools>=77' 'cython>=3.3'
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'
+	$(BYTECODE)
 	touch $@
 	@mkdir -p build && touch build/.directives build/.compiled   # the install above compiled everything
 
@@ -79,6 +83,7 @@ build/.directives: setup.py
 
 build/.compiled: $(STAMP) build/.directives $(SOURCES)
 	$(BIN)/python setup.py --quiet build_ext --inplace
+	$(BYTECODE)
 	@mkdir -p build && touch $@
 
 SECONDS ?= 60

@@ -181,6 +181,8 @@ cdef class TlsStream(Layer):
                         return total
                     at += <size_t>got
                     total += got
+                    if not self.incoming.pending and not self.ssl.pending():
+                        return total                 # to be told so by an exception costs more than to decrypt
         except ssl.SSLWantReadError:
             return total
         except ssl.SSLZeroReturnError:
