@@ -13,6 +13,8 @@ from typing import Final
 
 EVERY_ADDRESS: Final = ("", "0.0.0.0", "::")
 NO_IPV6: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT, errno.ENOPROTOOPT)
+WAITING_MAX: Final = 1024
+"""Connections that are not accepted yet; the kernel has a bound of its own (net.core.somaxconn)."""
 MAPPED: Final = "::ffff:"
 """How the kernel writes the IPv4 address of a peer on a socket of both (RFC 4291 2.5.5.2)."""
 
@@ -27,6 +29,17 @@ def bound(host: str, port: int) -> socket.socket:
                 raise
         host = "0.0.0.0"
     return _bound(socket.AF_INET6 if ":" in host else socket.AF_INET, host, port)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """As `bound`, and clients may connect: the kernel holds them until they are accepted. Raises OSError."""
+    sock = bound(host, port)
+    try:
+        sock.listen(WAITING_MAX)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
