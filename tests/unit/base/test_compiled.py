@@ -44,7 +44,7 @@ def test_what_is_not_in_it_cannot_be_made() -> None:
     spec.name = "millpond.broker.nothing"
     with pytest.raises(ImportError, match=r"no module millpond\.broker\.nothing here"):
         finder.create_module(spec)
-    with pytest.raises(TypeError):
+    with pytest.raises(SystemError):
         finder.exec_module(ModuleType("not one of its own"))
 
 

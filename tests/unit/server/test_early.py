@@ -11,11 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.unit.server.process import WAIT_S, Running
 
 from millpond.config.options import JetStreamOptions, Options
 from millpond.server import early
-
-from .process import WAIT_S, Running
 
 
 def options(store_dir: Path | None = None, port: int = -1) -> Options:
