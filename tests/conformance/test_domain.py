@@ -85,7 +85,6 @@ BY_DEFAULT = [
     ("$JS.API.CONSUMER.DURABLE.CREATE.S.C", CONSUMER),
     ("$JS.API.CONSUMER.NAMES.S", b""),
     ("$JS.API.STREAM.INFO.NOTHING", b""),
-    ("$JS.hub.API.INFO", b""),
 ]
 
 
