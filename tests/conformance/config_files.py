@@ -243,7 +243,8 @@ DIFFERENT = {
         "tls {}", "tls {verify: true}", "https: 8443", "http_port: 1\nhttps_port: 2",
         "tls {cert_file: cert.pem, key_file: key.pem, timeout: -1}",
         "accounts {A {exports: [{service: a, latency: b}]}}\nno_system_account: true",
-        "default_js_domain {A: D}", "max_closed_clients: -1", "no_auth_user: x", "authorization {users: [{user: a}]}\nno_auth_user: b",
+        "max_closed_clients: -1", "no_auth_user: x", "authorization {users: [{user: a}]}\nno_auth_user: b",
+        "default_js_domain {A: D}",
     ],
     "config-lenient": [
         "l: [1,2]\nport: $l\nport: 1", "jetstream {sync: interval}", "jetstream {sync: never}", "admin_socket: a.sock",

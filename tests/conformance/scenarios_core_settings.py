@@ -238,7 +238,7 @@ def takes_nothing(s: CoreRecord) -> None:
 
 
 def gulps(s: CoreRecord) -> None:
-    """A reader that takes too little of what waited in each time, but something: with `retry` it stays, and gets all."""
+    """A reader that takes too little of what waited, but something each time: with `retry` it stays, and gets all."""
     slow = s.open(QUIET + b"SUB a 1\r\n", receive_bytes=32_768)
     settle(s, slow)
     source = s.open(QUIET)

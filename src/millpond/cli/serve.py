@@ -18,7 +18,7 @@ from millpond.server import early
 from millpond.server.tokens import judge_token, with_operator
 
 if TYPE_CHECKING:
-    from socket import socket
+    from _socket import socket
 
 HELP: Final = """Usage: millpond serve [flags]      (nats-server's flags; one or two dashes, '=' or blank)
 

@@ -15,7 +15,7 @@ from millpond.config.options import JetStreamOptions, Options
 from millpond.transport.binding import listening
 
 if TYPE_CHECKING:
-    from socket import socket
+    from _socket import socket
 
 STREAMS_MAX: Final = 100
 """Recovered in a fraction of a second."""

@@ -50,8 +50,8 @@ def limits_by_account(options: Options) -> dict[str, JetStreamLimits]:
 
 
 def _asks_another(account: Account, domains: Mapping[str, str]) -> bool:
-    """Does it import a part of the JetStream API, or mean another domain's (`default_js_domain`)? Then nothing else of it
-    is answered, as on nats-server."""
+    """Does it import a part of the JetStream API, or mean a domain's (`default_js_domain`)? Then nothing else of it is
+    answered, as on nats-server."""
     if domains.get(account.name):
         return True
     filters = [exchange.local_filter(each) for each in account.options.imports if each.service]

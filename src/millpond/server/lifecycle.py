@@ -30,7 +30,7 @@ from millpond.server.server import Server
 from millpond.server.trapped import Signals
 
 if TYPE_CHECKING:
-    from socket import socket
+    from _socket import socket
 
 SIGNAL_NAMES: Final = {
     signal.SIGTERM: "terminated",

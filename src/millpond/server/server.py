@@ -38,7 +38,7 @@ from millpond.transport.reactor import Reactor
 from millpond.transport.tcp import TcpListener
 
 if TYPE_CHECKING:
-    from socket import socket
+    from _socket import socket
 
     from millpond.config.security import AccountOptions
     from millpond.config.tls import TlsOptions

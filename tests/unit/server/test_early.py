@@ -15,6 +15,7 @@ from tests.unit.server.process import WAIT_S, Running
 
 from millpond.config.options import JetStreamOptions, Options
 from millpond.server import early
+from millpond.transport.binding import wrapped
 
 
 def options(store_dir: Path | None = None, port: int = -1) -> Options:
@@ -23,14 +24,14 @@ def options(store_dir: Path | None = None, port: int = -1) -> Options:
 
 
 def test_a_client_is_taken_before_there_is_a_server() -> None:
-    listening = early.listen(options())
-    assert listening is not None
-    with listening, socket.create_connection(listening.getsockname()) as client:
+    found = early.listen(options())
+    assert found is not None
+    with wrapped(found) as listening, socket.create_connection(listening.getsockname()) as client:
         client.setblocking(False)
         with pytest.raises(BlockingIOError):
             client.recv(1)
-        peer, _ = listening.accept()
-        peer.close()
+        client.close()
+        assert listening.accept()[0].recv(1) == b""
 
 
 @pytest.mark.parametrize(("streams", "listens"), [(0, True), (early.STREAMS_MAX, True), (early.STREAMS_MAX + 1, False)])
@@ -62,6 +63,7 @@ HELD_UP = """
 import os, sys
 from millpond.cli import main
 from millpond.server import early
+from millpond.transport.binding import wrapped
 listen = early.listen
 def told(options):
     found = listen(options)
