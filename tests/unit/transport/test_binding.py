@@ -71,8 +71,10 @@ def test_without_ipv6_every_address_is_that_of_ipv4(monkeypatch: pytest.MonkeyPa
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
         return real(family, kind)
 
-    monkeypatch.setattr(_socket, "socket", no_ipv6)
-    with binding.bound("0.0.0.0", 0) as sock:
+    with monkeypatch.context() as patched:
+        patched.setattr(_socket, "socket", no_ipv6)
+        listening = binding.listening("0.0.0.0", 0)
+    with binding.wrapped(listening) as sock:
         assert sock.family == socket.AF_INET
         assert sock.getsockname()[0] == "0.0.0.0"
 
