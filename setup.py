@@ -1,4 +1,6 @@
-"""Build of the Cython data plane: every `.pyx` under `src/millpond` becomes one extension module.
+"""Build of the Cython data plane: every `.pyx` under `src/millpond` is an extension module, and nearly all of them are
+in one shared object, `millpond._compiled`. A hundred files would each be mapped, bound to Python's symbols and given
+pages of their own: a third of a server's start and a tenth of its memory. `base/compiled.py` finds the modules in it.
 
 `MILLPOND_BUILD=debug` turns on bounds and None checks, and the sanitizers for addresses and undefined behaviour;
 `make debug-test` builds that in build/debug and runs the tests with it.
@@ -12,9 +14,12 @@ import os
 import shutil
 import sys
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
 
 SOURCE = Path("src")
 DEBUG = os.environ.get("MILLPOND_BUILD") == "debug"
@@ -26,6 +31,10 @@ SHARED = "millpond._cython"
 """Cython's own helpers, once for all modules: in each of them they would be half of its code."""
 RELEASE = ["-O2", "-fno-plt", "-fno-asynchronous-unwind-tables"]
 """No tables for unwinding: nothing here throws, and they are a twelfth of each module."""
+TOGETHER = "millpond._compiled"
+"""The shared object of all modules but those of APART."""
+APART = ("millpond.bench.", "millpond.testing.")
+"""A server has no use for them."""
 RARE = tuple(
     f"millpond.{name}"
     for name in (
@@ -88,6 +97,113 @@ def extensions() -> list[Extension]:
     return found
 
 
+MEMBERS_C = """\
+/* The modules in this shared object. Written by setup.py. */
+#include <Python.h>
+
+%(declared)s
+
+static const struct { const char* name; PyObject* (*init)(void); } members[] = {
+%(rows)s
+    {NULL, NULL}
+};
+
+static PyObject* names(PyObject* self, PyObject* nothing) {
+    PyObject* found = PyList_New(0);
+    for (int i = 0; found != NULL && members[i].name != NULL; i++) {
+        PyObject* name = PyUnicode_FromString(members[i].name);
+        if (name == NULL || PyList_Append(found, name) < 0) Py_CLEAR(found);
+        Py_XDECREF(name);
+    }
+    return found;
+}
+
+/* As the import system does with a file of its own: PEP 489. */
+static PyObject* create(PyObject* self, PyObject* spec) {
+    PyObject* name = PyObject_GetAttrString(spec, "name");
+    const char* wanted = name != NULL ? PyUnicode_AsUTF8(name) : NULL;
+    PyObject *definition, *module = NULL;
+    for (int i = 0; wanted != NULL && members[i].name != NULL; i++) {
+        if (strcmp(members[i].name, wanted) != 0) continue;
+        definition = members[i].init();
+        if (definition != NULL) module = PyModule_FromDefAndSpec((PyModuleDef*)definition, spec);
+        Py_DECREF(name);
+        return module;
+    }
+    if (wanted != NULL) PyErr_Format(PyExc_ImportError, "no module %%s here", wanted);
+    Py_XDECREF(name);
+    return NULL;
+}
+
+static PyObject* execute(PyObject* self, PyObject* module) {
+    PyModuleDef* definition = PyModule_GetDef(module);
+    if (definition == NULL || PyModule_ExecDef(module, definition) < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"names", names, METH_NOARGS, "The full names of the modules."},
+    {"create", create, METH_O, "The module of a spec, not executed yet."},
+    {"execute", execute, METH_O, "Execute a module that `create` made."},
+    {NULL, NULL, 0, NULL}
+};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_compiled", NULL, 0, functions};
+
+PyMODINIT_FUNC PyInit__compiled(void) { return PyModuleDef_Init(&definition); }
+"""
+
+
+def init_names(modules: list[str]) -> dict[str, str]:
+    """By module, the function that makes it: named after its last name, or its whole name where others share that."""
+    last = [module.rpartition(".")[2] for module in modules]
+    return {
+        module: f"PyInit_{name if last.count(name) == 1 else module.replace('.', '__')}"
+        for module, name in zip(modules, last, strict=True)
+    }
+
+
+class TogetherBuild(build_ext):
+    """Compiles each member of `millpond._compiled` on its own, when it is newer than its object, and links them all."""
+
+    members: tuple[Extension, ...] = ()
+
+    def build_extensions(self) -> None:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects = list(pool.map(self._compiled, self.members))
+        for extension in self.extensions:
+            if extension.name == TOGETHER:
+                extension.extra_objects = extension.depends = objects
+        super().build_extensions()
+
+    def _compiled(self, member: Extension) -> str:
+        (made,) = self.compiler.object_filenames(member.sources, output_dir=self.build_temp)
+        if self.force or newer_group([*member.sources, *member.depends], made, "newer"):
+            self.compiler.compile(
+                member.sources, output_dir=self.build_temp, include_dirs=member.include_dirs, depends=member.depends,
+                extra_postargs=member.extra_compile_args, macros=member.define_macros,
+            )  # fmt: skip
+        return made
+
+
+def together(members: list[Extension]) -> Extension:
+    """The extension of all of these."""
+    functions = init_names([member.name for member in members])
+    for member in members:
+        usual = f"PyInit_{member.name.rpartition('.')[2]}"
+        if functions[member.name] != usual:
+            member.define_macros.append((usual, functions[member.name]))
+    source = Path("build/cython/_compiled.c")
+    text = MEMBERS_C % {
+        "declared": "\n".join(f"PyMODINIT_FUNC {function}(void);" for function in functions.values()),
+        "rows": "\n".join(f'    {{"{name}", {function}}},' for name, function in functions.items()),
+    }
+    if not source.exists() or source.read_text() != text:
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text(text)
+    TogetherBuild.members = tuple(members)
+    return Extension(TOGETHER, [str(source)], extra_compile_args=RELEASE, extra_link_args=members[0].extra_link_args)
+
+
 def build() -> None:
     if WITHOUT_COMPILING.intersection(sys.argv):
         setup()
@@ -114,7 +230,14 @@ def build() -> None:
         build_dir="build/cython",
         shared_utility_qualified_name=SHARED,
     )
-    setup(ext_modules=modules, options={"build_ext": {"parallel": os.cpu_count() or 1}})
+    if not DEBUG and not ROOMS:
+        members = [module for module in modules if not module.name.startswith(APART)]
+        modules = [together(members), *(module for module in modules if module.name.startswith(APART))]
+    setup(
+        ext_modules=modules,
+        cmdclass={"build_ext": TogetherBuild},
+        options={"build_ext": {"parallel": os.cpu_count() or 1}},
+    )
 
 
 if __name__ == "__main__":

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from millpond.base import compiled
+
 if TYPE_CHECKING:
     from millpond.server.run import ServerError, run
     from millpond.server.server import Server
 
+compiled.install()
 __version__ = "0.1.0"
 __all__ = ["Server", "ServerError", "__version__", "run"]
 

@@ -77,7 +77,14 @@ SAME = [
     "ping_interval: 10", 'ping_interval: "10s"', "ping_interval: 10s", "ping_interval: soon", "ping_interval: true",
     "proxy_protocol: true", "proxy_protocol: 1",
     "ping_max: 3", "write_deadline: 2s", "write_deadline: '1m30.5s'", "write_deadline: 5", "write_timeout: close",
-    "write_timeout: never", "trace_verbose: true", "logtime_utc: true", "log_size_limit: 10MB", "log_max_num: 3",
+    "write_timeout: never", "write_timeout: retry", "write_timeout: default", "write_timeout: 5",
+    "default_js_domain {}", "default_js_domain: D", "default_js_domain {A: 5}",
+    "accounts {A {}}\ndefault_js_domain {A: D}", "feature_flags {}", "feature_flags {js_raft_delete_range: false}",
+    "feature_flags {js_ack_fc_v2: false, unknown: true}", "feature_flags {unknown: 5}", "feature_flags: true",
+    "connect_error_reports: 5", "reconnect_error_reports: x", "jetstream {extension_hint: no_extend}",
+    "jetstream {unique_tag: 'az'}", "jetstream {meta_compact: 5, meta_compact_size: 1M, meta_compact_sync: true}",
+    "jetstream {meta_compact: -5}", "jetstream {max_outstanding_catchup: 64M}", "jetstream {limits {max_ha_assets: 5}}",
+    "trace_verbose: true", "logtime_utc: true", "log_size_limit: 10MB", "log_max_num: 3",
     "logfile: x.log", "remote_syslog: 'udp://localhost:514'", "pidfile: x.pid", "ports_file_dir: .",
     # authorization
     "authorization {user: a, password: b}", "authorization {token: t}", "authorization {user: a, token: t}",
@@ -237,6 +244,7 @@ DIFFERENT = {
         "tls {cert_file: cert.pem, key_file: key.pem, timeout: -1}",
         "accounts {A {exports: [{service: a, latency: b}]}}\nno_system_account: true",
         "max_closed_clients: -1", "no_auth_user: x", "authorization {users: [{user: a}]}\nno_auth_user: b",
+        "default_js_domain {A: D}",
     ],
     "config-lenient": [
         "l: [1,2]\nport: $l\nport: 1", "jetstream {sync: interval}", "jetstream {sync: never}", "admin_socket: a.sock",
@@ -246,7 +254,7 @@ DIFFERENT = {
     "config-unserved": [
         "cluster {}", "gateway {name: x}", "leafnodes {}", "mqtt {port: 1}",
         "no_sublist_cache: true", "prof_port: 65432", "jetstream {key: abc}",
-        "jetstream {max_concurrent_io: 8}", "write_timeout: retry",
+        "jetstream {max_concurrent_io: 8}", "feature_flags {js_ack_fc_v2: true}",
     ],
 }  # fmt: skip
 """By row: files that one server takes and the other refuses."""

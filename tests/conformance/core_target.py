@@ -42,6 +42,7 @@ NAMES: dict[str, tuple[str, str, int]] = {
     "ping_interval_ms": ('ping_interval: "%sms"', "ping_interval_ns", 1_000_000),
     "ping_max": ("ping_max: %s", "ping_max", 1),
     "write_deadline_ms": ('write_deadline: "%sms"', "write_deadline_ns", 1_000_000),
+    "write_timeout": ("write_timeout: %s", "write_timeout", 1),
     "no_header_support": ("no_header_support: %s", "no_header_support", 1),
     "no_fast_producer_stall": ("no_fast_producer_stall: %s", "no_fast_producer_stall", 1),
 }

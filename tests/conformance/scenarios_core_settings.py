@@ -227,6 +227,53 @@ def sips(s: CoreRecord) -> None:
     s.note(s.target.closed_reason(slow.cid) if s.target.is_closed(slow.cid) else "still open")
 
 
+def takes_nothing(s: CoreRecord) -> None:
+    """With `retry`, too, a reader that takes nothing is closed."""
+    slow = deaf(s, QUIET + b"SUB a 1\r\n")
+    source = s.open(QUIET)
+    for _ in range(200):
+        source.send(pub(b"a", b"x" * 50_000))
+    settle(s, source)
+    s.note(s.target.closed_reason(slow.cid))
+
+
+def gulps(s: CoreRecord) -> None:
+    """A reader that takes too little of what waited, but something each time: with `retry` it stays, and gets all."""
+    slow = s.open(QUIET + b"SUB a 1\r\n", receive_bytes=32_768)
+    settle(s, slow)
+    source = s.open(QUIET)
+    for _ in range(400):
+        source.send(pub(b"a", b"x" * 50_000))
+    settle(s, source)
+    whole = len(pub(b"a", b"x" * 50_000).replace(b"PUB a", b"MSG a 1"))
+    got, last = bytearray(), b"PONG\r\n"
+    slow.socket.settimeout(20)
+    for _ in range(40):
+        got += slow.socket.recv(200_000, socket.MSG_WAITALL)
+        time.sleep(0.05)
+    s.note(f"closed: {s.target.is_closed(slow.cid)}")
+    slow.send(b"PING\r\n")
+    while last not in got[-20:] and (piece := slow.socket.recv(1 << 20)):
+        got += piece
+    s.note(f"all came: {got.count(b'MSG a 1 50000') == 400 and len(got) >= 400 * whole}")
+
+
+def gulps_closed(s: CoreRecord) -> None:
+    """The same reader without it."""
+    slow = s.open(QUIET + b"SUB a 1\r\n", receive_bytes=32_768)
+    settle(s, slow)
+    source = s.open(QUIET)
+    for _ in range(400):
+        source.send(pub(b"a", b"x" * 50_000))
+    settle(s, source)
+    for _ in range(40):
+        if s.target.is_closed(slow.cid):
+            break
+        slow.socket.recv(200_000, socket.MSG_WAITALL)
+        time.sleep(0.05)
+    s.note(s.target.closed_reason(slow.cid) if s.target.is_closed(slow.cid) else "still open")
+
+
 def no_stall(s: CoreRecord) -> None:
     """Fast producers are not held up: what a nearly full receiver does not take is dropped for it."""
     slow = deaf(s, QUIET + b"SUB a 1\r\n")
@@ -256,5 +303,8 @@ SCENARIOS: list[tuple[Settings, Callable[[CoreRecord], None]]] = [
     ({"max_pending": 200_000, "max_payload": 60_000}, pending_bytes),
     ({"write_deadline_ms": 200}, write_deadline),
     ({"write_deadline_ms": 200}, sips),
+    ({"write_deadline_ms": 200, "write_timeout": "retry"}, takes_nothing),
+    ({"write_deadline_ms": 700, "write_timeout": "retry"}, gulps),
+    ({"write_deadline_ms": 700}, gulps_closed),
     ({"no_fast_producer_stall": True, "max_pending": 400_000, "max_payload": 60_000}, no_stall),
 ]

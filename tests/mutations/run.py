@@ -38,7 +38,8 @@ PYTEST_FAILED = 1
 def prepare() -> None:
     """The copy is what the sources are. What differs there is new, so that it is compiled; the rest stays compiled."""
     if not COPY.exists():
-        for name in ("src", "build/cython"):
+        objects = [str(path.relative_to(ROOT)) for path in (ROOT / "build").glob("temp.*")]
+        for name in ("src", "build/cython", *objects):
             shutil.copytree(ROOT / name, COPY / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("setup.py", "pyproject.toml", "README.md"):
         shutil.copy2(ROOT / name, COPY / name)

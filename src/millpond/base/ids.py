@@ -111,6 +111,11 @@ def curve_key(secret: bytes) -> str:
     return encode_key(CURVE_PREFIX, _x25519_base(secret))
 
 
+def curve_point() -> str:
+    """As a `curve_key` whose secret nobody knows: for a server that nobody encrypts for. Any 32 bytes are one."""
+    return encode_key(CURVE_PREFIX, os.urandom(32))
+
+
 def _x25519_base(secret: bytes) -> bytes:
     """RFC 7748, section 5: the u coordinate of `secret` times the base point. Not in constant time: once a start."""
     p = 2**255 - 19

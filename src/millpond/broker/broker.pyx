@@ -7,7 +7,7 @@ from libc.stdint cimport uint64_t
 from millpond.accounts.authenticate import Authenticator, LocalAuthenticator
 from millpond.base import limits
 from millpond.base.budget import Budgets
-from millpond.base.ids import SERVER_PREFIX, curve_key, server_id
+from millpond.base.ids import SERVER_PREFIX, curve_key, curve_point, server_id
 from millpond.broker.closed_ring import ClosedRing
 from millpond.config.security import GLOBAL_ACCOUNT, AccountOptions
 
@@ -32,7 +32,9 @@ cdef class Broker:
         self.sessions = {}
         self.closed = ClosedRing(options.max_closed_clients, budget=self.connections)
         self.xkey_secret = os.urandom(32)
-        self.xkey = curve_key(self.xkey_secret)
+        # Only services of an auth callout encrypt for it; 2 ms of a start are spared where there can be none.
+        is_used = options.callout is not None or options.operator is not None
+        self.xkey = curve_key(self.xkey_secret) if is_used else curve_point()
         self.started_ns = clock.wall_ns
         self._take(options)
 
@@ -73,6 +75,8 @@ cdef class Broker:
         if options.system_account:
             wanted[options.system_account] = AccountOptions(name=options.system_account)
         wanted.update((account.name, account) for account in options.accounts)
+        if options.default_js_domain:
+            self._add_domains(options, wanted)
         gone = [self.accounts.pop(name) for name in list(self.accounts) if name not in wanted]
         for name, account in wanted.items():
             if name in self.accounts:
@@ -93,6 +97,16 @@ cdef class Broker:
             if account.responses is not None and account not in members:
                 account.responses.close()
                 account.responses = None
+
+    def _add_domains(self, options, dict wanted):
+        """Requests of these accounts go to the streams of a domain."""
+        from msgspec.structs import replace
+        from millpond.config import default_domains          # most servers have none
+
+        for name, account in wanted.items():
+            further = default_domains.mappings(account, options.default_js_domain)
+            if further:
+                wanted[name] = replace(account, mappings=(*account.mappings, *further))
 
     def _latency(self, report):
         if self.tell_latency is not None:

@@ -114,15 +114,23 @@ cdef class Observed(Paced):
         return 0
 
     def dead(self, str reason):
-        if reason.startswith("Slow Consumer"):
-            self.broker.counters.slow_consumers += 1
-            self.account.traffic.slow_consumers += 1
-            bound = f"WriteDeadline of {self.broker.options.write_deadline_ns / 1e9:g}s exceeded"
-            if reason == "Slow Consumer (Pending Bytes)":
-                most = min(<int64_t>self.broker.pending_max, self.output.share_max())
-                bound = f"MaxPending of {most} Exceeded"
-            log.info("%s:%d - cid:%d - Slow Consumer Detected: %s", self.ip, self.port, self.cid, bound)
+        if reason == "Slow Consumer (Pending Bytes)":
+            most = min(<int64_t>self.broker.pending_max, self.output.share_max())
+            self._is_slow("State" if self.outbox.late else "Detected", f"MaxPending of {most} Exceeded")
+        elif reason.startswith("Slow Consumer"):
+            self.late("State" if self.outbox.late else "Detected")
         self.close(reason)
+
+    def late(self, str state):
+        if state == "Recovered":
+            log.info("%s:%d - cid:%d - Slow Consumer Recovered", self.ip, self.port, self.cid)
+        else:
+            self._is_slow(state, f"WriteDeadline of {self.broker.options.write_deadline_ns / 1e9:g}s exceeded")
+
+    def _is_slow(self, str state, str bound):
+        self.broker.counters.slow_consumers += 1
+        self.account.traffic.slow_consumers += 1
+        log.info("%s:%d - cid:%d - Slow Consumer %s: %s", self.ip, self.port, self.cid, state, bound)
 
     def trace(self, bint on):
         """Begin, or end, to write each line of the protocol into the log."""

@@ -22,6 +22,9 @@ cdef class Outbox(Flushable):
     cdef Tracer tracer               # None: nobody traces this connection
     cdef bint blocked                # the kernel's buffer is full; waiting for writable
     cdef size_t due                  # bytes that have to leave before the deadline
+    cdef object on_late              # callable(state: str); None: who does not take all of them in time is dead
+    cdef bint took                   # some of them in this time
+    cdef bint late                   # they have had that time more than once
     cdef readonly bint held          # nothing leaves
     cdef size_t kept                 # bytes that waited already when it was held
     cdef inline size_t pending(self) noexcept:
@@ -30,7 +33,8 @@ cdef class Outbox(Flushable):
     cdef int flush(self) except -1
     cdef int _send(self) except -1
     cdef int _hand_over(self) except -1
-    cdef int _begin_batch(self) except -1
+    cdef int _begin_batch(self, bint took) except -1
+    cdef int _in_time(self) except -1
     # Nothing leaves until it is let go, or until what came meanwhile is dropped.
     cdef int hold(self) except -1
     cdef int let_go(self) except -1

@@ -2,7 +2,8 @@
 
 When the kernel takes no more, the outbox waits for `writable` and a deadline runs, as on nats-server for each of
 its writes: what waits in this moment has to be gone within `write_deadline`, else the peer is a slow consumer; what
-has come meanwhile is the next batch. A peer that takes a byte now and then holds nothing for longer than that.
+has come meanwhile is the next batch. A peer that takes a byte now and then holds nothing for longer than that, unless
+late ones shall stay (`on_late`): then it is a slow consumer that goes on, for as long as it takes something each time.
 """
 
 from libc.stdint cimport int64_t
@@ -31,14 +32,19 @@ cdef class WriteDeadline(Timer):
     cdef Outbox outbox
 
     cdef int fire(self, int64_t now_ns) except -1:
-        self.outbox.on_dead("Slow Consumer (Write Deadline)")
-        return 0
+        cdef Outbox outbox = self.outbox
+        if outbox.on_late is None or not outbox.took:
+            outbox.on_dead("Slow Consumer (Write Deadline)")
+            return 0
+        outbox.on_late("State" if outbox.late else "Detected")
+        outbox.late = True
+        return outbox._begin_batch(False)
 
 
 cdef class Outbox(Flushable):
     """Owns the bytes between the encoder and the kernel."""
 
-    def __init__(self, Channel channel, Turn turn, int64_t write_deadline_ns, on_dead):
+    def __init__(self, Channel channel, Turn turn, int64_t write_deadline_ns, on_dead, on_late=None):
         cdef WriteDeadline deadline = WriteDeadline()
         deadline.outbox = self
         self.deadline = deadline
@@ -48,6 +54,7 @@ cdef class Outbox(Flushable):
         self.turn = turn
         self.write_deadline_ns = write_deadline_ns
         self.on_dead = on_dead
+        self.on_late = on_late
 
     cdef int queue(self) except -1:
         if not self.blocked:
@@ -77,6 +84,8 @@ cdef class Outbox(Flushable):
         cdef bint full = False
         if self.channel is None or self.held:
             return 0
+        if not self.blocked:
+            self.took = False
         while self.buffer.size():
             sent = 0 if full else self.channel.send(self.buffer.data + self.buffer.head, self.buffer.size())
             if sent < 0:
@@ -86,23 +95,32 @@ cdef class Outbox(Flushable):
                 if not self.blocked:
                     self.blocked = True
                     self.channel.want_write(True)
-                    self._begin_batch()
+                    self._begin_batch(self.took)
                 return 0
             full = <size_t>sent < self.buffer.size()
             self.buffer.consume(<size_t>sent)
-            if self.blocked and <size_t>sent < self.due:
-                self.due -= <size_t>sent
-            elif self.blocked:
-                self._begin_batch()
+            if not self.blocked or <size_t>sent < self.due:
+                self.took = True
+                self.due -= <size_t>sent if self.blocked else 0
+            else:
+                self._in_time()
+                self._begin_batch(<size_t>sent > self.due)
         if self.blocked:
+            self._in_time()
             self.blocked = False
             self.channel.want_write(False)
             self.turn.timers.cancel(self.deadline)
         return 0
 
-    cdef int _begin_batch(self) except -1:
-        self.due = self.buffer.size()
+    cdef int _begin_batch(self, bint took) except -1:
+        self.due, self.took = self.buffer.size(), took
         return self.turn.timers.arm(self.deadline, self.turn.clock.mono_ns + self.write_deadline_ns)
+
+    cdef int _in_time(self) except -1:
+        if self.late:
+            self.late = False
+            self.on_late("Recovered")
+        return 0
 
     cdef int hold(self) except -1:
         if not self.held and self.channel is not None:
@@ -132,5 +150,5 @@ cdef class Outbox(Flushable):
         self.turn.timers.cancel(self.deadline)
         self.buffer.release()
         self.channel = None
-        self.on_dead = None
+        self.on_dead = self.on_late = None
         return 0

@@ -49,11 +49,16 @@ cdef class Paced(Member):
         stall.member = self
         self.stall_timer = stall
         self.channel = channel
-        self.outbox = Outbox(channel, broker.turn, broker.options.write_deadline_ns, self.dead)
+        self.outbox = Outbox(channel, broker.turn, broker.options.write_deadline_ns, self.dead,
+                             self.late if broker.options.write_timeout == "retry" else None)
         self.outbox.buffer.budget = self.output
 
     def dead(self, str reason):
         """Its peer takes nothing, or not enough."""
+        raise NotImplementedError(type(self).__name__)
+
+    def late(self, str state):
+        """It took some of what had to leave (`Detected`, then `State`), or at last all of it (`Recovered`)."""
         raise NotImplementedError(type(self).__name__)
 
     cdef bint is_anonymous(self) noexcept:

@@ -12,6 +12,7 @@ while that is imported, and only then: a later import of theirs works.
     subprocess          asyncio starts processes with it; it brings locale                      0.2 MiB
     asyncio.sslproto    asyncio speaks TLS with it; we do without                               0.1 MiB
     msgspec.inspect     describes types                                                         0.1 MiB
+    msgspec._json_schema    the same as JSON; it brings textwrap                                0.1 MiB
     tokenize            traceback finds the encoding of a source with it                        0.1 MiB
     array               socket hands descriptors over with it                                   0.1 MiB
 
@@ -70,32 +71,33 @@ HIDDEN: Final[dict[str, dict[str, ModuleType | None]]] = {
         "uuid": _stand_in("uuid", UUID=type("UUID", (), {}), SafeUUID=type("SafeUUID", (), {"unknown": None})),
         "decimal": _stand_in("decimal", Decimal=type("Decimal", (), {})),
         "msgspec.inspect": _stand_in("msgspec.inspect"),
+        "msgspec._json_schema": _stand_in("msgspec._json_schema", "schema", "schema_components"),
     },
+    "pathlib": {"urllib.parse": _stand_in("urllib.parse", "quote_from_bytes")},
+    "socket": {"array": _stand_in("array")},
     "asyncio": {
         "ssl": None,
         "subprocess": _stand_in("subprocess", PIPE=-1, STDOUT=-2, DEVNULL=-3),
         "inspect": _stand_in("inspect", iscoroutinefunction=_is_coroutine_function),
         "tokenize": _stand_in("tokenize"),
-        "array": _stand_in("array"),
         "asyncio.sslproto": _stand_in("asyncio.sslproto"),
     },
-    "pathlib": {"urllib.parse": _stand_in("urllib.parse", "quote_from_bytes")},
 }
 """Who is imported, and what it sees instead of a module: None is what is not installed."""
 
 
-def load() -> None:
-    """Import them. What this process has already is left as it is.
+def load(*importers: str) -> None:
+    """Import those of HIDDEN that are named, all of them when none is. What this process has already is left as it is.
 
     The collector rests until the server is ready (server.lifecycle): what imports make stays, and to look
     through it again and again takes 8 ms of the start.
     """
     gc.disable()
     sys.modules.setdefault("datetime", import_module("_datetime"))
-    for importer, instead in HIDDEN.items():
+    for importer in importers or HIDDEN:
         if importer in sys.modules:
             continue
-        hidden = {name: module for name, module in instead.items() if name not in sys.modules}
+        hidden = {name: module for name, module in HIDDEN[importer].items() if name not in sys.modules}
         sys.modules.update(hidden)  # type: ignore[arg-type]
         try:
             import_module(importer)

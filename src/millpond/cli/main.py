@@ -76,7 +76,7 @@ def _dispatch(words: list[str]) -> int:
 def _serve(words: Sequence[str], program: str = "millpond") -> int:
     from millpond.cli import lean
 
-    lean.load()
+    lean.load("msgspec")
     return int(import_module("millpond.cli.serve").main(words, program))
 
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from millpond.base import limits
 from millpond.base.errors import MillpondError, OptionError
-from millpond.cli import flags
+from millpond.cli import flags, lean
 from millpond.config import build
 from millpond.config.options import Options
-from millpond.server import logs
-from millpond.server.server import judge_token, with_operator
+from millpond.server import early
+from millpond.server.tokens import judge_token, with_operator
+
+if TYPE_CHECKING:
+    from _socket import socket
 
 HELP: Final = """Usage: millpond serve [flags]      (nats-server's flags; one or two dashes, '=' or blank)
 
@@ -99,6 +102,10 @@ def main(argv: Sequence[str], program: str = "millpond") -> int:
         if parsed.check:
             return check(parsed, program)
         start = Start(parsed)
+        listening = early.listen(start.options)
+        lean.load()
+        from millpond.server import logs
+
         logs.configure(start.options)
     except MillpondError as error:
         from millpond.config.source import ConfigErrors
@@ -108,7 +115,7 @@ def main(argv: Sequence[str], program: str = "millpond") -> int:
         return 1
     for warning in start.warnings:
         print(warning, file=sys.stderr)
-    return _run(start)
+    return _run(start, listening)
 
 
 def check(parsed: flags.Flags, program: str) -> int:
@@ -135,6 +142,7 @@ class Start:
     def _read(self) -> Options:
         self._settings: dict[str, Any] = dict(self._parsed.settings)
         if self._parsed.config:
+            lean.load("pathlib")
             from millpond.config.file import read
 
             file = read(self._parsed.config, judge=judge_token)
@@ -149,17 +157,18 @@ class Start:
         return self._read if self._parsed.config else None
 
 
-def _run(start: Start) -> int:
+def _run(start: Start, listening: socket | None) -> int:
     import asyncio
     import signal
 
+    from millpond.server import logs
     from millpond.server.lifecycle import serve_forever
 
     # The server sets its own handler at once. asyncio.run would set one before, and `signal` describes what it
     # replaces: down to the lines of the task's source, with 0.8 MiB of modules.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        return int(asyncio.run(serve_forever(start.options, start.reread, start.notices)))
+        return int(asyncio.run(serve_forever(start.options, start.reread, start.notices, listening)))
     except MillpondError as error:
         logs.fatal(str(error))
     except OSError as error:

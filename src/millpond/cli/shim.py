@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import site
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import millpond
 from millpond.base.errors import OptionError
 
 NAME: Final = "nats-server"
@@ -26,14 +28,20 @@ EXAMPLES: Final = """examples:
   millpond shim ./bin && PATH="$PWD/bin:$PATH" pytest
   ./bin/nats-server -p 4333 -js
 """
-# The file is a shell script for the kernel, whose first line cannot hold every path of a Python, and a Python
-# program for that Python. `-I`: what a test suite sets for its own Python (PYTHONPATH, PYTHONHOME) is not for this one.
-SCRIPT: Final = """#!/bin/sh
+FIRST_LINE_MAX: Final = 127
+"""Bytes that every kernel reads of the line that names the interpreter; it splits at blanks and passes one argument."""
+# `-I`: what a test suite sets for its own Python (PYTHONPATH, PYTHONHOME) is not for this one. `-S`: to look for what
+# is installed takes 3 ms, and is known here.
+BY_KERNEL: Final = "#!{python} -IS\n# {mark}: starts Millpond in the place of nats-server.\n"
+# A shell script, where the kernel cannot name this Python, and a Python program for that Python.
+BY_SHELL: Final = """#!/bin/sh
 ''':' # {mark}: starts Millpond in the place of nats-server.
-exec {python} -I "$0" "$@"
+exec {python} -IS "$0" "$@"
 '''
-import sys
+"""
+PROGRAM: Final = """import sys
 
+sys.path += {places}
 from millpond.cli.main import main
 
 sys.exit(main())
@@ -70,10 +78,28 @@ def write(directory: Path, force: bool = False) -> Path:
         raise OptionError(f"{path} is there and was not written by this command; --force replaces it")
     # Renamed into place: a suite that starts it at this moment sees the old file or the new one.
     new = path.with_name(f".{NAME}.{os.getpid()}")
-    new.write_text(SCRIPT.format(mark=MARK, python=shlex.quote(sys.executable)))
+    new.write_text(script(sys.executable))
     new.chmod(0o755)
     new.replace(path)
     return path
+
+
+def script(python: str) -> str:
+    """The text of the executable."""
+    direct = f"#!{python} -IS"
+    if len(os.fsencode(direct)) < FIRST_LINE_MAX and not any(character.isspace() for character in python):
+        head = BY_KERNEL.format(mark=MARK, python=python)
+    else:
+        head = BY_SHELL.format(mark=MARK, python=shlex.quote(python))
+    return head + PROGRAM.format(places=places())
+
+
+def places() -> list[str]:
+    """Where this Python finds Millpond and what is installed beside it."""
+    found = [str(Path(millpond.__file__).parents[1]), *site.getsitepackages()]
+    if site.ENABLE_USER_SITE:
+        found.append(site.getusersitepackages())
+    return list(dict.fromkeys(found))
 
 
 def _is_ours(path: Path) -> bool:

@@ -75,9 +75,9 @@ def servers(proc: Path = Path("/proc")) -> Iterator[int]:
 
 
 def _is_server(words: list[str]) -> bool:
-    """`nats-server ...`, `millpond serve ...`, and the same behind `python`, `python -I` or `python -m`."""
+    """`nats-server ...`, `millpond serve ...`, and the same behind `python`, `python -IS` or `python -m`."""
     if Path(words[0]).name.startswith("python"):
-        words = words[2:] if words[1:2] in (["-m"], ["-I"]) else words[1:]
+        words = words[2:] if words[1:2] in (["-m"], ["-I"], ["-IS"]) else words[1:]
     if not words:
         return False
     program = Path(words[0]).name

@@ -108,6 +108,10 @@ def check(options: Options) -> None:
 
         websocket_file.check(options)
         check_guest(options, options.websocket.no_auth_user)
+    if options.default_js_domain:
+        from millpond.config import default_domains
+
+        default_domains.check(options)
     if options.dev:
         dev.check(options)
     exchange.check(options)
@@ -160,6 +164,10 @@ def advertised(text: str, port: int) -> tuple[str, int]:
 def notices(settings: Mapping[str, Any], options: Options) -> list[str]:
     """What a person should know about these settings, for the log; nothing here stops a start."""
     found = [dev.NOTICE] if options.dev else []
+    if options.default_js_domain:
+        from millpond.config import default_domains
+
+        found.append(default_domains.NOTICE)
     jetstream = options.jetstream
     if jetstream is not None and "jetstream.sync_interval_ns" in settings and "jetstream.sync" not in settings:
         seconds = jetstream.sync_interval_ns / 1e9

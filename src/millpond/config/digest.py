@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from decimal import Decimal
 
 from millpond.base.digests import sha256
 from millpond.config.parser import Node, Tree
@@ -70,4 +69,6 @@ def _float(value: float) -> str:
     if value and not 1e-6 <= abs(value) < 1e21:
         mantissa, _, exponent = text.partition("e")
         return f"{mantissa.removesuffix('.0')}e{exponent[0]}{exponent[1:].lstrip('0')}"
+    from decimal import Decimal  # hardly any file has such a number
+
     return format(Decimal(text), "f").removesuffix(".0")

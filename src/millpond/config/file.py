@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -268,6 +267,8 @@ def _unknown(name: str, table: Table, where: str) -> str:
     if "{" in word and word.partition("{")[0] in table:
         return f"{text}; write a blank before the '{{'"
     served = [key for key, row in table.items() if not isinstance(row, Refused)]
+    import difflib  # for who misspells
+
     near = difflib.get_close_matches(word, served) or difflib.get_close_matches(word, table)
     near.sort(key=lambda each: sorted(each) != sorted(word))  # letters in another order, rather than other letters
     return f'{text}; did you mean "{near[0]}"?' if near else text

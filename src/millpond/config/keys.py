@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from millpond.base import limits
-from millpond.config import exchange_file, values
+from millpond.config import default_domains, exchange_file, feature_flags, values
 from millpond.config.parser import Node
 from millpond.config.source import ConfigError
 from millpond.config.values import Reader
@@ -72,12 +72,22 @@ def _lame_duck_duration(node: Node) -> int:
     return value
 
 
-def _write_timeout(node: Node) -> None:
+def _write_timeout(node: Node) -> str:
     value = values.string(node)
-    if value == "retry":
-        raise ConfigError(node.place, "millpond does not serve write_timeout retry; write close")
-    if value not in ("default", "close"):
-        raise ConfigError(node.place, "write_timeout must be 'default' or 'close'")
+    if value not in ("default", "close", "retry"):
+        raise ConfigError(node.place, "write_timeout must be 'default', 'close' or 'retry'")
+    return "" if value == "default" else value
+
+
+def _feature_flags(node: Node) -> dict[str, bool]:
+    """Also unknown ones, in their order."""
+    if not isinstance(node.value, dict):
+        raise ConfigError(node.place, f"expected a map of flags, but this is {values.kind(node.value)}")
+    found = {name: values.boolean(entry) for name, entry in sorted(node.value.items())}
+    for name, on in found.items():
+        if not feature_flags.is_served(name, on):
+            raise ConfigError(node.value[name].place, f"{name}: millpond does not serve this feature yet; remove it")
+    return found
 
 
 def _sync(node: Node) -> tuple[str | None, int | None]:
@@ -93,6 +103,11 @@ def _sync(node: Node) -> tuple[str | None, int | None]:
 def _also(table: Table, **aliases: str) -> Table:
     """The table with further names of its keys."""
     return {**table, **{alias: table[name] for alias, name in aliases.items()}}
+
+
+def _unused(read: Reader) -> Key:
+    """What members of a cluster are told, and one server has no use for: the value must be one, and that is all."""
+    return Key((), read)
 
 
 _CLUSTERING: Final = Refused("clustering")
@@ -137,7 +152,7 @@ TOP: Final = _also(
         "ping_interval": Key(("ping_interval_ns",), values.old_duration, old_seconds=True),
         "ping_max": Key(("ping_max",), values.count_or_default),
         "write_deadline": Key(("write_deadline_ns",), values.old_duration, old_seconds=True),
-        "write_timeout": Key((), _write_timeout),
+        "write_timeout": Key(("write_timeout",), _write_timeout),
         "lame_duck_duration": Key(("lame_duck_duration_ns",), _lame_duck_duration),
         "lame_duck_grace_period": Key(("lame_duck_grace_period_ns",), values.duration),
         "no_header_support": Key(("no_header_support",), values.boolean),
@@ -148,8 +163,8 @@ TOP: Final = _also(
         "jetstream": Block("jetstream"),
         "store_dir": Key(("store_dir",), values.string),
         "cluster": _CLUSTERING,
-        "connect_error_reports": _CLUSTERING,
-        "reconnect_error_reports": _CLUSTERING,
+        "connect_error_reports": _unused(values.integer),
+        "reconnect_error_reports": _unused(values.integer),
         "gateway": Refused("gateways"),
         "leafnodes": Refused("leaf nodes"),
         "websocket": Block("websocket"),
@@ -162,7 +177,7 @@ TOP: Final = _also(
         "system_account": Key(("system_account",), values.string),
         "no_system_account": Block("no_system_account"),
         "no_auth_user": Key(("no_auth_user",), values.string),
-        "default_js_domain": Refused("JetStream domains of accounts"),
+        "default_js_domain": Key(("default_js_domain",), default_domains.read),
         "mappings": Key(("mappings",), exchange_file.mappings),
         "default_sentinel": Block("operator.default_sentinel"),
         "operator": Block("operator.tokens"),
@@ -174,7 +189,7 @@ TOP: Final = _also(
         "admin_socket": Key(("admin_socket",), values.string),
         "server_tags": Key(("server_tags",), values.tags),
         "server_metadata": Key(("server_metadata",), values.texts),
-        "feature_flags": Refused("feature flags"),
+        "feature_flags": Key(("feature_flags",), _feature_flags),
         "proxies": Refused("trusted proxies"),
     },
     net="host", logfile="log_file", logfile_size_limit="log_size_limit", logfile_max_num="log_max_num",
@@ -217,12 +232,12 @@ JETSTREAM: Final = _also(
         "prev_key": _ENCRYPTION,
         "cipher": _ENCRYPTION,
         "tpm": _ENCRYPTION,
-        "extension_hint": Refused("extension hints"),
-        "unique_tag": _CLUSTERING,
-        "max_outstanding_catchup": _CLUSTERING,
-        "meta_compact": _CLUSTERING,
-        "meta_compact_size": _CLUSTERING,
-        "meta_compact_sync": _CLUSTERING,
+        "extension_hint": _unused(values.string),
+        "unique_tag": Key(("jetstream.unique_tag",), lambda node: values.string(node).strip().lower()),
+        "max_outstanding_catchup": _unused(values.storage_size),
+        "meta_compact": _unused(values.at_least(0)),
+        "meta_compact_size": _unused(values.storage_size),
+        "meta_compact_sync": _unused(values.boolean),
         "max_buffered_size": Key(("jetstream.max_buffered_bytes",), values.storage_size),
         "max_buffered_msgs": Key(("jetstream.max_buffered_msgs",), values.at_least(0)),
         "request_queue_limit": Key(("jetstream.request_queue_limit",), values.at_least(0)),
@@ -249,7 +264,7 @@ BATCH: Final[Table] = {
 }
 LIMITS: Final[Table] = {
     "max_ack_pending": Key(("jetstream.limit_max_ack_pending",), values.at_least(0)),
-    "max_ha_assets": _CLUSTERING,
+    "max_ha_assets": Key(("jetstream.limit_max_ha_assets",), values.integer),
     "max_request_batch": Key(("jetstream.limit_max_request_batch",), values.at_least(0)),
     "duplicate_window": Key(("jetstream.limit_duplicate_window_ns",), values.duration),
     "batch": Block("batch"),

@@ -43,6 +43,10 @@ class JetStreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_buffered_msgs: int = 0
     """Publishes of one stream that may be under way, and their bytes; more are refused. 0: the default; -1: any."""
     max_buffered_bytes: int = 0
+    unique_tag: str = ""
+    """Of a cluster's servers; shown."""
+    limit_max_ha_assets: int = 0
+    """Of a cluster's servers; shown."""
     limit_max_ack_pending: int = 0
     """What one consumer may ask for, as the two below; 0: anything."""
     limit_max_request_batch: int = 0
@@ -99,6 +103,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Beside `$G`, which is always there."""
     mappings: tuple[Mapping, ...] = ()
     """Of `$G`."""
+    default_js_domain: dict[str, str] = {}
+    """By account: the domain whose streams it means when it names none."""
+    feature_flags: dict[str, bool] = {}
+    """nats-server's, those of the configuration."""
     system_account: str = SYSTEM_ACCOUNT
     """Empty: there is none."""
     operator: OperatorOptions | None = None
@@ -121,6 +129,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     ping_interval_ns: int = limits.PING_INTERVAL_NS
     ping_max: int = limits.PINGS_OUTSTANDING_MAX
     write_deadline_ns: int = limits.WRITE_DEADLINE_NS
+    write_timeout: str = ""
+    """`retry`: who took something of what waited in that time, but not all, stays. `close`, or empty: who does not take
+    all of it is closed."""
     no_header_support: bool = False
     no_fast_producer_stall: bool = False
     max_traced_msg_len: int = 0

@@ -5,16 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+from millpond.config import feature_flags
 from millpond.jetstream.go_json import encode, format_time
 from millpond.monitor.view import View
 
-FEATURE_FLAGS: Final = {
-    "js_ack_fc_v2": False,
-    "js_api_reply_v2": False,
-    "js_raft_delete_range": True,
-    "js_snapshot_sources": False,
-}
-"""nats-server's flags and their defaults; here they cannot be changed."""
 JETSTREAM_ENABLED, BINARY_SNAPSHOTS, ACCOUNT_RAFT = 1, 2, 4
 BAD_REQUEST: Final = 400
 FAILED: Final = 500
@@ -48,7 +42,7 @@ class Envelopes:
             out["metadata"] = dict(sorted(options.server_metadata.items()))
         return {
             **out,
-            "feature_flags": FEATURE_FLAGS,
+            "feature_flags": feature_flags.in_force(options.feature_flags),
             "jetstream": jetstream is not None,
             "flags": JETSTREAM_ENABLED | BINARY_SNAPSHOTS | ACCOUNT_RAFT if jetstream is not None else 0,
             "seq": self._sent,

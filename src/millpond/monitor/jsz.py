@@ -50,6 +50,8 @@ def jetstream_config(jetstream: JetStreamView) -> dict[str, Any]:
         config["domain"] = options.domain
     if jetstream.is_bounded:
         config["compress_ok"] = True
+    if options.unique_tag:
+        config["unique_tag"] = options.unique_tag
     if options.strict:
         config["strict"] = True
     return config
@@ -60,6 +62,7 @@ def jetstream_limits(jetstream: JetStreamView) -> dict[str, Any]:
     found = {
         "max_request_batch": options.limit_max_request_batch,
         "max_ack_pending": options.limit_max_ack_pending,
+        "max_ha_assets": options.limit_max_ha_assets,
         "max_duplicate_window": options.limit_duplicate_window_ns,
         "max_batch_inflight_per_stream": options.limit_batches_per_stream,
         "max_batch_inflight_total": options.limit_batches_total,

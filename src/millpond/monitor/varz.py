@@ -11,9 +11,9 @@ import time
 from typing import Any, Final
 
 from millpond.base import limits
+from millpond.config import feature_flags
 from millpond.jetstream.go_json import format_time
 from millpond.monitor import memory_report
-from millpond.monitor.envelope import FEATURE_FLAGS
 from millpond.monitor.jsz import jetstream_config, jetstream_limits, jetstream_stats
 from millpond.monitor.view import View, now_text, number, uptime_text
 
@@ -31,6 +31,7 @@ async def varz(view: View) -> dict[str, Any]:
         "jetstream": jetstream_varz(view),
         "tls_timeout": number((tls.timeout_ns if tls is not None else limits.TLS_TIMEOUT_NS) / 1e9),
         "write_deadline": view.options.write_deadline_ns,
+        **({"write_timeout": view.options.write_timeout} if view.options.write_timeout else {}),
         "start": format_time(view.broker.started_ns),
         "now": now_text(),
         "uptime": uptime_text(time.time_ns() - view.broker.started_ns),
@@ -43,7 +44,7 @@ async def varz(view: View) -> dict[str, Any]:
         "config_load_time": format_time(view.config_loaded_ns),
         "config_digest": view.options.config_digest,
         **_labels(view),
-        "feature_flags": FEATURE_FLAGS,
+        "feature_flags": feature_flags.in_force(view.options.feature_flags),
         **_trusted(view),
         **_trouble(view),
         **_certificate(view),

@@ -7,7 +7,7 @@ the read cache are the server's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,8 +49,11 @@ def limits_by_account(options: Options) -> dict[str, JetStreamLimits]:
     return found if others else {**found, GLOBAL_ACCOUNT: JetStreamLimits()}
 
 
-def _asks_another(account: Account) -> bool:
-    """Does it import a part of the JetStream API? Then nothing else of it is answered, as on nats-server."""
+def _asks_another(account: Account, domains: Mapping[str, str]) -> bool:
+    """Does it import a part of the JetStream API, or mean a domain's (`default_js_domain`)? Then nothing else of it is
+    answered, as on nats-server."""
+    if domains.get(account.name):
+        return True
     filters = [exchange.local_filter(each) for each in account.options.imports if each.service]
     return any(pytokens.overlap(each, "$JS.API.>") for each in filters)
 
@@ -159,11 +162,12 @@ class JetStream:
     def _refuse_others(self) -> None:
         """Accounts without streams have an API that says so."""
         broker = self._broker
+        domains = broker.options.default_js_domain
         for name in list(self._disabled):
-            if name not in broker.accounts or _asks_another(broker.accounts[name]):
+            if name not in broker.accounts or _asks_another(broker.accounts[name], domains):
                 self._disabled.pop(name).close()
         for name, account in broker.accounts.items():
-            if name in self.accounts or name in self._disabled or _asks_another(account):
+            if name in self.accounts or name in self._disabled or _asks_another(account, domains):
                 continue
             advisories = Advisories(account.router.publish, broker.clock, self._options.domain, account.name)
             if account is broker.system:

@@ -16,7 +16,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import millpond
 from millpond.base import limits
@@ -27,6 +27,10 @@ from millpond.server import logs, service_manager
 from millpond.server.collector import Collector
 from millpond.server.logs import log
 from millpond.server.server import Server
+from millpond.server.trapped import Signals
+
+if TYPE_CHECKING:
+    from _socket import socket
 
 SIGNAL_NAMES: Final = {
     signal.SIGTERM: "terminated",
@@ -39,15 +43,18 @@ SIGNAL_NAMES: Final = {
 
 
 async def serve_forever(
-    options: Options, reread: Callable[[], Options] | None = None, notices: Sequence[str] = ()
+    options: Options,
+    reread: Callable[[], Options] | None = None,
+    notices: Sequence[str] = (),
+    listening: socket | None = None,
 ) -> int:
     """Run until TERM or INT. Returns the exit code.
 
     reread: gives the options anew for a reload, raising OptionError; None: there is no configuration file.
-    notices: lines of warning for the log.
+    notices: lines of warning for the log. listening: on the client port already (server.early).
     """
     raise_descriptor_limit()
-    process = Process(Server.from_options(options), reread)
+    process = Process(Server.from_options(options, listening), reread)
     try:
         await process.start(notices)
         await process.stopped.wait()
@@ -82,6 +89,7 @@ class Process:
         self._pid_file: Path | None = None
         self._ports_file: Path | None = None
         self._leaving: asyncio.Task[None] | None = None
+        self._signals: Signals | None = None
         if reread is not None:
             server.reload_asked = self._reload_or_raise
 
@@ -112,6 +120,8 @@ class Process:
         for path in (self._ports_file, self._pid_file):
             if path is not None:
                 path.unlink(missing_ok=True)
+        if self._signals is not None:
+            self._signals.close()  # last: a second signal shall not cut this short
 
     # --- signals ---
 
@@ -123,9 +133,8 @@ class Process:
             signal.SIGUSR1: self._reopen_log,
             signal.SIGUSR2: self._lame_duck,
         }
-        loop = asyncio.get_running_loop()
-        for number, action in actions.items():
-            loop.add_signal_handler(number, self._trapped, number, action)
+        self._signals = Signals(asyncio.get_running_loop(), lambda number: self._trapped(number, actions[number]))
+        self._signals.take(actions)
 
     def _trapped(self, number: signal.Signals, action: Callable[[], None]) -> None:
         log.info('Trapped "%s" signal', SIGNAL_NAMES[number])

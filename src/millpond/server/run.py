@@ -15,7 +15,8 @@ import msgspec
 from millpond.base.errors import MillpondError, OptionError
 from millpond.config.build import build
 from millpond.config.file import read
-from millpond.server.server import Server, judge_token
+from millpond.server.server import Server
+from millpond.server.tokens import judge_token
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 4222

@@ -33,10 +33,13 @@ from millpond.server.lame_duck import leave
 from millpond.server.logs import log
 from millpond.server.machine_limits import MACHINE_LIMITS, with_machine_limits
 from millpond.server.system import System
+from millpond.server.tokens import with_operator
 from millpond.transport.reactor import Reactor
 from millpond.transport.tcp import TcpListener
 
 if TYPE_CHECKING:
+    from _socket import socket
+
     from millpond.config.security import AccountOptions
     from millpond.config.tls import TlsOptions
     from millpond.config.websocket import WebsocketOptions
@@ -49,22 +52,6 @@ if TYPE_CHECKING:
 
 
 MEMORY_TICK_S = 1.0
-
-
-def judge_token(kind: str, token: str) -> None:
-    """For `config.file.read`. Raises OptionError."""
-    from millpond.accounts import operator
-
-    operator.judge_token(kind, token)
-
-
-def with_operator(options: Options) -> Options:
-    """The options with what the operators say. Raises OptionError."""
-    if options.operator is None:
-        return options
-    from millpond.accounts import operator  # and JWTs with it
-
-    return operator.completed(options)
 
 
 class Server:
@@ -96,12 +83,14 @@ class Server:
             settings.setdefault("auth_timeout_ns", settings["tls"].timeout_ns + limits.TLS_AUTH_EXTRA_NS)
         options = Options(host=host, port=port or -1, **settings)
         check(options)
+        self._listening: socket | None = None
         self._set_up(options)
 
     @classmethod
-    def from_options(cls, options: Options) -> Self:
-        """A server with exactly these settings."""
+    def from_options(cls, options: Options, listening: socket | None = None) -> Self:
+        """A server with exactly these settings. listening: where they say, already; the server's from here."""
         server = cls.__new__(cls)
+        server._listening = listening
         server._set_up(options)
         return server
 
@@ -152,6 +141,8 @@ class Server:
         log.info("  Version:  %s", limits.SERVER_VERSION)
         log.info("  Name:     %s", self.broker.server_name)
         log.info("  ID:       %s", self.broker.server_id)
+        if options.feature_flags:
+            self._say_flags(options)
         self._reactor = Reactor(self.broker, asyncio.get_running_loop())
         self.broker.verifier = PasswordVerifier(asyncio.get_running_loop().call_soon_threadsafe)
         try:
@@ -182,7 +173,8 @@ class Server:
                 self._listen_locally(options.admin_socket)
             if options.websocket is not None and options.websocket.port:
                 self._listen_websocket(options.websocket)
-            self._listener = TcpListener(self._reactor, options.host, options.port, door)
+            listening, self._listening = self._listening, None
+            self._listener = TcpListener(self._reactor, options.host, options.port, door, listening)
         except BaseException:
             await self.stop()
             raise
@@ -190,6 +182,13 @@ class Server:
         self.view.ready = True
         self.memory.ready()
         self._watch_memory()
+
+    @staticmethod
+    def _say_flags(options: Options) -> None:
+        from millpond.config import feature_flags
+
+        for line in feature_flags.lines(options.feature_flags):
+            log.info("%s", line)
 
     async def _start_operator(self, options: Options) -> Options:
         """The options with the accounts that are needed from the start."""

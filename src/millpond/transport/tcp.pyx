@@ -32,7 +32,7 @@ from millpond.transport.reactor cimport Reactor, Source
 from millpond.transport.stream cimport iovec
 
 from millpond.base import limits
-from millpond.transport.binding import bound, peer_ip
+from millpond.transport.binding import listening, peer_ip, wrapped
 
 log = logging.getLogger("millpond")
 
@@ -252,14 +252,12 @@ cdef class TcpListener(Source):
     cdef readonly object sock
     cdef public object door
 
-    def __init__(self, Reactor reactor, str host, int port, door=None):
+    def __init__(self, Reactor reactor, str host, int port, door=None, sock=None):
+        """sock: one that listens there already, of `binding.listening`."""
         self.door = door
         try:
-            self.sock = bound(host, port)
-            self.sock.listen(1024)
+            self.sock = wrapped(sock if sock is not None else listening(host, port))
         except OSError as error:
-            if self.sock is not None:
-                self.sock.close()
             raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}; try --port -1") from None
         reactor.add(self, self.sock.fileno(), POLLER_READ)
 

@@ -24,6 +24,7 @@ def test_servers_are_known_by_their_command_line(tmp_path: Path) -> None:
         fake(tmp_path, 13, "/opt/bin/python", "/opt/bin/nats-server"),
         fake(tmp_path, 14, "millpond", "-p", "1"),
         fake(tmp_path, 15, "/opt/bin/python3.13", "-I", "/tmp/shim/nats-server", "-js"),
+        fake(tmp_path, 16, "/opt/bin/python3.13", "-IS", "/tmp/shim/nats-server", "-js"),
     ]
     fake(tmp_path, 20, "/opt/bin/python", "/opt/bin/millpond", "doctor", "memory")
     fake(tmp_path, 21, "vi", "nats-server")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import asyncio
 import errno
 import json
@@ -63,15 +64,17 @@ def test_one_address_is_one(host: str, other: str) -> None:
 
 
 def test_without_ipv6_every_address_is_that_of_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = socket.socket
+    real = _socket.socket
 
-    def no_ipv6(family: int, kind: int) -> socket.socket:
+    def no_ipv6(family: int, kind: int) -> _socket.socket:
         if family == socket.AF_INET6:
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
         return real(family, kind)
 
-    monkeypatch.setattr(binding.socket, "socket", no_ipv6)
-    with binding.bound("0.0.0.0", 0) as sock:
+    with monkeypatch.context() as patched:
+        patched.setattr(_socket, "socket", no_ipv6)
+        listening = binding.listening("0.0.0.0", 0)
+    with binding.wrapped(listening) as sock:
         assert sock.family == socket.AF_INET
         assert sock.getsockname()[0] == "0.0.0.0"
 
