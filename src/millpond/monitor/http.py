@@ -154,7 +154,13 @@ class HttpConnection(asyncio.Protocol):
         self._blocked = True
 
     def resume_writing(self) -> None:
+        """Goes on in the next round: a transport of asyncio's that is closed in this call ends twice."""
         self._blocked = False
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._blocked:
+            return
         if not self._ending:
             self._write_rest()
         if self._blocked:

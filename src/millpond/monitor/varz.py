@@ -24,11 +24,12 @@ TURN_BUCKETS: Final = 24
 async def varz(view: View) -> dict[str, Any]:
     """The page, in the server's order, our own objects last."""
     seen = await memory_of(view)
+    jetstream = await jetstream_varz(view)
     tls = view.options.tls
     return {
         **_who(view),
         **_settings(view),
-        "jetstream": jetstream_varz(view),
+        "jetstream": jetstream,
         "tls_timeout": number((tls.timeout_ns if tls is not None else limits.TLS_TIMEOUT_NS) / 1e9),
         "write_deadline": view.options.write_deadline_ns,
         "start": format_time(view.broker.started_ns),
@@ -137,13 +138,13 @@ def _websocket(view: View) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value}
 
 
-def jetstream_varz(view: View) -> dict[str, Any]:
+async def jetstream_varz(view: View) -> dict[str, Any]:
     """Empty when JetStream is off."""
     if view.jetstream is None:
         return {}
     return {
         "config": jetstream_config(view.jetstream),
-        "stats": jetstream_stats(view.jetstream),
+        "stats": await jetstream_stats(view.jetstream),
         "limits": jetstream_limits(view.jetstream),
     }
 

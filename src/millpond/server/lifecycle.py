@@ -58,11 +58,6 @@ async def serve_forever(
     return 0
 
 
-def gone_subscriptions(server: Server) -> int:
-    """How many there were in all accounts that there are."""
-    return sum(account.router.sublist.statistics()["removes"] for account in server.broker.accounts.values())
-
-
 def raise_descriptor_limit() -> None:
     """As many open files as this process may have: one for each connection. The usual 1,024 are for `select`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -78,7 +73,7 @@ class Process:
         self.server = server
         self.stopped = asyncio.Event()
         self._reread = reread
-        self._collector = Collector(lambda: gone_subscriptions(server), server.broker.subscriptions)
+        self._collector = Collector(server.broker.gone_subscriptions, server.broker.subscriptions)
         self._pid_file: Path | None = None
         self._ports_file: Path | None = None
         self._leaving: asyncio.Task[None] | None = None

@@ -121,6 +121,7 @@ class Server:
             self.options = options = self._with_exchange(options)
             self.broker.use_accounts(options)
         self._reactor: Reactor | None = None
+        self._stopping: asyncio.Event | None = None
         self._listener: TcpListener | None = None
         self._websocket: TcpListener | None = None
         self._local: LocalListener | None = None
@@ -379,9 +380,19 @@ class Server:
         self.broker.listening_on(host, port)
 
     async def stop(self) -> None:
-        """Close every connection and give everything back. Stopping twice is once."""
+        """Close every connection and give everything back. Stopping twice is once; who stops it meanwhile waits."""
+        if self._stopping is not None:
+            await self._stopping.wait()
         if self._reactor is None:
             return
+        self._stopping = asyncio.Event()
+        try:
+            await self._stop()
+        finally:
+            self._stopping.set()
+            self._stopping = None
+
+    async def _stop(self) -> None:
         self.view.ready = False
         if self._operator is not None:
             self._operator.close()
@@ -401,6 +412,19 @@ class Server:
             self._local = None
         if self._jetstream is not None:
             self._jetstream.leave()
+        try:
+            await self._end_sessions()
+        finally:
+            self._let_go()
+
+    async def _end_sessions(self) -> None:
+        """Some at a time. Cut short, the rest ends at once."""
+        for number, session in enumerate(list(self.broker.sessions.values()), 1):
+            session.close("Server Shutdown")
+            if number % limits.SESSIONS_ENDED_PER_STEP == 0:
+                await asyncio.sleep(0)
+
+    def _let_go(self) -> None:
         for session in list(self.broker.sessions.values()):
             session.close("Server Shutdown")
         if self._jetstream is not None:
@@ -412,6 +436,7 @@ class Server:
             self._monitor.close()
             self._monitor = None
         self.broker.verifier.close()
+        assert self._reactor is not None, "nobody else stops it"
         self._reactor.close()
         self._reactor = None
 

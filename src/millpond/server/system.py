@@ -20,7 +20,7 @@ from millpond.broker.sink import CallableSink, ServiceSink
 from millpond.monitor.envelope import BAD_REQUEST, FAILED, Envelopes
 from millpond.monitor.request_queue import RequestQueue
 from millpond.monitor.system_events import SystemEvents
-from millpond.monitor.view import View
+from millpond.monitor.view import View, loaded
 from millpond.server.logs import log
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ OWN_PAGES: Final = ("ACCOUNT.PING.CONNZ", "ACCOUNT.PING.STATZ", "SERVER.PING.CON
 USER_INFO: Final = "USER.INFO"
 SUBSCRIBERS: Final = "$SYS.DEBUG.SUBSCRIBERS"
 SUBSCRIBERS_OF: Final = "ACCOUNT.NSUBS"
+DOCUMENTS: Final = tuple(
+    f"millpond.monitor.{name}" for name in ("request_options", "encodings", "statsz", "subscribers", "system_requests")
+)
+"""Where they are made; the last one needs the others."""
 STATSZ_FIRST_S: Final = 0.25
 STATSZ_S: Final = 10.0
 """Pauses between STATSZ begin short and double up to this."""
@@ -101,6 +105,8 @@ class System:
         self._queue: RequestQueue[Asked] = RequestQueue()
         self._dropping = False
         self._worker: asyncio.Task[None] | None = None
+        self._teller: asyncio.Task[None] | None = None
+        """Of the server's numbers."""
         self._subscriptions: list[tuple[Router, Any]] = []
         self._known: dict[str, Any] = {}
         self._subscribe()
@@ -181,6 +187,7 @@ class System:
         if name in COMMANDS and not asked.account:
             self._send(asked, self._command(name, asked.body))
             return
+        await loaded(*DOCUMENTS)
         from millpond.monitor import system_requests  # most servers are never asked
 
         if asked.subject == SUBSCRIBERS:
@@ -259,8 +266,17 @@ class System:
         self._tell_statistics()
 
     def _tell_statistics(self) -> None:
-        if self.events.statistics(lambda: self._documents().statsz()):
+        if self._teller is None and self.events.wants_statistics():
+            self._teller = self._loop.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        try:
+            await loaded(*DOCUMENTS)
+            self.events.statistics(await self._documents().statsz())
             self._broker.turn.wake()
+        except Exception:
+            log.exception("the server's numbers could not be told")
+        self._teller = None
 
     def _connections_due(self) -> None:
         self._timers[self._connections_due] = self._loop.call_later(CONNECTIONS_S, self._connections_due)
@@ -304,9 +320,10 @@ class System:
         self._broker.events = self._broker.tell_trace = self._broker.tell_latency = None
         for timer in self._timers.values():
             timer.cancel()
-        if self._worker is not None:
-            self._worker.cancel()
-            self._worker = None
+        for task in (self._worker, self._teller):
+            if task is not None:
+                task.cancel()
+        self._worker = self._teller = None
         for router, subscription in self._subscriptions:
             router.unsubscribe(subscription)
         self._subscriptions.clear()
