@@ -163,8 +163,8 @@ class HttpConnection(asyncio.Protocol):
             return
         if not self._ending:
             self._write_rest()
-        if self._blocked:
-            return
+            if self._blocked or self._rest:
+                return
         if self._ending:
             self._end()
         elif self._task is None:
@@ -236,17 +236,20 @@ class HttpConnection(asyncio.Protocol):
         self._rest = memoryview(body)
         self._transport.write(head)
         self._write_rest()
-        if self._blocked:
+        if self._blocked or self._rest:
             self._deadline(limits.HTTP_WRITE_S)
         else:
             self._next()
 
     def _write_rest(self) -> None:
-        while self._rest and not self._blocked:
+        """A part; the next one when that has left, not before the next round."""
+        if self._rest and not self._blocked:
             part, self._rest = self._rest[:PART_BYTES], self._rest[PART_BYTES:]
             self._transport.write(part)
         if not self._rest:
             self._rest = NOTHING                # an empty part of a body would keep all of it
+        elif not self._blocked:
+            asyncio.get_running_loop().call_soon(self._go_on)
 
     def _next(self) -> None:
         """The answer is out: another request, or the end."""

@@ -10,12 +10,12 @@ import os
 import time
 from typing import Any, Final
 
-from millpond.base import limits
+from millpond.base import limits, process_memory
 from millpond.jetstream.go_json import format_time
 from millpond.monitor import memory_report
 from millpond.monitor.envelope import FEATURE_FLAGS
 from millpond.monitor.jsz import jetstream_config, jetstream_limits, jetstream_stats
-from millpond.monitor.view import View, now_text, number, uptime_text
+from millpond.monitor.view import View, breathe, now_text, number, uptime_text
 
 TURN_BUCKETS: Final = 24
 """As many as `broker.turn` has."""
@@ -56,9 +56,21 @@ async def varz(view: View) -> dict[str, Any]:
 async def memory_of(view: View) -> dict[str, int]:
     """The `memory` object: what the kernel says, the budgets, the trend."""
     await view.memory.measured()
-    store_dir = view.jetstream.store_dir if view.jetstream else None
-    seen = memory_report.varz_object(view.budgets, store_dir)
+    pages = await _own_pages(view.jetstream.store_dir) if view.jetstream is not None else 0
+    seen = memory_report.varz_object(view.budgets, pages)
     return {**seen, "slope_per_hour": view.memory.slope_bytes_per_hour}
+
+
+async def _own_pages(directory: str) -> int:
+    """Bytes in the page cache of the files below it, as far as they are counted."""
+    steps, row = process_memory.counting(directory, memory_report.FILES_MAX), 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: process_memory.FileCache = end.value
+            return found.cached
+        await breathe(row := row + 1)
 
 
 def _who(view: View) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -133,7 +133,7 @@ class Server:
         self._system: System | None = None
         self._operator: OperatorRoom | None = None
         self._issuer_keys: IssuerKeys | None = None
-        self.reload_asked: Callable[[], None] = _no_file
+        self.reload_asked: Callable[[], Awaitable[None]] = _no_file
         """What a request to reload does; raises MillpondError."""
 
     def _with_exchange(self, options: Options) -> Options:
@@ -223,8 +223,8 @@ class Server:
         if self._jetstream is not None:
             self._jetstream.use_accounts(options)
 
-    def _reload_asked(self) -> None:
-        self.reload_asked()
+    async def _reload_asked(self) -> None:
+        await self.reload_asked()
 
     def _subscriptions(self) -> int:
         return int(self.broker.subscriptions())
@@ -531,7 +531,7 @@ def _pins(options: Options) -> tuple[frozenset[str], frozenset[str]]:
     )
 
 
-def _no_file() -> None:
+async def _no_file() -> None:
     raise OptionError("can only reload config when a file is provided using -c or --config")
 
 

@@ -9,7 +9,7 @@ The documents' modules are loaded with the first request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -93,7 +93,7 @@ class System:
     reload: reads the configuration again, raising MillpondError.
     """
 
-    def __init__(self, view: View, reload: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, view: View, reload: Callable[[], Awaitable[None]], loop: asyncio.AbstractEventLoop) -> None:
         self._view = view
         self._broker: Broker = view.broker
         self._reload = reload
@@ -185,7 +185,7 @@ class System:
     async def _answer(self, asked: Asked) -> None:
         name = asked.subject.rpartition(".")[2]
         if name in COMMANDS and not asked.account:
-            self._send(asked, self._command(name, asked.body))
+            self._send(asked, await self._command(name, asked.body))
             return
         await loaded(*DOCUMENTS)
         from millpond.monitor import system_requests  # most servers are never asked
@@ -223,7 +223,7 @@ class System:
 
     # --- commands ---
 
-    def _command(self, name: str, body: bytes) -> bytes | None:
+    async def _command(self, name: str, body: bytes) -> bytes | None:
         from millpond.jetstream.go_json import JsonError, read
         from millpond.monitor import request_options as options
 
@@ -241,14 +241,14 @@ class System:
         if not options.is_meant(self._view, asked):
             return None
         try:
-            self._carry_out(name, cid)
+            await self._carry_out(name, cid)
         except MillpondError as error:
             return self.envelopes.refusal(FAILED, str(error))
         return self.envelopes.answer()
 
-    def _carry_out(self, name: str, cid: int) -> None:
+    async def _carry_out(self, name: str, cid: int) -> None:
         if name == "RELOAD":
-            self._reload()
+            await self._reload()
             return
         session = self._broker.sessions.get(cid)
         if session is None:
