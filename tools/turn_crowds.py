@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import selectors
 import socket
 import tempfile
@@ -10,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 from turn_rig import Run, Server
 
 from millpond.config.file import read
-from millpond.config.options import Options
 from millpond.server import reload
 from millpond.server.server import Server as Millpond
 
@@ -222,13 +223,10 @@ def accounts(run: Run) -> None:
 
 
 async def _reload(server: Millpond, path: str) -> None:
-    settings = read(path).settings
-    old = server.asked
-    fields = {name: settings[name] for name in ("users", "accounts") if name in settings}
-    import msgspec
-
-    new: Options = msgspec.structs.replace(old, **fields)
-    reload.apply(server, new)
+    """As a server's process does it (server/lifecycle)."""
+    settings = (await asyncio.to_thread(read, path)).settings
+    fields = {name: settings[name] for name in ("users", "accounts")}
+    reload.apply(server, msgspec.structs.replace(server.asked, **fields))
 
 
 def ends(run: Run) -> None:
