@@ -169,7 +169,7 @@ def compressed(run: Run) -> None:
 
 def backups(run: Run) -> None:
     s, many = run.server, max(1000, run.messages // 500)
-    s.stream("K", max_consumers=-1)
+    s.stream("K", max_consumers=-1, storage="memory")
     s.fill("K", run.messages // 10, "k.{}".format)
     for number in range(many):
         s.consumer("K", f"c{number}", ack_policy="explicit")

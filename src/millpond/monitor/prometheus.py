@@ -18,7 +18,7 @@ from millpond.jetstream.go_json import parse_time
 from millpond.monitor import standalone
 from millpond.monitor.accounts import AccountStatzOptions, account_detail, accstatz, shown_names
 from millpond.monitor.connz import ConnzOptions, connz
-from millpond.monitor.documents import joined, taken
+from millpond.monitor.documents import gathered, taken
 from millpond.monitor.healthz import HealthzOptions, healthz
 from millpond.monitor.jsz import JszOptions, jsz
 from millpond.monitor.subsz import SubszOptions, subsz
@@ -79,8 +79,8 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-async def metrics(view: View, prefix: str) -> bytearray:
-    """All of them. Raises PageError for a prefix that no metric may have."""
+async def metrics(view: View, prefix: str) -> list[bytes]:
+    """All of them, in parts. Raises PageError for a prefix that no metric may have."""
     if prefix and not PREFIX.fullmatch(prefix):
         raise PageError(f"invalid prefix {prefix!r}: letters, digits and '_', 64 at most, no digit first")
     core, jetstream = prefix or "gnatsd", prefix or "jetstream"
@@ -101,7 +101,7 @@ async def metrics(view: View, prefix: str) -> bytearray:
     _health(out, core, view, server)
     await pause()
     await _jetstream(out, jetstream, view)
-    return await joined(out.pieces())
+    return await gathered(out.pieces())
 
 
 def _walk(out: Metrics, name: str, page: dict[str, Any], server: Labels) -> None:
