@@ -114,8 +114,15 @@ REPLY_GRANTS_MAX: Final = 4096
 SPIN_NS: Final = 50_000
 TURN_INTAKE_NS_MAX: Final = 2_000_000
 """Then the turn goes on to its other phases; who was not heard comes first in the next one."""
+TURN_FLUSH_NS_MAX: Final = 2_000_000
+"""For what has output since the last turn, and again for what had no time before: a thousand sends, about."""
+FLUSHES_PER_CLOCK_LOOK: Final = 32
+SESSIONS_ENDED_PER_STEP: Final = 128
+"""That are closed, or told that they will be: two milliseconds."""
 SUBSCRIPTIONS_REMOVED_PER_TURN: Final = 1000
 FRAMES_PER_CLOCK_LOOK: Final = 16
+DELIVERIES_PER_FRAME_LOG2: Final = 6
+"""64 receivers of one message count as one more frame: it is looked at the clock sooner."""
 UNFINISHED_FRAME_LOOK_NS: Final = 100_000_000
 """How often it is looked who takes too long for a frame, in an account that has no room for more of them."""
 STALL_CREDIT_BYTES: Final = 64 * KIB
@@ -169,6 +176,10 @@ HTTP_BODY_BYTES_MAX: Final = 64 * KIB
 HTTP_READ_HEAD_S: Final = 5.0
 HTTP_IDLE_S: Final = 90.0
 HTTP_WRITE_S: Final = 30.0
+SORTED_PER_STEP: Final = 4096
+"""Connections that are put in order at a time."""
+PACKED_PER_STEP: Final = 64 * KIB
+"""Of a reply that its requester wants packed: two milliseconds of gzip."""
 PAGE_ROWS_DEFAULT: Final = 1024
 """Connections, subscriptions, accounts on one page when no limit is asked for."""
 CLOSED_CLIENTS_BYTES_MAX: Final = 3 * MIB

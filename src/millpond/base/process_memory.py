@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -122,8 +122,22 @@ def command_of(pid: int, proc: Path = PROC) -> list[str]:
 
 def file_cache(directory: str, files_max: int) -> FileCache:
     """Pages in the page cache of the files below `directory`, of `files_max` files at most."""
+    steps = counting(directory, files_max)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: FileCache = end.value
+            return found
+
+
+def counting(directory: str, files_max: int) -> Generator[None, None, FileCache]:
+    """The same: returned after some steps, each of which looks at one directory or one file."""
     cached = dirty = files = 0
     for path in _files(directory):
+        yield
+        if path is None:
+            continue
         if files == files_max:
             return FileCache(cached=cached, dirty=dirty, files=files, complete=False)
         files += 1
@@ -143,10 +157,11 @@ def file_cache(directory: str, files_max: int) -> FileCache:
     return FileCache(cached=cached, dirty=dirty, files=files, complete=True)
 
 
-def _files(directory: str) -> Iterator[str]:
-    """Regular files below `directory`, in no order; what vanishes on the way is left out."""
+def _files(directory: str) -> Iterator[str | None]:
+    """Regular files below `directory`, in no order; None for each directory. What vanishes on the way is left out."""
     waiting = [directory]
     while waiting:
+        yield None
         with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):

@@ -196,7 +196,19 @@ cdef class Broker:
 
     def subscriptions(self):
         """How many there are, in all accounts."""
-        return sum([account.router.sublist.statistics()["subscriptions"] for account in self.accounts.values()])
+        cdef Account account
+        cdef uint64_t count = 0
+        for account in self.accounts.values():
+            count += account.router.sublist.stats.subscriptions
+        return count
+
+    def gone_subscriptions(self):
+        """How many there were, in all accounts that there are."""
+        cdef Account account
+        cdef uint64_t count = 0
+        for account in self.accounts.values():
+            count += account.router.sublist.stats.removes
+        return count
 
     def statistics(self):
         """Counters since the start, as in /varz."""

@@ -88,10 +88,11 @@ class ClosedRing:
         return list(self)[index]
 
     def __iter__(self) -> Iterator[ConnectionInfo]:
-        """A snapshot: what is closed meanwhile is not in it."""
-        records, at = [], self._tail
-        while at < self._head:
+        """Those that are there now. What is closed meanwhile is not among them, nor what it takes the place of."""
+        return self._between(self._tail, self._head)
+
+    def _between(self, at: int, end: int) -> Iterator[ConnectionInfo]:
+        while (at := max(at, self._tail)) < end:
             size = self._size_at(at)
-            records.append(self._read(at + SIZE_BYTES, size))
+            yield _DECODER.decode(self._read(at + SIZE_BYTES, size))
             at += SIZE_BYTES + size
-        return map(_DECODER.decode, records)

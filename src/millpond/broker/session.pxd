@@ -40,7 +40,7 @@ cdef class Session(Observed):
     cdef size_t _feed_traced(self, const char* data, size_t n, size_t* need) except? 0
     cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1
     cdef int _frame(self, Frame* frame) except -1
-    cdef int _publish(self, Frame* frame) except -1
+    cdef int _publish(self, Frame* frame) except -1                  # how many took it
     cdef int _publish_asking(self, Msg* msg, const char* sent, uint32_t sent_len) except -1
     cdef int _no_responders(self, const Msg* msg) except -1
     cdef int _subscribe(self, Frame* frame) except -1

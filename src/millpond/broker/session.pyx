@@ -36,7 +36,7 @@ NO_MORE_OUTPUT = frozenset(("Read Error", "Write Error", "Slow Consumer (Pending
 """Reasons that say the peer takes nothing, or that it could not read it."""
 
 cdef int64_t INTAKE_NS = limits.TURN_INTAKE_NS_MAX
-cdef int FRAMES_PER_LOOK = limits.FRAMES_PER_CLOCK_LOOK
+cdef int FRAMES_PER_LOOK = limits.FRAMES_PER_CLOCK_LOOK, DELIVERIES_LOG2 = limits.DELIVERIES_PER_FRAME_LOG2
 cdef int64_t FIRST_PING_NS = limits.FIRST_PING_NS
 cdef int64_t RTT_INTERVAL_NS = limits.RTT_INTERVAL_NS
 
@@ -166,13 +166,13 @@ cdef class Session(Observed):
                 self._violation(frame.op)
                 break
             if frame.op == parser.PUB and self.state == READY:
-                self._publish(&frame)
+                look -= self._publish(&frame) >> DELIVERIES_LOG2
             else:
                 self._frame(&frame)
             self.stall_credit -= took
             look -= 1
-            if look == 0:
-                look = FRAMES_PER_LOOK
+            if look <= 0 or self.took_long:
+                look, self.took_long = FRAMES_PER_LOOK, False
                 if broker.clock.read_mono_ns() - broker.clock.mono_ns > INTAKE_NS:
                     self.yielded = used < n
                     break
@@ -298,10 +298,10 @@ cdef class Session(Observed):
     cdef int _publish(self, parser.Frame* frame) except -1:
         cdef parser.Msg* msg = &frame.msg
         cdef Broker broker = self.broker
-        cdef uint32_t size = msg.hdr_len + msg.body_len
         cdef const char* sent = msg.subject          # whatever it is mapped to
-        cdef uint32_t sent_len = msg.subject_len
+        cdef uint32_t sent_len = msg.subject_len, size = msg.hdr_len + msg.body_len
         cdef bytes mapped                            # holds the subject while it is routed
+        cdef int taken
         self.heard = True
         self.active_ns = broker.clock.wall_ns
         self.in_msgs += 1
@@ -326,10 +326,10 @@ cdef class Session(Observed):
             return self._publish_asking(msg, sent, sent_len)
         if self.verbose:
             self._write(b"+OK\r\n", 5)
-        if self.account.router.route(msg.subject, msg.subject_len, msg, self) == 0:
-            if msg.reply_len and self.no_responders:
-                self._no_responders(msg)
-        return 0
+        taken = self.account.router.route(msg.subject, msg.subject_len, msg, self)
+        if taken == 0 and msg.reply_len and self.no_responders:
+            self._no_responders(msg)
+        return taken
 
     cdef int _publish_asking(self, parser.Msg* msg, const char* sent, uint32_t sent_len) except -1:
         """The same for a message that may ask for its trace."""
@@ -347,7 +347,7 @@ cdef class Session(Observed):
             self._no_responders(msg)
         if begun.trace is not None:
             begun.trace.finish()
-        return 0
+        return taken
 
     cdef int _no_responders(self, const parser.Msg* msg) except -1:
         """503 to the requester itself, when it listens on the reply subject."""

@@ -14,6 +14,7 @@ cdef class Sink:
     # is no part of a trace: the message is taken, whatever the sender wants, and nothing is said.
     cdef int deliver_traced(self, Subscription sub, const Msg* msg, Sink source, object trace) except -1
     cdef Sink waits_for              # a receiver that has to catch up before this one sends more; None: nobody
+    cdef bint took_long              # what it sent was work for the control plane: the turn shall look at the clock
     cdef bint is_behind(self) noexcept       # more waits here, on a slow reader, than is its share
     cdef bint must_wait(self) except -1      # before it sends more
 

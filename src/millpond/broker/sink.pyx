@@ -47,6 +47,8 @@ cdef class CallableSink(Sink):
         self.handler = handler
 
     cdef int deliver(self, Subscription sub, const Msg* msg, Sink source) except -1:
+        if source is not None:
+            source.took_long = True
         self.handler(
             PyBytes_FromStringAndSize(msg.subject, msg.subject_len),
             PyBytes_FromStringAndSize(msg.reply, msg.reply_len),

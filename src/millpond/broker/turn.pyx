@@ -4,10 +4,15 @@ import logging
 
 from libc.stdint cimport int64_t, uint64_t
 
+from millpond.base import limits
+
 log = logging.getLogger("millpond")
 
 cdef enum:
     BUCKETS = 24
+
+cdef int64_t FLUSH_NS = limits.TURN_FLUSH_NS_MAX
+cdef Py_ssize_t FLUSHES_PER_LOOK = limits.FLUSHES_PER_CLOCK_LOOK
 
 
 cdef class Phase:
@@ -40,6 +45,7 @@ cdef class Turn:
         self.pumps = []
         self._flushes = []
         self._flushing = []
+        self._late = []
 
     cdef int finish(self) except -1:
         cdef int again = 0
@@ -49,7 +55,7 @@ cdef class Turn:
         again |= self._run(self.commits)
         again |= self._run(self.pumps)
         self._flush()
-        if self._woken or self._flushes:
+        if self._woken or self._flushes or self._late:
             again = 1
         self.turns += 1
         self._count(self.clock.read_mono_ns() - started_ns)
@@ -73,9 +79,33 @@ cdef class Turn:
         return False
 
     cdef int _flush(self) except -1:
-        cdef Flushable item
+        """What has output since the last turn, for a limited time; then what had no time in the turns before, likewise:
+        whoever speaks to a few does not wait for a message to thousands to leave, and all of these come in turns."""
+        cdef Py_ssize_t done
         self._flushing, self._flushes = self._flushes, self._flushing
-        for item in self._flushing:
+        done = self._flush_some(self._flushing, 0)
+        if self._late:
+            self._late_at = self._flush_some(self._late, self._late_at)
+            if 2 * self._late_at >= len(self._late):
+                del self._late[:self._late_at]
+                self._late_at = 0
+        if done < len(self._flushing):
+            self._late.extend(self._flushing[done:])
+        self._flushing.clear()
+        return 0
+
+    cdef Py_ssize_t _flush_some(self, list items, Py_ssize_t at) except -1:
+        """From items[at] on; where it stopped."""
+        cdef Flushable item
+        cdef Py_ssize_t size = len(items), look = at + FLUSHES_PER_LOOK
+        cdef int64_t began_ns = self.clock.read_mono_ns() if size > look else 0
+        while at < size:
+            if at == look:
+                if self.clock.read_mono_ns() - began_ns > FLUSH_NS:
+                    break
+                look += FLUSHES_PER_LOOK
+            item = items[at]
+            at += 1
             item.flush_queued = False
             try:
                 if item.flush():
@@ -83,8 +113,7 @@ cdef class Turn:
             except Exception:
                 log.exception("output failed: %r", item)
                 self._give_up(item)
-        self._flushing.clear()
-        return 0
+        return at
 
     cdef int _give_up(self, Flushable item) except -1:
         try:

@@ -155,6 +155,8 @@ cdef class ApiDoor(Sink):
             return 0
         if self._removals.take(msg):
             return 1
+        if source is not None:
+            source.took_long = True
         self.handler(
             PyBytes_FromStringAndSize(msg.subject, msg.subject_len),
             PyBytes_FromStringAndSize(msg.reply, msg.reply_len),

@@ -29,29 +29,34 @@ class JetStreamMemory:
         self._read_cache_bytes_max = read_cache_bytes_max
         read_cache.resize(read_cache_bytes_max)
 
-    def _streams(self) -> Iterator[Stream]:
-        for engine in self._engines:
-            yield from engine.streams.values()
+    def _surveyed(self) -> Iterator[Stream | None]:
+        """Each stream; None: so much was looked at that a step ends here."""
+        looked_at = 0
+        for engine in list(self._engines):
+            looked_at += 1
+            for name in [*engine.streams, None]:
+                stream = engine.streams.get(name) if name is not None else None
+                if stream is not None:  # it was not deleted meanwhile
+                    yield stream
+                    looked_at += 1 + len(stream.consumers)
+                if looked_at >= limits.SURVEYED_PER_STEP:
+                    looked_at = 0
+                    yield None
 
     def survey(self, found: dict[str, int]) -> Iterator[None]:
         """Adds bytes by budget to `found`, some streams with each step."""
-        buffers = sum(
-            int(engine.batches.bytes) + engine.held_bytes() + engine.backup_bytes() for engine in self._engines
-        )
-        for name, size in (("read_cache", int(self._read_cache.bytes)), ("buffers", buffers)):
-            found[name] = found.get(name, 0) + size
-        looked_at = 0
-        for engine in self._engines:
-            for stream_name in list(engine.streams):
-                stream = engine.streams.get(stream_name)
-                if stream is None:  # it was deleted since the survey began
-                    continue
-                for name, size in _parts(stream):
-                    found[name] = found.get(name, 0) + size
-                looked_at += 1 + len(stream.consumers)
-                if looked_at >= limits.SURVEYED_PER_STEP:
-                    looked_at = 0
-                    yield
+        found["read_cache"] = found.get("read_cache", 0) + int(self._read_cache.bytes)
+        found.setdefault("buffers", 0)
+        for number, engine in enumerate(list(self._engines), 1):
+            found["buffers"] += int(engine.batches.bytes) + engine.held_bytes() + engine.backup_bytes()
+            if number % limits.SURVEYED_PER_STEP == 0:
+                yield
+        for stream in self._surveyed():
+            if stream is None:
+                yield
+                continue
+            for name, size in _parts(stream):
+                found[name] = found.get(name, 0) + size
 
     def memory(self) -> dict[str, int]:
         """The same, at once."""
@@ -60,23 +65,24 @@ class JetStreamMemory:
             pass
         return found
 
-    def largest(self, most: int) -> list[tuple[str, int]]:
-        """The streams that hold most, and how many bytes each does."""
-        sizes = [(stream.name, sum(size for _, size in _parts(stream))) for stream in self._streams()]
-        return sorted(sizes, key=lambda item: -item[1])[:most]
-
-    def counts(self) -> dict[str, int]:
-        """How many there are of what the budgets hold."""
-        streams = list(self._streams())
-        states = [stream.state() for stream in streams]
-        return {
-            "streams": len(states),
-            "consumers": sum(len(stream.consumers) for stream in streams),
-            "messages": sum(state["messages"] for state in states),
-            "subjects": sum(state["num_subjects"] for state in states),
-            "message_ids": sum(stream.dedupe_count() for stream in streams),
-            "pending_acks": sum(c.state.num_pending_acks for stream in streams for c in stream.consumers.values()),
-        }
+    def census(self, counts: dict[str, int], largest: list[tuple[str, int]], most: int) -> Iterator[None]:
+        """How many there are of what the budgets hold; the streams that hold most, and how many bytes each does. Some
+        streams with each step."""
+        counts |= dict.fromkeys(("streams", "consumers", "messages", "subjects", "message_ids", "pending_acks"), 0)
+        for stream in self._surveyed():
+            if stream is None:
+                largest[:] = _most(largest, most)
+                yield
+                continue
+            state, consumers = stream.state(), stream.consumers.values()
+            counts["streams"] += 1
+            counts["consumers"] += len(consumers)
+            counts["messages"] += state["messages"]
+            counts["subjects"] += state["num_subjects"]
+            counts["message_ids"] += stream.dedupe_count()
+            counts["pending_acks"] += sum(consumer.state.num_pending_acks for consumer in consumers)
+            largest.append((stream.name, sum(size for _, size in _parts(stream))))
+        largest[:] = _most(largest, most)
 
     def shed(self) -> None:
         """Drop what can be read again."""
@@ -87,6 +93,10 @@ class JetStreamMemory:
         """Streams take no messages (10023), or take them again."""
         for engine in self._engines:
             engine.pump.refusing = on
+
+
+def _most(rows: list[tuple[str, int]], most: int) -> list[tuple[str, int]]:
+    return sorted(rows, key=lambda row: -row[1])[:most]
 
 
 def _parts(stream: Stream) -> Iterator[tuple[str, int]]:

@@ -187,7 +187,7 @@ def _check_reserved(subject: str, config: StreamConfig) -> None:
             raise invalid("capturing all subjects requires no-ack to be true")
         if config.num_replicas != 1:
             raise invalid("capturing all subjects requires replicas of 1")
-    if config.no_ack:
+    if config.no_ack or subject[0] not in "$*>":
         return
     for reserved in ("$JS.>", "$JSC.>", "$NRG.>"):
         if pytokens.overlap(subject, reserved) and not pytokens.is_subset(subject, "$JS.EVENT.>"):

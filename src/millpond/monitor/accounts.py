@@ -10,7 +10,7 @@ from millpond.broker.account import Account
 from millpond.jetstream.go_json import format_time
 from millpond.monitor.account_sharing import shared
 from millpond.monitor.subsz import sublist_stats
-from millpond.monitor.view import PageError, View
+from millpond.monitor.view import PageError, View, breathe
 
 
 def shown_names(view: View) -> list[str]:
@@ -41,7 +41,7 @@ def account_detail(view: View, name: str) -> dict[str, Any]:
     account = view.broker.accounts.get(name)
     if account is None:
         raise PageError(f"Account {name} does not exist")
-    stats = sublist_stats(view, name)
+    stats = sublist_stats(account.router.sublist)
     known = view.broker.book.known.get(name) if view.broker.book is not None else None
     claims = {"name_tag": name}
     if known is not None:
@@ -67,8 +67,12 @@ def account_detail(view: View, name: str) -> dict[str, Any]:
 async def accstatz(view: View, options: AccountStatzOptions) -> dict[str, Any]:
     """The page; accounts without connections only on request."""
     names = [name for name in options.accounts or shown_names(view) if name in view.broker.accounts]
-    accounts = [view.broker.accounts[name] for name in names]
-    shown = [account_stat(account) for account in accounts if options.include_unused or account.connections]
+    shown = []
+    for row, name in enumerate(names):
+        await breathe(row)
+        account = view.broker.accounts.get(name)
+        if account is not None and (options.include_unused or account.connections):
+            shown.append(account_stat(account))
     return {**view.head(), "account_statz": shown}
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable, Iterator
+from heapq import merge
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +15,7 @@ from millpond.accounts.origin import TlsPeer
 from millpond.base import limits
 from millpond.broker.connection_info import ConnectionInfo
 from millpond.jetstream.go_json import format_time
-from millpond.monitor.view import GLOBAL_ACCOUNT, PageError, View, breathe, rtt_text, sliced, uptime_text
+from millpond.monitor.view import GLOBAL_ACCOUNT, PageError, View, breathe, pause, rtt_text, uptime_text
 from millpond.subjects import pytokens
 
 OPEN, CLOSED, ALL = 0, 1, 2
@@ -67,13 +69,14 @@ async def connz(view: View, options: ConnzOptions) -> dict[str, Any]:
     if options.acc and options.acc not in view.broker.accounts:
         return {**page, "server_id": "", "connections": None}
     infos, page["total"] = await _found(view, options)
-    _sort(infos, options.sort)
-    shown = infos[sliced(offset, limit, len(infos))]
-    page["num_connections"] = len(shown)
     rows = page["connections"] = []
-    for at, info in enumerate(shown):
+    for at, info in enumerate(await _in_order(infos, options.sort)):
         await breathe(at)
-        rows.append(_row(info, options, view.broker.accounts))
+        if at >= offset + limit:
+            break
+        if at >= offset:
+            rows.append(_row(info, options, view.broker.accounts))
+    page["num_connections"] = len(rows)
     return page
 
 
@@ -94,7 +97,7 @@ async def _found(view: View, options: ConnzOptions) -> tuple[list[ConnectionInfo
         return [], 0
     if options.acc:
         opened = view.broker.accounts[options.acc].connections
-        ended_count = sum(1 for info in closed if info.account == options.acc) if options.state != OPEN else 0
+        ended_count = await _count_of(closed, options.acc) if options.state != OPEN else 0
     else:
         opened, ended_count = len(sessions), len(closed)
     total = (opened if options.state != CLOSED else 0) + (ended_count if options.state != OPEN else 0)
@@ -104,7 +107,11 @@ async def _found(view: View, options: ConnzOptions) -> tuple[list[ConnectionInfo
         if session is not None:
             return [session.info(detailed)], total
         ended = closed if options.state != OPEN else ()
-        return [info for info in ended if info.cid == options.cid][:1], total
+        for row, info in enumerate(ended):
+            await breathe(row)
+            if info.cid == options.cid:
+                return [info], total
+        return [], total
     if options.state != CLOSED:
         for row, session in enumerate(list(sessions.values())):
             await breathe(row)
@@ -130,12 +137,24 @@ def _listens(info: ConnectionInfo, filter_subject: str) -> bool:
     return any(pytokens.overlap(filter_subject, row[0]) for row in info.subscriptions)
 
 
-def _sort(infos: list[ConnectionInfo], by: str) -> None:
-    infos.sort(key=lambda info: info.cid)
-    if by in DESCENDING:
-        infos.sort(key=DESCENDING[by], reverse=True)
-    else:
-        infos.sort(key=ASCENDING[by])
+async def _count_of(closed: Iterable[ConnectionInfo], account: str) -> int:
+    count = 0
+    for row, info in enumerate(closed):
+        await breathe(row)
+        count += info.account == account
+    return count
+
+
+async def _in_order(infos: list[ConnectionInfo], by: str) -> Iterator[ConnectionInfo]:
+    """Sorted; among equals by `cid`. A part of them is sorted at a time, and the parts are merged as they are taken."""
+    descending = by in DESCENDING
+    key, parts = DESCENDING[by] if descending else ASCENDING[by], []
+    infos.sort(key=attrgetter("cid"))  # nearly so already
+    for begin in range(0, len(infos), limits.SORTED_PER_STEP):
+        if begin:
+            await pause()
+        parts.append(sorted(infos[begin : begin + limits.SORTED_PER_STEP], key=key, reverse=descending))
+    return merge(*parts, key=key, reverse=descending)
 
 
 def _row(info: ConnectionInfo, options: ConnzOptions, accounts: Container[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import asyncio
 import logging
 import re
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -42,7 +43,6 @@ REASONS: Final = {
     505: "HTTP Version Not Supported",
 }
 PLAIN: Final = "text/plain; charset=utf-8"
-NOTHING: Final = memoryview(b"")
 PART_BYTES: Final = 256 * 1024
 """Of a body, at a time: nothing more is given to the transport, which copies it, before these have left."""
 ESCAPED_PATH: Final = re.compile(r"(?:[^%]|%[0-9a-fA-F]{2})*")
@@ -59,7 +59,8 @@ class Request(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """A whole answer. The type of the content, the date and the framing are written for it."""
 
-    body: bytes | bytearray
+    body: bytes | list[bytes]
+    """A list is one of parts, and is emptied."""
     status: int = 200
     content_type: str = PLAIN
     headers: tuple[tuple[str, str], ...] = ()
@@ -114,7 +115,7 @@ class HttpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._blocked = False
-        self._rest = NOTHING
+        self._rest: deque[bytes] = deque()
         self._began = False
         self._ending = False
 
@@ -154,11 +155,17 @@ class HttpConnection(asyncio.Protocol):
         self._blocked = True
 
     def resume_writing(self) -> None:
+        """Goes on in the next round: a transport of asyncio's that is closed in this call ends twice."""
         self._blocked = False
-        if not self._ending:
-            self._write_rest()
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
         if self._blocked:
             return
+        if not self._ending:
+            self._write_rest()
+            if self._blocked or self._rest:
+                return
         if self._ending:
             self._end()
         elif self._task is None:
@@ -223,24 +230,27 @@ class HttpConnection(asyncio.Protocol):
         if answer is None:
             self._refuse(400)
             return
-        body = b"" if asked.method == b"HEAD" else answer.body
         head = answer_head(asked, answer)
-        if len(body) < PART_BYTES:
-            head, body = head + body, b""       # one packet
-        self._rest = memoryview(body)
+        parts = answer.body if isinstance(answer.body, list) else _cut(answer.body)
+        if asked.method == b"HEAD":
+            parts.clear()
+        if parts and len(parts[0]) < PART_BYTES:
+            head += parts.pop(0)                # one packet
+        self._rest = deque(parts)
+        parts.clear()
         self._transport.write(head)
         self._write_rest()
-        if self._blocked:
+        if self._blocked or self._rest:
             self._deadline(limits.HTTP_WRITE_S)
         else:
             self._next()
 
     def _write_rest(self) -> None:
-        while self._rest and not self._blocked:
-            part, self._rest = self._rest[:PART_BYTES], self._rest[PART_BYTES:]
-            self._transport.write(part)
-        if not self._rest:
-            self._rest = NOTHING                # an empty part of a body would keep all of it
+        """A part; the next one when that has left, not before the next round."""
+        if self._rest and not self._blocked:
+            self._transport.write(self._rest.popleft())
+        if self._rest and not self._blocked:
+            asyncio.get_running_loop().call_soon(self._go_on)
 
     def _next(self) -> None:
         """The answer is out: another request, or the end."""
@@ -303,6 +313,14 @@ def parse_target(method: str, target: str) -> Request | None:
     return Request(method, unquote_to_bytes(path).decode("utf-8", "replace"), query)
 
 
+def _cut(body: bytes) -> list[bytes]:
+    return [body[at : at + PART_BYTES] for at in range(0, len(body), PART_BYTES)]
+
+
+def _size(body: bytes | list[bytes]) -> int:
+    return sum(map(len, body)) if isinstance(body, list) else len(body)
+
+
 def answer_head(asked: h11.Request, answer: Answer) -> bytes:
     """What goes out before the body."""
     version = asked.http_version.decode()
@@ -310,7 +328,7 @@ def answer_head(asked: h11.Request, answer: Answer) -> bytes:
         *answer.headers,
         ("Content-Type", answer.content_type),
         ("Date", http_date(time.gmtime())),
-        ("Content-Length", str(len(answer.body))),
+        ("Content-Length", str(_size(answer.body))),
     ]
     if not _stays(asked) and version == "1.1":
         headers.append(("Connection", "close"))

@@ -12,6 +12,7 @@ from millpond.jetstream.api.consumers import ConsumerApi
 from millpond.jetstream.api.sourcing import shown_count
 from millpond.jetstream.api.streams import StreamApi
 from millpond.jetstream.stream import Stream
+from millpond.jetstream.usage import Usage
 from millpond.monitor.view import JetStreamView, View, breathe, sliced
 
 UNSIGNED: Final = 2**64
@@ -73,10 +74,12 @@ def jetstream_limits(jetstream: JetStreamView) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
-def jetstream_stats(jetstream: JetStreamView) -> dict[str, Any]:
+async def jetstream_stats(jetstream: JetStreamView) -> dict[str, Any]:
     """Usage of the whole server, in the server's order."""
-    usage = jetstream.usage()
-    damage = store_damage(jetstream)
+    return _stats(jetstream, await jetstream.usage(), await store_damage(jetstream))
+
+
+def _stats(jetstream: JetStreamView, usage: Usage, damage: dict[str, int]) -> dict[str, Any]:
     return {
         "memory": usage.memory,
         "storage": usage.storage,
@@ -93,12 +96,12 @@ def jetstream_stats(jetstream: JetStreamView) -> dict[str, Any]:
     }
 
 
-def store_damage(jetstream: JetStreamView) -> dict[str, int]:
+async def store_damage(jetstream: JetStreamView) -> dict[str, int]:
     """How many streams damage has taken messages from since the start, and how many messages; {}: none."""
-    lost = [
-        stream.store.losses
-        for part in jetstream.accounts.values() for stream in part.engine.streams.values() if stream.store.losses
-    ]  # fmt: skip
+    lost = []
+    for row, part in enumerate(list(jetstream.accounts.values())):
+        await breathe(row)
+        lost += [stream.store.losses for stream in part.engine.streams.values() if stream.store.losses]
     return {"streams": len(lost), "messages": sum(each.messages for each in lost)} if lost else {}
 
 
@@ -127,10 +130,11 @@ async def jsz(view: View, options: JszOptions) -> dict[str, Any]:
     jetstream = view.jetstream
     if jetstream is None:
         return _disabled(view)
-    usage, consumers = jetstream.usage(), await _consumer_count(jetstream)
+    usage, consumers = await jetstream.usage(), await _consumer_count(jetstream)
+    damage = await store_damage(jetstream)
     leads = options.raft
     page: dict[str, Any] = {
-        **jetstream_stats(jetstream),
+        **_stats(jetstream, usage, damage),
         **view.head(),
         "config": jetstream_config(jetstream),
         "limits": jetstream_limits(jetstream),
@@ -145,9 +149,11 @@ async def jsz(view: View, options: JszOptions) -> dict[str, Any]:
     page["bytes"] = usage.memory + usage.storage
     if options.consumer:
         options = msgspec.structs.replace(options, streams=True)
-    details = [
-        await account_detail(jetstream.accounts[name], options) for name in _shown_accounts(jetstream, options)
-    ]
+    details = []
+    for row, name in enumerate(_shown_accounts(jetstream, options)):
+        await breathe(row)
+        if name in jetstream.accounts:
+            details.append(await account_detail(jetstream.accounts[name], options))
     if details:
         page["account_details"] = details
     page["total"] = len(jetstream.accounts)

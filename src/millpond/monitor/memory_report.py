@@ -94,14 +94,17 @@ def report(
     cgroup: str | None = None,
     data_dir: str | None = None,
     budgets: BudgetsView | None = None,
+    own_pages: int = 0,
 ) -> MemoryReport:
     """Look at process `pid` (None: this one) and its memory group, or at the group in the directory `cgroup`.
 
+    own_pages: what is known of the pages of the files below `data_dir`, instead of it.
     A process without a readable group still gets a report of what /proc says, with a `note`.
     Raises ProcessLookupError, PermissionError, and CgroupError for a `cgroup` that cannot be read.
     """
     assert pid is None or cgroup is None, "a process or a group, not both"
-    own_pages = process_memory.file_cache(data_dir, FILES_MAX).cached if data_dir else 0
+    if data_dir:
+        own_pages = process_memory.file_cache(data_dir, FILES_MAX).cached
     shares = {name: BudgetUse(*share) for name, share in budgets.report().items()} if budgets else {}
     if cgroup is not None:
         return _of_group(cgroups.group_at(cgroup), own_pages)
@@ -126,13 +129,14 @@ def report(
     )
 
 
-def varz_object(budgets: BudgetsView | None = None, data_dir: str | None = None) -> dict[str, int]:
+def varz_object(budgets: BudgetsView | None = None, own_pages: int = 0) -> dict[str, int]:
     """The `memory` object of /varz for this process: plain numbers, so that exporters make metrics of each.
 
+    own_pages: bytes in the page cache of the files below the data directory.
     Besides the fields of `MemoryReport`: `budget` (the bound of all budgets together), `used` (their sum),
     `used_by_NAME` and `budget_NAME`.
     """
-    seen = report(data_dir=data_dir, budgets=budgets)
+    seen = report(budgets=budgets, own_pages=own_pages)
     values = {name: getattr(seen, name) for name in VARZ_FIELDS}
     values["budget"] = budgets.total.bytes_max if budgets is not None else 0
     values["used"] = seen.budgets_used

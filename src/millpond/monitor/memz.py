@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from millpond.monitor.varz import memory_of
-from millpond.monitor.view import View
+from millpond.monitor.view import View, pause
 
 LARGEST_MAX: Final = 10
 
@@ -20,6 +20,8 @@ async def memz(view: View) -> dict[str, Any]:
     largest: list[dict[str, Any]] = []
     held = view.memory.watched
     if held is not None:
-        counts |= held.counts()
-        largest = [{"name": name, "bytes": size} for name, size in held.largest(LARGEST_MAX)]
+        found: list[tuple[str, int]] = []
+        for _ in held.census(counts, found, LARGEST_MAX):
+            await pause()
+        largest = [{"name": name, "bytes": size} for name, size in found]
     return {**view.head(), "memory": await memory_of(view), "counts": counts, "streams": largest}

@@ -22,7 +22,7 @@ from millpond.monitor.memz import memz
 from millpond.monitor.query import Query
 from millpond.monitor.subsz import SubszOptions, subsz
 from millpond.monitor.varz import varz
-from millpond.monitor.view import PageError, View
+from millpond.monitor.view import PageError, View, loaded
 
 JSON: Final = "application/json"
 ANYBODY: Final = (("Access-Control-Allow-Origin", "*"),)
@@ -181,6 +181,7 @@ class Pages:
         return await json_answer(await memz(self._view))
 
     async def _metrics(self, query: Query) -> Answer:
+        await loaded("millpond.monitor.prometheus")
         from millpond.monitor import prometheus  # most servers are asked for pages only
 
         self._view.count("/metrics")

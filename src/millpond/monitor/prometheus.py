@@ -18,12 +18,12 @@ from millpond.jetstream.go_json import parse_time
 from millpond.monitor import standalone
 from millpond.monitor.accounts import AccountStatzOptions, account_detail, accstatz, shown_names
 from millpond.monitor.connz import ConnzOptions, connz
-from millpond.monitor.documents import joined, taken
+from millpond.monitor.documents import gathered, taken
 from millpond.monitor.healthz import HealthzOptions, healthz
 from millpond.monitor.jsz import JszOptions, jsz
 from millpond.monitor.subsz import SubszOptions, subsz
 from millpond.monitor.varz import varz
-from millpond.monitor.view import PageError, View, breathe
+from millpond.monitor.view import PageError, View, breathe, pause
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}")
@@ -79,8 +79,8 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-async def metrics(view: View, prefix: str) -> bytearray:
-    """All of them. Raises PageError for a prefix that no metric may have."""
+async def metrics(view: View, prefix: str) -> list[bytes]:
+    """All of them, in parts. Raises PageError for a prefix that no metric may have."""
     if prefix and not PREFIX.fullmatch(prefix):
         raise PageError(f"invalid prefix {prefix!r}: letters, digits and '_', 64 at most, no digit first")
     core, jetstream = prefix or "gnatsd", prefix or "jetstream"
@@ -90,15 +90,18 @@ async def metrics(view: View, prefix: str) -> bytearray:
     turns = page.pop("turn_us")
     _walk(out, f"{core}_varz", page, server)
     out.histogram(f"{core}_varz_turn_us", turns, server)
+    await pause()
     _walk(out, f"{core}_routez", standalone.routez(view), server)
     _walk(out, f"{core}_subsz", await subsz(view, SubszOptions()), server)
     await _connections(out, f"{core}_connz", view, server)
     await _accounts(out, f"{core}_accstatz", view, server)
     await _account_details(out, f"{core}_accountz", view, server)
     out.add(f"{core}_leafz_conn_nodes_total", 0, server)
+    await pause()
     _health(out, core, view, server)
+    await pause()
     await _jetstream(out, jetstream, view)
-    return await joined(out.pieces())
+    return await gathered(out.pieces())
 
 
 def _walk(out: Metrics, name: str, page: dict[str, Any], server: Labels) -> None:
@@ -131,7 +134,8 @@ async def _connections(out: Metrics, name: str, view: View, server: Labels) -> N
 
 async def _accounts(out: Metrics, name: str, view: View, server: Labels) -> None:
     page = await accstatz(view, AccountStatzOptions(include_unused=True))
-    for row in page["account_statz"]:
+    for at, row in enumerate(taken(page["account_statz"])):
+        await breathe(at)
         account, shown = row["acc"], row["name"]
         labels = {**server, "account": account, "account_id": account, "account_name": shown}
         values = {
@@ -198,7 +202,9 @@ async def _jetstream(out: Metrics, prefix: str, view: View) -> None:
     }
     for key, value in totals.items():
         out.add(f"{prefix}_server_{key}", value, server)
-    for account in page.get("account_details", []):
+    row = 0
+    for account in taken(page.get("account_details", [])):
+        await breathe(row := row + 1)
         labels = {
             **server, "account": account["name"], "account_name": account["name"], "account_id": account["id"],
         }  # fmt: skip
@@ -206,12 +212,16 @@ async def _jetstream(out: Metrics, prefix: str, view: View) -> None:
         out.add(f"{prefix}_account_max_memory", account["reserved_memory"], labels)
         out.add(f"{prefix}_account_storage_used", account["storage"], labels)
         out.add(f"{prefix}_account_memory_used", account["memory"], labels)
-        for at, stream in enumerate(taken(account.get("stream_detail", []))):
-            await breathe(at)
-            _stream(out, prefix, stream, labels)
+        for stream in taken(account.get("stream_detail", [])):
+            await breathe(row := row + 1)
+            of_stream = _stream(out, prefix, stream, labels)
+            for consumer in taken(stream.get("consumer_detail", [])):
+                await breathe(row := row + 1)
+                _consumer(out, f"{prefix}_consumer", consumer, of_stream)
 
 
-def _stream(out: Metrics, prefix: str, stream: dict[str, Any], account: Labels) -> None:
+def _stream(out: Metrics, prefix: str, stream: dict[str, Any], account: Labels) -> Labels:
+    """Its samples, but for those of its consumers, which begin with the labels returned."""
     labels = {
         **account,
         "stream_name": stream["name"],
@@ -237,8 +247,7 @@ def _stream(out: Metrics, prefix: str, stream: dict[str, Any], account: Labels) 
         upstreams.append(("mirror", mirror))
     for kind, row in upstreams:
         _upstream(out, f"{prefix}_stream_{kind}", kind, row, labels)
-    for consumer in stream.get("consumer_detail", []):
-        _consumer(out, f"{prefix}_consumer", consumer, labels)
+    return labels
 
 
 def _upstream(out: Metrics, name: str, kind: str, row: dict[str, Any], stream: Labels) -> None:

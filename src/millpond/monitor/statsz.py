@@ -11,7 +11,7 @@ from millpond.monitor.jsz import jetstream_config, jetstream_limits, jetstream_s
 from millpond.monitor.view import View, number
 
 
-def statsz(view: View) -> dict[str, Any]:
+async def statsz(view: View) -> dict[str, Any]:
     """The document, in the server's order."""
     broker, counters = view.broker, view.broker.statistics()
     received = {"msgs": counters["in_msgs"], "bytes": counters["in_bytes"]}
@@ -42,6 +42,7 @@ def statsz(view: View) -> dict[str, Any]:
     out["active_servers"] = 1
     if view.jetstream is not None:
         config = {name: value for name, value in jetstream_config(view.jetstream).items() if name != "store_dir"}
-        stats, most = jetstream_stats(view.jetstream), jetstream_limits(view.jetstream)
+        most = jetstream_limits(view.jetstream)
+        stats = await jetstream_stats(view.jetstream)
         out["jetstream"] = {"config": config, "stats": stats, "limits": most}
     return {**out, "gomaxprocs": 1}

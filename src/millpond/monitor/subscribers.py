@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from millpond.monitor.documents import taken
 from millpond.monitor.view import View, breathe
 from millpond.subjects import pytokens
 
@@ -10,7 +11,7 @@ async def count_subscribers(view: View, account: str, subject: str, queue: str |
     """Those that hear the literal `subject`; for one with wildcards: those within it. queue: only its members."""
     wild = pytokens.has_wildcard(subject)
     count = 0
-    for at, sub in enumerate(view.broker.accounts[account].router.sublist.interests()):
+    for at, sub in enumerate(taken(view.broker.accounts[account].router.sublist.interests())):
         await breathe(at)
         if not getattr(sub.sink, "cid", 0) or (queue is not None and sub.queue.decode("utf-8", "replace") != queue):
             continue

@@ -8,7 +8,8 @@ import msgspec
 
 from millpond.base import limits
 from millpond.monitor.connz import subscription_row
-from millpond.monitor.view import PageError, View, breathe, number, sliced
+from millpond.monitor.documents import taken
+from millpond.monitor.view import PageError, View, breathe, number
 from millpond.subjects import pytokens
 
 
@@ -32,13 +33,25 @@ def names_of(view: View, account: str) -> list[str]:
     return sorted(view.broker.accounts)
 
 
-def sublist_stats(view: View, account: str = "") -> dict[str, Any]:
-    """The counters of one account's subject space, or of all, in the server's order."""
-    sublists = [view.broker.accounts[name].router.sublist for name in names_of(view, account)]
-    each = [sublist.statistics() for sublist in sublists]
-    stats = {name: sum(one[name] for one in each) for name in COUNTERS}
-    fanouts = [sublist.fanout() for sublist in sublists]
-    largest, receivers = max((most for most, _ in fanouts), default=0), sum(total for _, total in fanouts)
+def sublist_stats(sublist: Any) -> dict[str, Any]:
+    """The counters of one account's subject space, in the server's order."""
+    return _shown(sublist.statistics(), *sublist.fanout())
+
+
+async def all_stats(view: View, account: str) -> dict[str, Any]:
+    """The same of the named account, or of all together."""
+    stats, largest, receivers = dict.fromkeys(COUNTERS, 0), 0, 0
+    for row, name in enumerate(names_of(view, account)):
+        await breathe(row)
+        if (known := view.broker.accounts.get(name)) is not None:
+            counters, (most, total) = known.router.sublist.statistics(), known.router.sublist.fanout()
+            for counter in COUNTERS:
+                stats[counter] += counters[counter]
+            largest, receivers = max(largest, most), receivers + total
+    return _shown(stats, largest, receivers)
+
+
+def _shown(stats: dict[str, int], largest: int, receivers: int) -> dict[str, Any]:
     matches, cached = stats["matches"], stats["cached"]
     return {
         "num_subscriptions": stats["subscriptions"],
@@ -58,21 +71,25 @@ async def subsz(view: View, options: SubszOptions) -> dict[str, Any]:
         raise PageError(f"invalid test subject, must be valid publish subject: {options.test}")
     page: dict[str, Any] = {
         **view.head(),
-        **sublist_stats(view, options.account),
+        **await all_stats(view, options.account),
         "total": 0,
         "offset": max(0, options.offset),
         "limit": options.limit if options.limit > 0 else limits.PAGE_ROWS_DEFAULT,
     }
     if options.subscriptions:
-        rows = []
+        shown = []
+        first, end = page["offset"], page["offset"] + page["limit"]
+        at = 0
         for name in names_of(view, options.account):
-            for at, sub in enumerate(view.broker.accounts[name].router.sublist.interests()):
-                await breathe(at)
+            account = view.broker.accounts.get(name)
+            for sub in taken(account.router.sublist.interests() if account is not None else []):
+                await breathe(at := at + 1)
                 subject = sub.subject.decode("utf-8", "replace")
                 if not options.test or pytokens.matches(options.test, subject):
-                    rows.append(_row(sub, subject, name))
-        page["total"] = len(rows)
-        if shown := rows[sliced(page["offset"], page["limit"], len(rows))]:
+                    if first <= page["total"] < end:
+                        shown.append(_row(sub, subject, name))
+                    page["total"] += 1
+        if shown:
             page["subscriptions_list"] = shown
     return page
 

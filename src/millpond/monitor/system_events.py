@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -107,12 +106,13 @@ class SystemEvents:
         """`SHUTDOWN` or `LAMEDUCK`."""
         self._publish(self._leaving[kind], self._envelopes.server())
 
-    def statistics(self, document: Callable[[], bytes]) -> bool:
-        """The server's numbers, made when somebody listens. False: nobody does."""
-        if not self._router.py_has_interest(self._statsz):
-            return False
-        self._send(self._statsz, document())
-        return True
+    def wants_statistics(self) -> bool:
+        """Does somebody listen?"""
+        return bool(self._router.py_has_interest(self._statsz))
+
+    def statistics(self, document: bytes) -> None:
+        """The server's numbers."""
+        self._send(self._statsz, document)
 
     # --- out ---
 

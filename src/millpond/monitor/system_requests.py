@@ -78,7 +78,7 @@ class SystemRequests:
         if name == "IDZ":
             return Reply(encode(self._envelopes.identity()))
         if name == "STATSZ":
-            return self._statsz(request)
+            return await self._statsz(request)
         shape, page = SERVER_PAGES[name]
         return await self._page(request, shape, page, "")
 
@@ -99,16 +99,16 @@ class SystemRequests:
             return None
         return Reply(encode(account_connections(self._envelopes, found)))
 
-    def _statsz(self, request: Request) -> Reply | None:
+    async def _statsz(self, request: Request) -> Reply | None:
         try:
             asked = read(request.body, options.STATSZ) if request.body else {}
         except JsonError as error:
             return Reply(self._envelopes.refusal(BAD_REQUEST, str(error)))
-        return Reply(self.statsz()) if options.is_meant(self._view, asked) else None
+        return Reply(await self.statsz()) if options.is_meant(self._view, asked) else None
 
-    def statsz(self) -> bytes:
+    async def statsz(self) -> bytes:
         """The document as it is broadcast."""
-        return encode({"server": self._envelopes.server(), "statsz": statsz(self._view)})
+        return encode({"server": self._envelopes.server(), "statsz": await statsz(self._view)})
 
     async def _page(self, request: Request, shape: Shape, page: Page, account: str) -> Reply | None:
         try:
@@ -124,7 +124,7 @@ class SystemRequests:
         if data is NOT_OURS:
             return None
         whole = await documents.encoded({"server": self._envelopes.server(), "data": data})
-        body, headers = encoded(whole, request.headers)
+        body, headers = await encoded(whole, request.headers)
         return Reply(body, headers)
 
 

@@ -10,12 +10,12 @@ import os
 import time
 from typing import Any, Final
 
-from millpond.base import limits
+from millpond.base import limits, process_memory
 from millpond.config import feature_flags
 from millpond.jetstream.go_json import format_time
 from millpond.monitor import memory_report
 from millpond.monitor.jsz import jetstream_config, jetstream_limits, jetstream_stats
-from millpond.monitor.view import View, now_text, number, uptime_text
+from millpond.monitor.view import View, breathe, now_text, number, uptime_text
 
 TURN_BUCKETS: Final = 24
 """As many as `broker.turn` has."""
@@ -24,11 +24,12 @@ TURN_BUCKETS: Final = 24
 async def varz(view: View) -> dict[str, Any]:
     """The page, in the server's order, our own objects last."""
     seen = await memory_of(view)
+    jetstream = await jetstream_varz(view)
     tls = view.options.tls
     return {
         **_who(view),
         **_settings(view),
-        "jetstream": jetstream_varz(view),
+        "jetstream": jetstream,
         "tls_timeout": number((tls.timeout_ns if tls is not None else limits.TLS_TIMEOUT_NS) / 1e9),
         "write_deadline": view.options.write_deadline_ns,
         **({"write_timeout": view.options.write_timeout} if view.options.write_timeout else {}),
@@ -56,9 +57,21 @@ async def varz(view: View) -> dict[str, Any]:
 async def memory_of(view: View) -> dict[str, int]:
     """The `memory` object: what the kernel says, the budgets, the trend."""
     await view.memory.measured()
-    store_dir = view.jetstream.store_dir if view.jetstream else None
-    seen = memory_report.varz_object(view.budgets, store_dir)
+    pages = await _own_pages(view.jetstream.store_dir) if view.jetstream is not None else 0
+    seen = memory_report.varz_object(view.budgets, pages)
     return {**seen, "slope_per_hour": view.memory.slope_bytes_per_hour}
+
+
+async def _own_pages(directory: str) -> int:
+    """Bytes in the page cache of the files below it, as far as they are counted."""
+    steps, row = process_memory.counting(directory, memory_report.FILES_MAX), 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: process_memory.FileCache = end.value
+            return found.cached
+        await breathe(row := row + 1)
 
 
 def _who(view: View) -> dict[str, Any]:
@@ -138,13 +151,13 @@ def _websocket(view: View) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value}
 
 
-def jetstream_varz(view: View) -> dict[str, Any]:
+async def jetstream_varz(view: View) -> dict[str, Any]:
     """Empty when JetStream is off."""
     if view.jetstream is None:
         return {}
     return {
         "config": jetstream_config(view.jetstream),
-        "stats": jetstream_stats(view.jetstream),
+        "stats": await jetstream_stats(view.jetstream),
         "limits": jetstream_limits(view.jetstream),
     }
 

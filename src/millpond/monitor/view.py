@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -49,10 +51,15 @@ class JetStreamView(msgspec.Struct, frozen=True):
     is_bounded: bool = False
     """Both its limits were given, not taken from the machine."""
 
-    def usage(self) -> Usage:
+    async def usage(self) -> Usage:
         """Of all accounts together."""
-        parts = [part.engine.usage() for part in self.accounts.values()]
-        return Usage(**{name: sum(getattr(part, name) for part in parts) for name in Usage.__struct_fields__})
+        totals = dict.fromkeys(Usage.__struct_fields__, 0)
+        for row, part in enumerate(list(self.accounts.values())):
+            await breathe(row)
+            used = part.engine.usage()
+            for name in totals:
+                totals[name] += getattr(used, name)
+        return Usage(**totals)
 
 
 class View:
@@ -114,6 +121,19 @@ class CpuMeter:
             self._percent = round(100 * (spent - spent_then) / (now - past), 1)
             self._began = (now, spent)
         return self._percent
+
+
+async def loaded(*names: str) -> None:
+    """These modules are there, which most servers never need. They come one at a time."""
+    for name in names:
+        if name not in sys.modules:
+            import_module(name)
+            await pause()
+
+
+async def pause() -> None:
+    """Between two parts of a page: lets the loop run."""
+    await asyncio.sleep(0)
 
 
 async def breathe(row: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from millpond.base import limits
 from millpond.base.ids import random_below
 from millpond.server.logs import log
 
@@ -27,8 +28,11 @@ async def leave(server: Server) -> None:
     server.stop_accepting()
     sessions = list(server.broker.sessions.values())
     if sessions:
-        for session in sessions:
+        for number, session in enumerate(sessions, 1):
             session.tell_lame_duck()
+            if number % limits.SESSIONS_ENDED_PER_STEP == 0:
+                server.broker.turn.wake()
+                await asyncio.sleep(0)
         server.broker.turn.wake()
         options = server.options
         await asyncio.sleep(options.lame_duck_grace_period_ns / 1e9)

@@ -65,11 +65,6 @@ async def serve_forever(
     return 0
 
 
-def gone_subscriptions(server: Server) -> int:
-    """How many there were in all accounts that there are."""
-    return sum(account.router.sublist.statistics()["removes"] for account in server.broker.accounts.values())
-
-
 def raise_descriptor_limit() -> None:
     """As many open files as this process may have: one for each connection. The usual 1,024 are for `select`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -85,11 +80,13 @@ class Process:
         self.server = server
         self.stopped = asyncio.Event()
         self._reread = reread
-        self._collector = Collector(lambda: gone_subscriptions(server), server.broker.subscriptions)
+        self._collector = Collector(server.broker.gone_subscriptions, server.broker.subscriptions)
         self._pid_file: Path | None = None
         self._ports_file: Path | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._signals: Signals | None = None
+        self._reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task[None]] = set()
         if reread is not None:
             server.reload_asked = self._reload_or_raise
 
@@ -116,6 +113,8 @@ class Process:
         service_manager.stopping()
         if self._leaving is not None:
             self._leaving.cancel()
+        for task in self._reloads:
+            task.cancel()
         await self.server.stop()
         for path in (self._ports_file, self._pid_file):
             if path is not None:
@@ -158,19 +157,29 @@ class Process:
     # --- reload ---
 
     def _reload(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._reload_and_tell())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def _reload_and_tell(self) -> None:
         service_manager.reloading()
         try:
-            self.server.reload_asked()
+            await self.server.reload_asked()
         except MillpondError as error:
             log.error("Failed to reload server configuration: %s", error)
         finally:
             service_manager.ready()
 
-    def _reload_or_raise(self) -> None:
+    async def _reload_or_raise(self) -> None:
+        """One at a time, in the order in which they were asked for."""
         assert self._reread is not None, "it is asked for only then"
+        async with self._reloading:
+            # A file of ten thousand users takes a second to read: in a thread, while the loop goes on.
+            self._use(await asyncio.to_thread(self._reread))
+
+    def _use(self, options: Options) -> None:
         from millpond.server import reload  # its rules are for those who reload
 
-        options = self._reread()
         names = {change.name for change in reload.changes(self.server.asked, options)}
         if names & set(reload.LOGGING):
             logs.configure(options)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -110,6 +110,7 @@ class Server:
             self.options = options = self._with_exchange(options)
             self.broker.use_accounts(options)
         self._reactor: Reactor | None = None
+        self._stopping: asyncio.Event | None = None
         self._listener: TcpListener | None = None
         self._websocket: TcpListener | None = None
         self._local: LocalListener | None = None
@@ -121,7 +122,7 @@ class Server:
         self._system: System | None = None
         self._operator: OperatorRoom | None = None
         self._issuer_keys: IssuerKeys | None = None
-        self.reload_asked: Callable[[], None] = _no_file
+        self.reload_asked: Callable[[], Awaitable[None]] = _no_file
         """What a request to reload does; raises MillpondError."""
 
     def _with_exchange(self, options: Options) -> Options:
@@ -221,8 +222,8 @@ class Server:
         if self._jetstream is not None:
             self._jetstream.use_accounts(options)
 
-    def _reload_asked(self) -> None:
-        self.reload_asked()
+    async def _reload_asked(self) -> None:
+        await self.reload_asked()
 
     def _subscriptions(self) -> int:
         return int(self.broker.subscriptions())
@@ -378,9 +379,19 @@ class Server:
         self.broker.listening_on(host, port)
 
     async def stop(self) -> None:
-        """Close every connection and give everything back. Stopping twice is once."""
+        """Close every connection and give everything back. Stopping twice is once; who stops it meanwhile waits."""
+        if self._stopping is not None:
+            await self._stopping.wait()
         if self._reactor is None:
             return
+        self._stopping = asyncio.Event()
+        try:
+            await self._stop()
+        finally:
+            self._stopping.set()
+            self._stopping = None
+
+    async def _stop(self) -> None:
         self.view.ready = False
         if self._operator is not None:
             self._operator.close()
@@ -400,6 +411,19 @@ class Server:
             self._local = None
         if self._jetstream is not None:
             self._jetstream.leave()
+        try:
+            await self._end_sessions()
+        finally:
+            self._let_go()
+
+    async def _end_sessions(self) -> None:
+        """Some at a time. Cut short, the rest ends at once."""
+        for number, session in enumerate(list(self.broker.sessions.values()), 1):
+            session.close("Server Shutdown")
+            if number % limits.SESSIONS_ENDED_PER_STEP == 0:
+                await asyncio.sleep(0)
+
+    def _let_go(self) -> None:
         for session in list(self.broker.sessions.values()):
             session.close("Server Shutdown")
         if self._jetstream is not None:
@@ -411,6 +435,7 @@ class Server:
             self._monitor.close()
             self._monitor = None
         self.broker.verifier.close()
+        assert self._reactor is not None, "nobody else stops it"
         self._reactor.close()
         self._reactor = None
 
@@ -505,7 +530,7 @@ def _pins(options: Options) -> tuple[frozenset[str], frozenset[str]]:
     )
 
 
-def _no_file() -> None:
+async def _no_file() -> None:
     raise OptionError("can only reload config when a file is provided using -c or --config")
 
 

@@ -9,7 +9,7 @@ The documents' modules are loaded with the first request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -20,7 +20,7 @@ from millpond.broker.sink import CallableSink, ServiceSink
 from millpond.monitor.envelope import BAD_REQUEST, FAILED, Envelopes
 from millpond.monitor.request_queue import RequestQueue
 from millpond.monitor.system_events import SystemEvents
-from millpond.monitor.view import View
+from millpond.monitor.view import View, loaded
 from millpond.server.logs import log
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ OWN_PAGES: Final = ("ACCOUNT.PING.CONNZ", "ACCOUNT.PING.STATZ", "SERVER.PING.CON
 USER_INFO: Final = "USER.INFO"
 SUBSCRIBERS: Final = "$SYS.DEBUG.SUBSCRIBERS"
 SUBSCRIBERS_OF: Final = "ACCOUNT.NSUBS"
+DOCUMENTS: Final = tuple(
+    f"millpond.monitor.{name}" for name in ("request_options", "encodings", "statsz", "subscribers", "system_requests")
+)
+"""Where they are made; the last one needs the others."""
 STATSZ_FIRST_S: Final = 0.25
 STATSZ_S: Final = 10.0
 """Pauses between STATSZ begin short and double up to this."""
@@ -89,7 +93,7 @@ class System:
     reload: reads the configuration again, raising MillpondError.
     """
 
-    def __init__(self, view: View, reload: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, view: View, reload: Callable[[], Awaitable[None]], loop: asyncio.AbstractEventLoop) -> None:
         self._view = view
         self._broker: Broker = view.broker
         self._reload = reload
@@ -101,6 +105,8 @@ class System:
         self._queue: RequestQueue[Asked] = RequestQueue()
         self._dropping = False
         self._worker: asyncio.Task[None] | None = None
+        self._teller: asyncio.Task[None] | None = None
+        """Of the server's numbers."""
         self._subscriptions: list[tuple[Router, Any]] = []
         self._known: dict[str, Any] = {}
         self._subscribe()
@@ -179,8 +185,9 @@ class System:
     async def _answer(self, asked: Asked) -> None:
         name = asked.subject.rpartition(".")[2]
         if name in COMMANDS and not asked.account:
-            self._send(asked, self._command(name, asked.body))
+            self._send(asked, await self._command(name, asked.body))
             return
+        await loaded(*DOCUMENTS)
         from millpond.monitor import system_requests  # most servers are never asked
 
         if asked.subject == SUBSCRIBERS:
@@ -216,7 +223,7 @@ class System:
 
     # --- commands ---
 
-    def _command(self, name: str, body: bytes) -> bytes | None:
+    async def _command(self, name: str, body: bytes) -> bytes | None:
         from millpond.jetstream.go_json import JsonError, read
         from millpond.monitor import request_options as options
 
@@ -234,14 +241,14 @@ class System:
         if not options.is_meant(self._view, asked):
             return None
         try:
-            self._carry_out(name, cid)
+            await self._carry_out(name, cid)
         except MillpondError as error:
             return self.envelopes.refusal(FAILED, str(error))
         return self.envelopes.answer()
 
-    def _carry_out(self, name: str, cid: int) -> None:
+    async def _carry_out(self, name: str, cid: int) -> None:
         if name == "RELOAD":
-            self._reload()
+            await self._reload()
             return
         session = self._broker.sessions.get(cid)
         if session is None:
@@ -259,8 +266,17 @@ class System:
         self._tell_statistics()
 
     def _tell_statistics(self) -> None:
-        if self.events.statistics(lambda: self._documents().statsz()):
+        if self._teller is None and self.events.wants_statistics():
+            self._teller = self._loop.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        try:
+            await loaded(*DOCUMENTS)
+            self.events.statistics(await self._documents().statsz())
             self._broker.turn.wake()
+        except Exception:
+            log.exception("the server's numbers could not be told")
+        self._teller = None
 
     def _connections_due(self) -> None:
         self._timers[self._connections_due] = self._loop.call_later(CONNECTIONS_S, self._connections_due)
@@ -304,9 +320,10 @@ class System:
         self._broker.events = self._broker.tell_trace = self._broker.tell_latency = None
         for timer in self._timers.values():
             timer.cancel()
-        if self._worker is not None:
-            self._worker.cancel()
-            self._worker = None
+        for task in (self._worker, self._teller):
+            if task is not None:
+                task.cancel()
+        self._worker = self._teller = None
         for router, subscription in self._subscriptions:
             router.unsubscribe(subscription)
         self._subscriptions.clear()

@@ -105,3 +105,18 @@ def test_both_ways_to_count_pages_agree(tmp_path: Path) -> None:
     empty.touch()
     with empty.open("rb") as file:
         assert kernel.pages_by_mapping(file.fileno()) == 0
+
+
+def test_files_are_counted_in_steps(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"d{number}").mkdir()
+        (tmp_path / f"d{number}" / "f").write_bytes(b"x" * 5000)
+    steps, count = pm.counting(str(tmp_path), files_max=10), 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            assert end.value == pm.file_cache(str(tmp_path), files_max=10)
+            break
+        count += 1
+    assert count == 1 + 5 + 5, "a directory, or a file, with each of them"

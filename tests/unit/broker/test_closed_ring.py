@@ -52,3 +52,15 @@ def test_nothing_is_kept_when_nothing_may_be() -> None:
     ring = ClosedRing(0)
     ring.append(info(1))
     assert (len(ring), ring.bytes_used, list(ring)) == (0, 0, [])
+
+
+def test_what_is_overwritten_meanwhile_is_passed_over() -> None:
+    ring = ClosedRing(4)
+    for cid in range(4):
+        ring.append(info(cid))
+    found = iter(ring)
+    assert next(found).cid == 0
+    for cid in range(4, 6):                        # in the place of 0 and 1
+        ring.append(info(cid))
+    assert [each.cid for each in found] == [2, 3], "and those that came meanwhile are not among them"
+    assert [each.cid for each in ring] == [2, 3, 4, 5]

@@ -15,6 +15,7 @@ import msgspec
 
 from millpond.base.errors import ApiError
 from millpond.broker.connection_info import client_info
+from millpond.jetstream import loading
 from millpond.jetstream.advisories import Advisories
 from millpond.jetstream.api.account import AccountApi
 from millpond.jetstream.api.consumers import ConsumerApi
@@ -42,6 +43,10 @@ VERB_WORDS_MAX: Final = 3
 PAUSE_ZEROS: Final = {"paused": False, "pause_until": ZERO_TIME}
 BACKUPS: Final = ("STREAM.SNAPSHOT", "STREAM.RESTORE")
 """Their advisories name the client."""
+NEEDS: Final = {
+    "STREAM.SNAPSHOT": loading.backups, "STREAM.RESTORE": loading.backups,
+    "STREAM.CREATE": loading.following, "STREAM.UPDATE": loading.following,
+}  # fmt: skip
 PAGE: Final = {"total": 0, "offset": 0, "limit": 0}
 
 
@@ -56,6 +61,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     more: bool = False
     levelled: bool = True
     """The required API level counts; what only a cluster can do is refused before."""
+    needs: Callable[[bytes], tuple[str, ...]] | None = None
+    """The modules that a request with this body needs, most of which are not loaded at first."""
 
 
 class Api:
@@ -143,7 +150,7 @@ class Api:
         return [
             Route(
                 verb=verb, args=args, handler=handler, kind=kind, zeros=zeros, more=handler == consumers.create_named,
-                levelled=handler not in (streams.needs_cluster, consumers.needs_cluster),
+                levelled=handler not in (streams.needs_cluster, consumers.needs_cluster), needs=NEEDS.get(verb),
             )
             for verb, args, handler, kind, zeros in rows
         ]  # fmt: skip
@@ -179,16 +186,24 @@ class Api:
             subject=asked, args=args, body=body, kind=route.kind, zeros=route.zeros, answer=answer, headers=hdr,
             client=client_json(source, self._server_name) if route.verb in BACKUPS else {},
         )
+        names = route.needs(body) if route.needs is not None and self._enabled else ()
+        if names:
+            size = len(body) + len(hdr)
+            loading.when_loaded(names, self._engine.requests, size, lambda: self._handle(route, request))
+        else:
+            self._handle(route, request)
+
+    def _handle(self, route: Route, request: Request) -> None:
         try:
             if not self._enabled:
                 raise api_error("JSNotEnabledForAccountErr")
             if route.levelled:
-                check_required_level(hdr)
+                check_required_level(request.headers)
             route.handler(request)
         except ApiError as error:
             request.fail(error)
         except Exception:
-            log.exception("JetStream API request on %s failed", asked)
+            log.exception("JetStream API request on %s failed", request.subject)
             request.fail(api_error("JSStreamGeneralErrorF", err="internal error"))
 
     def _audit(self, subject: str, body: bytes, response: bytes, source: Any) -> None:
