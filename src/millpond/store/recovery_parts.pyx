@@ -194,10 +194,12 @@ cdef class LogParts:
         return 0
 
     cdef list _missing_generations(self):
+        """Not those that the log has let go."""
         cdef list found = []
+        cdef uint64_t oldest = max([generation for generation, _ in self._trims()], default=0) if self._count else 0
         cdef uint32_t i
         for i in range(self._count):
-            if self._parts[i].gap and self._parts[i].head.before:
+            if self._parts[i].gap and self._parts[i].head.before and self._parts[i].head.generation > oldest:
                 found.append(self._parts[i].head.before)
         if self._witness.generation and (self._count == 0
                                          or self._parts[self._count - 1].head.generation < self._witness.generation):
