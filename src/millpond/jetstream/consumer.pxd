@@ -73,13 +73,10 @@ cdef class Consumer(Follower):
 
     cdef int _configure(self) except -1
     cdef int _set_filters(self, bint stray) except -1
-    cdef bint _holds_others(self) except *
-    cdef bint _matches(self, uint64_t stream_seq) except *
     cdef int _wait(self) except -1
     cdef int _catch_up(self) except -1
     cdef int _subscribe(self) except -1
     cdef int _resume(self) except -1
-    cdef uint64_t _end_of_stream(self) except? 0
     cdef bint _may_deliver(self, int64_t now_ns) except *
     cdef uint64_t _deliver_many(self, uint32_t messages, uint64_t bytes, int64_t now_ns, int64_t* last) except? 0xFFFFFFFFFFFFFFFF
     cdef int _request(self, const Msg* msg, uint32_t skipped) except -1
