@@ -37,12 +37,16 @@ cdef class Consumer(Follower):
     cdef readonly PullQueue pulls
     cdef readonly Priority priority
     cdef readonly PushTarget push            # None: a pull consumer
+    cdef readonly list changes               # how to undo those that are not kept yet (consumer_changes)
 
     # --- life (API room) ---
     # Subscribes; a new consumer takes its start position, a recovered one goes on.
     cpdef int start(self, bint recovered) except -1
     cpdef int update(self, object config) except -1
     cpdef uint64_t reset(self, uint64_t stream_seq) except 0     # 0: to the ack floor. Returns the next sequence
+    # What it holds now, and that again.
+    cpdef bytes image(self)
+    cpdef int take_back(self, bytes image) except -1
     # `callback()` when num_pending is known: at once but for long streams. Also when it is stopped before.
     cpdef int when_counted(self, object callback) except -1
     cpdef int hold(self) except -1                       # nothing is delivered, nor refused, until go_on()

@@ -32,6 +32,7 @@ from millpond.jetstream.push cimport PushTarget
 from millpond.jetstream.redelivery cimport Redelivery
 from millpond.jetstream.stream cimport Stream
 from millpond.store.api cimport Filters, Store
+from millpond.store.consumer_image cimport image_of, take_back
 from millpond.store.consumer_state cimport WAS_PENDING, ConsumerState, Pending
 from millpond.wire.message cimport Msg
 
@@ -81,7 +82,7 @@ cdef class Consumer(Follower):
         self.stream, self.state = stream, state
         self._on_inactive, self._scope = on_inactive, scope
         self._clock, self._timers, self._pump = clock, timers, pump
-        self._subs, self._on_counted = [], []
+        self._subs, self._on_counted, self.changes = [], [], []
         self._timer = ConsumerTimer()
         self._timer.consumer = self
         self._notices = Notices(stream.router, self, advisories, stream.name, name)
@@ -230,6 +231,19 @@ cdef class Consumer(Follower):
         self._arm()
         self.ready()
         return stream_seq
+
+    cpdef bytes image(self):
+        return image_of(self.state)
+
+    cpdef int take_back(self, bytes image) except -1:
+        if self._stopped:
+            return 0
+        self._at_end = False
+        take_back(self.state, image)
+        self.redelivery.forget()
+        self._resume()
+        self._arm()
+        return self.ready()
 
     cpdef int hold(self) except -1:
         self._held = True
