@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 from creation_rig import Rig
+from millpond.jetstream.stream import Stream
+
+from millpond.jetstream import engine
 
 
 @pytest.fixture
@@ -181,3 +184,28 @@ def test_files_that_cannot_be_removed_are_no_stream(rig: Rig, monkeypatch: pytes
     assert rig.answers[deleted]["success"] and rig.answers[created]["did_create"]
     rig.restart()
     assert list(rig.engine.streams) == ["A"] and rig.storage.unrecovered == []
+
+
+def test_a_stream_that_cannot_be_started_for_want_of_descriptors_is_left_alone(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("A", "B"):
+        rig.create(name)
+        rig.settle()
+        rig.broker.router.publish(name.encode(), b"x", b"", b"")
+        rig.turns()
+        rig.settle()
+
+    class Refused(Stream):
+        def start(self) -> None:
+            if self.name == "A":
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            super().start()
+
+    monkeypatch.setattr(engine, "Stream", Refused)
+    rig.restart()
+    monkeypatch.undo()
+    assert list(rig.engine.streams) == ["B"] and rig.storage.unrecovered == ["A"]
+    rig.restart()
+    assert sorted(rig.engine.streams) == ["A", "B"] and rig.storage.unrecovered == []
+    assert rig.engine.streams["A"].state()["messages"] == 1
