@@ -34,6 +34,7 @@ cdef class ConsumerJournal(Target):
     cpdef ConsumerState open_consumer(self, str name, bytes config)
     cpdef int set_config(self, str name, bytes config) except -1
     cpdef int delete_consumer(self, str name) except -1
+    cpdef uint64_t needs(self) noexcept
     cpdef dict recovered(self)                       # {name: (config bytes, ConsumerState)} found on disk
     cpdef int hold(self) except -1                   # nothing is written until go_on()
     cpdef int go_on(self) except -1

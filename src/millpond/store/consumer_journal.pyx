@@ -140,6 +140,7 @@ cdef class ConsumerJournal(Target):
 
     cdef int _end(self) except -1:
         self._closed = self.log.closed = True
+        self._store = None
         for state in self._states.values():
             (<ConsumerState>state).log = None
         return self._committer.let_go(self, self._files.close)
@@ -238,9 +239,10 @@ cdef class ConsumerJournal(Target):
             self.on_failed()
         return -1
 
-    def needs(self):
-        """The position of the stream's log that is to be committed before all that is gathered is written."""
-        return self.log.needs
+    cpdef uint64_t needs(self) noexcept:
+        """The position of the stream's log that is to be committed before all that is gathered is written. Messages that
+        came behind the last removal do not count."""
+        return min(self.log.needs, self._store.removed_position) if self._store is not None else 0
 
     def gathered(self):
         """How many bytes wait for their frame."""
@@ -281,7 +283,7 @@ cdef class ConsumerJournal(Target):
             frame.goes_on = self._gather()
             self.log.appended = appended
         frame.payload = PyBytes_FromStringAndSize(self.log.buffer, self.log.used)
-        frame.needs, frame.position = self.log.needs, appended
+        frame.needs, frame.position = self.needs(), appended
         self.log.used = 0
         self._sealed = frame
         return True

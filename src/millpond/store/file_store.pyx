@@ -176,6 +176,7 @@ cdef class FileStore(IndexedStore):
             self._note_gone(entry.seq)
         if not self._removals_first and (not evicted or (self.limits.bytes_max and self.limits.per_subject_max)):
             self._removals_first, self._removals_at = True, self.position
+        self.removed_position = self.position + REMOVAL_BYTES
         return self._moved_on(REMOVAL_BYTES)
 
     cdef int _note_secure(self, const Entry* entry) except -1:

@@ -113,6 +113,15 @@ def test_a_consumer_that_begins_takes_the_stream_as_it_is(rig: Rig) -> None:
     assert not ahead(rig)
 
 
+def test_a_consumer_that_begins_does_not_wait_for_messages_on_their_way(rig: Rig) -> None:
+    prepare(rig)
+    rig.broker.router.publish(b"A", b"x", b"", b"")
+    rig.ask("CONSUMER.DURABLE.CREATE.A.N", {"stream_name": "A", "config": {"durable_name": "N"}})
+    stream = rig.engine.streams["A"]
+    assert stream.store.committed_position < stream.store.position and not ahead(rig)
+    rig.settle()
+
+
 def test_a_reset_goes_over_what_was_settled_and_removed(rig: Rig) -> None:
     got = prepare(rig)
     pull(rig, 3)
