@@ -365,10 +365,21 @@ FAULTS: Final = (
     ),
     Fault(
         "acknowledgement-confirmed-before-the-sync", "store/consumer_journal.pyx",
-        "        self._written_position, self._written_generation = self.log.appended, self.generation\n",
-        "        self._written_position = self.committed_position = self.log.appended\n"
-        "        self._written_generation = self.generation\n",
+        "        self._written_position = frame.position\n",
+        "        self._written_position = self.committed_position = frame.position\n",
         (CONSUMERS, CUTS),
+    ),
+    Fault(
+        "journal-ahead-of-the-log", "store/consumer_journal.pyx",
+        "if self._sealed.goes_on or self._store is None or self._sealed.needs <= self._store.committed_position:",
+        "if True:",
+        (UNIT + "test_journal_order.py", "tests/simulator"),
+    ),
+    Fault(
+        "consumer-that-passes-over-what-was-removed-knows-of-nothing", "jetstream/consumer.pyx",
+        "        return self.state.knows_of(self.stream.store.position)       # it will be passed over\n",
+        "        return 0\n",
+        ("tests/unit/jetstream/test_journal_waits.py", "tests/simulator"),
     ),
     Fault(
         "newest-journal-not-chosen", "store/consumer_file.py",

@@ -78,8 +78,6 @@ class History:
     model: Stream
     sent: list[Sent] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
-    excused: set[int] = field(default_factory=set)
-    """What an operation was to remove that a power cut has undone: consumers may have heard of it."""
     _delivered: int = 0
 
     def __post_init__(self) -> None:
@@ -137,8 +135,8 @@ class History:
     def sent_by(self, cut: int) -> int:
         return sum(sent.at <= cut for sent in self.sent)
 
-    def check(self, found: Found, cut: int) -> set[int]:
-        """Which messages something in flight was to remove. Raises Violation."""
+    def check(self, found: Found, cut: int) -> None:
+        """Raises Violation."""
         certain, sent = self.answered(cut, True), self.sent_by(cut)
         removed: dict[int, int] = {}
         added: dict[int, Message] = {}
@@ -166,7 +164,6 @@ class History:
                 f"to {found.last_seq}, expected {sorted(state.messages)}"
             )
         self._check_batches(found, certain, sent, removed)
-        return set(removed) | self.excused
 
     def _passing(self, i: int) -> dict[int, Message]:
         """Messages of one operation that are gone when it ends. What they were is not known: nothing is compared."""
@@ -219,7 +216,7 @@ class History:
 
     # --- going on ---
 
-    def goes_on(self, found: Found, now_ns: int, excused: set[int]) -> History:
+    def goes_on(self, found: Found, now_ns: int) -> History:
         """The history of what was found, from here."""
         known: dict[int, Message] = {}
         for state in self.states:
@@ -233,7 +230,7 @@ class History:
         model.last_seq = found.last_seq
         model.last_ts_ns = self.model.last_ts_ns
         model.restart()
-        return History(model, excused=excused)
+        return History(model)
 
 
 class Unknown(Exception):

@@ -279,17 +279,16 @@ class Campaign:
             if life.created_at is not None and life.created_at <= cut.at:
                 raise Violation("the stream's creation was answered, and it is not there")
             return None
-        removed = life.history.check(found, cut.at)
+        life.history.check(found, cut.at)
         life.readers.check(world, cut.at)
         if closely:
-            there = {seq: found.messages[seq] for seq in found.messages.keys() - removed}
-            life.readers.check_delivery(world, cut.at, there)
-        return self._again(life, world, cut, found, removed) if goes_on else None
+            life.readers.check_delivery(world, cut.at, found.messages)
+        return self._again(life, world, cut, found) if goes_on else None
 
-    def _again(self, life: Life, world: World, cut: Cut, found: Found, removed: set[int]) -> Life | None:
+    def _again(self, life: Life, world: World, cut: Cut, found: Found) -> Life | None:
         rng = cut.rng
         try:
-            history = life.history.goes_on(found, world.clock.wall_ns, removed)
+            history = life.history.goes_on(found, world.clock.wall_ns)
         except Unknown:
             self.figures.unknown += 1
             return None

@@ -37,12 +37,16 @@ cdef class Consumer(Follower):
     cdef readonly PullQueue pulls
     cdef readonly Priority priority
     cdef readonly PushTarget push            # None: a pull consumer
+    cdef readonly list changes               # how to undo those that are not kept yet (consumer_changes)
 
     # --- life (API room) ---
     # Subscribes; a new consumer takes its start position, a recovered one goes on.
     cpdef int start(self, bint recovered) except -1
     cpdef int update(self, object config) except -1
     cpdef uint64_t reset(self, uint64_t stream_seq) except 0     # 0: to the ack floor. Returns the next sequence
+    # What it holds now, and that again.
+    cpdef bytes image(self)
+    cpdef int take_back(self, bytes image) except -1
     # `callback()` when num_pending is known: at once but for long streams. Also when it is stopped before.
     cpdef int when_counted(self, object callback) except -1
     cpdef int hold(self) except -1                       # nothing is delivered, nor refused, until go_on()
@@ -73,13 +77,10 @@ cdef class Consumer(Follower):
 
     cdef int _configure(self) except -1
     cdef int _set_filters(self, bint stray) except -1
-    cdef bint _holds_others(self) except *
-    cdef bint _matches(self, uint64_t stream_seq) except *
     cdef int _wait(self) except -1
     cdef int _catch_up(self) except -1
     cdef int _subscribe(self) except -1
     cdef int _resume(self) except -1
-    cdef uint64_t _end_of_stream(self) except? 0
     cdef bint _may_deliver(self, int64_t now_ns) except *
     cdef uint64_t _deliver_many(self, uint32_t messages, uint64_t bytes, int64_t now_ns, int64_t* last) except? 0xFFFFFFFFFFFFFFFF
     cdef int _request(self, const Msg* msg, uint32_t skipped) except -1

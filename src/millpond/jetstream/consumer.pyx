@@ -20,6 +20,7 @@ from millpond.jetstream.consumer_acks cimport IGNORED, NEXT, READY, Acks, Effect
 from millpond.jetstream.consumer_cursor cimport Cursor
 from millpond.jetstream.consumer_delivery cimport DRY, HELD, READING, RETRY, SEARCHING, Delivery
 from millpond.jetstream.consumer_pace cimport Pace
+from millpond.jetstream.consumer_resume cimport bring_in_line, holds_others
 from millpond.jetstream.flow_control cimport Window
 from millpond.jetstream.follower cimport Follower
 from millpond.jetstream.headers cimport header
@@ -31,6 +32,7 @@ from millpond.jetstream.push cimport PushTarget
 from millpond.jetstream.redelivery cimport Redelivery
 from millpond.jetstream.stream cimport Stream
 from millpond.store.api cimport Filters, Store
+from millpond.store.consumer_image cimport image_of, take_back
 from millpond.store.consumer_state cimport WAS_PENDING, ConsumerState, Pending
 from millpond.wire.message cimport Msg
 
@@ -80,7 +82,7 @@ cdef class Consumer(Follower):
         self.stream, self.state = stream, state
         self._on_inactive, self._scope = on_inactive, scope
         self._clock, self._timers, self._pump = clock, timers, pump
-        self._subs, self._on_counted = [], []
+        self._subs, self._on_counted, self.changes = [], [], []
         self._timer = ConsumerTimer()
         self._timer.consumer = self
         self._notices = Notices(stream.router, self, advisories, stream.name, name)
@@ -152,7 +154,7 @@ cdef class Consumer(Follower):
         self._set_filters(False)
         if recovered:
             self._resume()
-            if self._holds_others():
+            if holds_others(self.state, self.stream.store, self.cursor.filters):
                 self.stream.follows(self, self.cursor.filters, True)
         else:
             self.cursor.start(self.config)
@@ -166,52 +168,9 @@ cdef class Consumer(Follower):
         return self.ready()
 
     cdef int _resume(self) except -1:
-        """After recovery: nothing is pending that the stream no longer has, and it goes on behind the stream's end."""
-        cdef uint64_t first_seq = self.stream.store.state.first_seq, end = self._end_of_stream(), at = 0
-        cdef Pending pending
-        if self.state.delivered_stream_seq > end:
-            self.state.cut(end)
-        if first_seq > 1:
-            self.state.advance(first_seq - 1)
-        while self.state.next_pending(at, &pending):
-            at = pending.stream_seq + 1
-            if not self.stream.store.exists(pending.stream_seq):
-                self.state.ack(pending.stream_seq, self.state.acked_ts_ns)
+        bring_in_line(self.state, self.stream.store, self.config)
         self.redelivery.rebuild()
         return self.cursor.go_on()
-
-    cdef uint64_t _end_of_stream(self) except? 0:
-        """What a consumer cannot have behind it. One that has delivered nothing may begin further on, where it was asked
-        to; but after a crash its stream may end before the sequences that were the last ones when it was made, or was
-        carried along by a purge: these are issued again."""
-        cdef uint64_t last_seq = self.stream.store.state.last_seq
-        if self.state.delivered_consumer_seq:
-            return last_seq
-        if not self.stream.store.cut_short:
-            return max(last_seq, self.state.delivered_stream_seq)
-        if self.config.deliver_policy == "by_start_sequence":
-            return max(last_seq, <uint64_t>max(self.config.opt_start_seq, 1) - 1)
-        return last_seq
-
-    cdef bint _holds_others(self) except *:
-        """Is something pending, or was delivered too often, that is not under the filters? They were others before."""
-        cdef Pending pending
-        cdef uint64_t at = 0, i
-        while self.state.next_pending(at, &pending):
-            at = pending.stream_seq + 1
-            if not self._matches(pending.stream_seq):
-                return True
-        for i in range(self.state._exhausted_count):
-            if not self._matches(self.state._exhausted[i]):
-                return True
-        return False
-
-    cdef bint _matches(self, uint64_t stream_seq) except *:
-        cdef const char* subject
-        cdef uint32_t subject_len
-        if self.cursor.filters.all or not self.stream.store.subject_of(stream_seq, &subject, &subject_len):
-            return True
-        return self.cursor.filters.matches(subject, subject_len)
 
     cpdef int halt(self) except -1:
         if self._stopped:
@@ -272,6 +231,19 @@ cdef class Consumer(Follower):
         self._arm()
         self.ready()
         return stream_seq
+
+    cpdef bytes image(self):
+        return image_of(self.state)
+
+    cpdef int take_back(self, bytes image) except -1:
+        if self._stopped:
+            return 0
+        self._at_end = False
+        take_back(self.state, image)
+        self.redelivery.forget()
+        self._resume()
+        self._arm()
+        return self.ready()
 
     cpdef int hold(self) except -1:
         self._held = True
@@ -339,14 +311,16 @@ cdef class Consumer(Follower):
     cdef int removed(self, uint64_t stream_seq, const char* subject, uint32_t subject_len) except -1:
         self.cursor.removed(stream_seq, subject, subject_len)
         if stream_seq <= self.state.delivered_stream_seq:
-            self._gone(stream_seq)
-        return 0
+            return self._gone(stream_seq)
+        return self.state.knows_of(self.stream.store.position)       # it will be passed over
 
     cdef int _gone(self, uint64_t stream_seq) except -1:
         """A message that was delivered has left the stream."""
         cdef Pending pending
-        cdef bint known = self.state.get(stream_seq, &pending)
-        if self.state.ack(stream_seq, self._clock.wall_ns) == WAS_PENDING and known:
+        if not self.state.get(stream_seq, &pending) and not self.state.is_exhausted(stream_seq):
+            return 0                                 # a client has settled it
+        self.state.knows_of(self.stream.store.position)
+        if self.state.ack(stream_seq, self._clock.wall_ns) == WAS_PENDING:
             if not self.stream.purging:
                 self._notices.advise("CONSUMER.MSG_TERMINATED", "terminated", {
                     "consumer_seq": pending.consumer_seq, "stream_seq": stream_seq, "deliveries": pending.deliveries,
@@ -359,7 +333,8 @@ cdef class Consumer(Follower):
         """What is still pending is still there: it was delivered under filters that have changed since."""
         self._catch_up()
         cdef uint64_t first_seq = self.cursor.after_purge(filters, first_left), kept = self.state.lowest()
-        if first_seq:
+        if first_seq > self.state.floor_stream_seq + 1:
+            self.state.knows_of(self.stream.store.position)
             self.state.advance((min(first_seq, kept) if kept else first_seq) - 1)
         return self.ready()
 

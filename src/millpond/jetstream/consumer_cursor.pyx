@@ -57,6 +57,7 @@ cdef class Cursor:
 
     cdef int _begin(self, object config, uint64_t found) except -1:
         self._search, self._starting = None, None
+        self._state.knows_of(self._store.position)
         if self._listed == 0:
             self._end_list()
         self._state.reset(start_seq(config, self._store, self.filters, found) - 1, True)
@@ -71,6 +72,7 @@ cdef class Cursor:
 
     cdef int _count(self) except -1:
         cdef uint64_t from_seq = (self.position if self._listing is None else self._resume) + 1
+        self._state.knows_of(self._store.position)           # of what is not there it never hears
         self.counting = self._store.is_long(from_seq, self.filters)
         self.num_pending = 0
         if self.counting:

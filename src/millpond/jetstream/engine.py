@@ -27,6 +27,7 @@ from millpond.jetstream.advisories import Advisories
 from millpond.jetstream.batch_totals import BatchTotals
 from millpond.jetstream.config_wire import consumer_to_json, stream_to_json
 from millpond.jetstream.consumer import Consumer
+from millpond.jetstream.consumer_changes import keep_or_undo, let_go, use_config
 from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.dedupe import Dedupe
 from millpond.jetstream.error_table import api_error
@@ -162,7 +163,11 @@ class Engine:
             reason = stopped_by(min(unsupported))
             self._set_offline(Offline(config=config, reason=reason, shelf=shelf, consumers=unsupported))
             return None
-        stream = self._open(config, entry["created"], shelf, rolled_through=entry.get("rolled_through", 0))
+        try:
+            stream = self._open(config, entry["created"], shelf, rolled_through=entry.get("rolled_through", 0))
+        except (StoreError, OSError) as error:
+            self._storage.forget(shelf, error)
+            return None
         for name, (asked, created_ns, state) in consumers.items():
             consumer = self._consumer(stream, name, asked, created_ns, state)
             stream.add_consumer(consumer)
@@ -335,13 +340,17 @@ class Engine:
         stream.tell_damage = self.advisories.stream_damaged
         stream.use_bounds(*account_limits.publish_bounds(self.options))
         stream.use_room(self._rooms[config.storage], self._shares[config.storage])
+        try:
+            if window is not None:
+                stream.start_restored(window[1])
+            else:
+                stream.start()
+        except BaseException:
+            stream.stop(False)
+            raise
         self.streams[config.name] = stream
         self._reservations.add(config)
         self._shelves[config.name] = shelf
-        if window is not None:
-            stream.start_restored(window[1])
-        else:
-            stream.start()
         return stream
 
     def check_room(self, config: StreamConfig) -> None:
@@ -481,9 +490,7 @@ class Engine:
         kept = journal is None or journal.committed_position >= journal.position
         return bool(kept and store.committed_position >= store.position)
 
-    def save_restored(
-        self, config: StreamConfig, created_ns: int, shelf: Shelf, done: Done
-    ) -> None:
+    def save_restored(self, config: StreamConfig, created_ns: int, shelf: Shelf, done: Done) -> None:
         rolled_through = int(shelf.store.state_dict()["last_seq"])
         shelf.save(stored(stream_to_json(config, managed=False), created_ns, rolled_through=rolled_through), done)
         self.turn.wake()
@@ -525,8 +532,7 @@ class Engine:
         def kept(failure: str) -> None:
             if not failure:
                 return self.advisories.consumer_action(stream.name, name, "create")
-            consumer.stop("409 Consumer Deleted")
-            stream.remove_consumer(consumer)
+            let_go(consumer)
 
         stream.after_commit(kept)
         self.turn.wake()
@@ -561,21 +567,15 @@ class Engine:
 
     def update_consumer(self, consumer: Consumer, config: ConsumerConfig) -> None:
         """A checked configuration takes effect; durable after the stream's next commit, or the old one again then."""
-        stream, old = consumer.stream, consumer.config
-        consumer.update(config)
-        if consumer.state.log is not None:
-            text = stored(consumer_to_json(config, managed=False), consumer.created_ns)
-            stream.journal.set_config(consumer.name, text)
-        stream.after_commit(lambda failure: consumer.update(old) if failure else None)
+        old = consumer.config
+        use_config(consumer, config)
+        keep_or_undo(consumer, lambda: use_config(consumer, old))
         self.turn.wake()
 
     def delete_consumer(self, consumer: Consumer, done: Done) -> None:
         """`done(failure)` when nothing is left of it, or when it may come back with the next start."""
         stream = consumer.stream
-        consumer.stop("409 Consumer Deleted")
-        stream.remove_consumer(consumer)
-        if consumer.state.log is not None:
-            stream.journal.delete_consumer(consumer.name)
+        let_go(consumer)
 
         def durable(failure: str) -> None:
             if not failure:

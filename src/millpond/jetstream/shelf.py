@@ -126,7 +126,8 @@ class FileShelf(Shelf):
         """Bring back the log and the consumers. Raises StoreError or OSError when they cannot be read."""
         self.store = FileStore(str(self.slot), self.storage.committer, self.storage.read_cache)
         try:
-            self.journal = ConsumerJournal(str(self.slot), self.storage.committer, self.store.log.identity)
+            committer, identity = self.storage.committer, self.store.log.identity
+            self.journal = ConsumerJournal(str(self.slot), committer, identity, self.store)
             self.store.log.identity = self.journal.identity
         except BaseException:
             self.store.close()

@@ -162,12 +162,15 @@ cdef class Answering(Host):
     cdef int _leave(self) except -1:
         self._leaving = True
         self._release_answers(UINT32_MAX)
+        if self.failure:
+            self._owed.give_up(self.store.committed_position,
+                               self.journal.committed_position if self.journal is not None else 0, self.router, self.failure)
         self._owed.release(UINT64_MAX, UINT64_MAX, self.router)
         return self._run_after_commit()
 
     cpdef int after_commit(self, object callback) except -1:
         if self._stopped:
-            callback("")
+            callback(self.failure)
             return 0
         cdef uint64_t journaled = self.journal.log.position if self.journal is not None else 0
         self._after.append((self.store.position, journaled, callback))
@@ -194,13 +197,13 @@ cdef class Answering(Host):
         while self._after:
             position, journaled, callback = self._after[0]
             failure = self._lost(position, journaled)
-            if not failure and not self._leaving and (
-                position > self.store.committed_position
-                or (self.journal is not None and journaled > self.journal.committed_position)
-            ):
-                return 0
+            if not failure and (position > self.store.committed_position or (
+                    self.journal is not None and journaled > self.journal.committed_position)):
+                if not self._leaving:
+                    return 0
+                failure = self.failure             # it goes with its stream; of one that failed nothing is certain
             self._after.pop(0)
-            callback("" if self._leaving else failure)
+            callback(failure)
         return 0
 
     cdef str _lost(self, uint64_t position, uint64_t journaled):

@@ -24,6 +24,7 @@ cdef class Target:
     cdef bint gone                   # let go: nothing of it is written or told any more
     cdef bint owes_testimony         # testify_later() was called
     cdef object _let_go              # called when no sync of it is in flight
+    cdef Target _behind              # enlisted when a commit of this one has ended, or has come to nothing; or None
     # Hands the buffered bytes to the kernel. Returns the descriptor to sync, or -1 when nothing needs it. Raises
     # OSError when the disk is full, and can be called again then.
     cdef int write(self) except -2
@@ -83,6 +84,9 @@ cdef class Committer:
     cdef int run(self) except -1
     cdef int _commit(self, Target target) except -1
     cpdef int collect(self) except -1  # completions -> Target.synced; called when event_fd is readable
+    # It is enlisted again when the next commit of `first` has ended, whatever comes of it.
+    cdef int follow(self, Target target, Target first) except -1
+    cdef int _tell_behind(self, Target target) except -1
     # Its testify() is called soon, once for many commits.
     cdef int testify_later(self, Target target) except -1
     # Of so many targets at most. Returns whether others owe theirs still.

@@ -239,14 +239,14 @@ cdef class Committer:
     cdef int _commit(self, Target target) except -1:
         cdef int fd = -1 if target.gone else self._write(target)
         if fd < 0:
-            return 0
+            return self._tell_behind(target)
         if self.tier == WRITTEN and not (target.insists and self.ever_syncs):
             if self._interval:
                 for other in target._others or ():
                     self._remember(other)
                 self._remember(fd)
             target.synced(0)
-            return 0
+            return self._tell_behind(target)
         target._sync_error, target._syncs_left = 0, 0
         target.syncing = True
         for other in target._others or ():
@@ -335,7 +335,16 @@ cdef class Committer:
         if target.enlisted:
             self._enlisted.append(target)
         target.synced(target._sync_error)
+        return self._tell_behind(target)
+
+    cdef int follow(self, Target target, Target first) except -1:
+        assert first._behind is None or first._behind is target
+        first._behind = target
         return 0
+
+    cdef int _tell_behind(self, Target target) except -1:
+        behind, target._behind = target._behind, None
+        return self.enlist(behind) if behind is not None else 0
 
     cdef int testify_later(self, Target target) except -1:
         if target.owes_testimony:

@@ -28,6 +28,7 @@ from millpond.base import limits
 from millpond.base.errors import StoreError
 from millpond.store.directory import WITNESS
 from millpond.store.disk import REAL, Disk
+from millpond.store.space import is_shortage
 
 NAMES: Final = ("consumers.0", "consumers.1")
 HEADERS: Final = {1: struct.Struct("<4sIQI"), 2: struct.Struct("<4sIQII")}
@@ -116,7 +117,9 @@ def read_row(directory: Path, checksum: Checksum) -> Row | None:
         with (directory / WITNESS).open("rb") as file:
             file.seek(ROW_AT)
             data = file.read(ROW.size)
-    except OSError:
+    except OSError as error:
+        if is_shortage(error):
+            raise
         return None
     if len(data) < ROW.size:
         return None
@@ -169,6 +172,8 @@ class JournalFiles:
         try:
             return read_journal((self.directory / name).read_bytes(), self.checksum)
         except OSError as error:
+            if is_shortage(error):
+                raise
             self.damage.append(f"{name} cannot be read: {error}")
             return Journal()
 

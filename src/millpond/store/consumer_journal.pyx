@@ -7,6 +7,9 @@ them. The file is started over, in the other of its two names, when its records 
 after a failed sync, so that nothing is ever synced twice from the same pages. On a full disk the committer gives what
 is set aside, or has the journal wait; then a checkpoint takes the place of what was gathered, which stays small.
 
+What follows from a removal is not written before the log has committed that: what is gathered is sealed as a frame, with
+the position of the log that it needs, and waits; what comes meanwhile is the next frame's.
+
 A large checkpoint is written a part at a time, one in each turn. What changes between two parts is written between them;
 replayed, it meets what came before, and what comes later has it already. Until the last part is on disk the other file
 is the truth, and nothing that was gathered since is confirmed.
@@ -42,11 +45,15 @@ cdef size_t STEP_BYTES = limits.CHECKPOINT_STEP_BYTES
 cdef int ERRORS_MAX = 2                        # failed syncs in a row before the journal gives up
 
 
+cdef class Frame:
+    """See the `.pxd`."""
+
+
 cdef class ConsumerJournal(Target):
     """Two files for all consumers of one stream (see the head of this file)."""
 
-    def __init__(self, str directory, Committer committer, uint32_t identity=0):
-        self._committer = committer
+    def __init__(self, str directory, Committer committer, uint32_t identity=0, FileStore store=None):
+        self._committer, self._store = committer, store
         self._files = JournalFiles(directory, checksum, identity, committer.disk)
         self.log, self.step_bytes = OpLog(committer, self), STEP_BYTES
         self.failure = ""
@@ -117,7 +124,7 @@ cdef class ConsumerJournal(Target):
         """Writes and syncs what is gathered; the states live on in memory only."""
         if self._closed:
             return 0
-        if not self.failure and (self.log.used or self.stalled or self.enlisted):
+        if not self.failure and (self.log.used or self._sealed is not None or self.stalled or self.enlisted):
             self.log.owe()
             self._committer.drain()
         return self._end()
@@ -133,6 +140,7 @@ cdef class ConsumerJournal(Target):
 
     cdef int _end(self) except -1:
         self._closed = self.log.closed = True
+        self._store = None
         for state in self._states.values():
             (<ConsumerState>state).log = None
         return self._committer.let_go(self, self._files.close)
@@ -140,14 +148,18 @@ cdef class ConsumerJournal(Target):
     # --- Target ---
 
     cdef int write(self) except -2:
-        if self.failure or self._closed or (self.log.used == 0 and not self._swap_next and self._unwritten is None):
+        if self.failure or self._closed:
             return -1
         try:
-            if self._unwritten is None and not self._swap_next and \
-                    self._file_bytes <= max(SWAP_BYTES_MIN, 2 * self._checkpoint_bytes):
-                self._file_bytes = self._files.append(PyBytes_FromStringAndSize(self.log.buffer, self.log.used))
-                self.log.used = 0
-            elif self._write_part():
+            if self._sealed is None:
+                if self.log.used == 0 and not self._swap_next and self._unwritten is None:
+                    return -1
+                if not self._seal():
+                    self._committer.enlist(self)
+                    return -1
+            if self._must_wait():
+                return -1
+            if self._put_sealed():
                 self._committer.enlist(self)
                 return -1
             directory_fd = self._files.directory_descriptor()
@@ -156,10 +168,37 @@ cdef class ConsumerJournal(Target):
             if not isinstance(error, OSError) or is_full(error):
                 raise
             return self._failed(error.errno or 5)
-        self._written_position, self._written_generation = self.log.appended, self.generation
+        self._written_generation = self.generation
         if directory_fd >= 0:
             self.sync_also(directory_fd)
         return self._files.descriptor()
+
+    cdef bint _must_wait(self) except *:
+        """What is sealed may not be on disk yet. Parts of a checkpoint mean nothing before its end is."""
+        if self._sealed.goes_on or self._store is None or self._sealed.needs <= self._store.committed_position:
+            return False
+        if self._store.failure:
+            self._give_up(f"it waits for the log: {self._store.failure}")
+        else:
+            self._committer.follow(self, self._store._writer)
+            if self.log.used > max(SWAP_BYTES_MIN, 2 * self._checkpoint_bytes):
+                self._start_over()                     # it may take long: on a full disk
+        return True
+
+    cdef int _put_sealed(self) except -1:
+        """Returns 1 when more of its checkpoint is to come."""
+        cdef Frame frame = self._sealed
+        if frame.begins:
+            self._files.swap(self.generation)
+        self._file_bytes = self._files.append(frame.payload, frame.goes_on)
+        self._sealed = None
+        if frame.goes_on:
+            return 1
+        if self._unwritten is not None:
+            self._checkpoint_bytes = self._file_bytes
+            self._unwritten = None
+        self._written_position = frame.position
+        return 0
 
     cdef int synced(self, int error) except -1:
         if error:
@@ -171,6 +210,8 @@ cdef class ConsumerJournal(Target):
             self._proven_generation, self._proven_end = self._written_generation, self._files.end()
             self._committer.testify_later(self)
         self.committed_position = self._written_position
+        if self.log.position > self._written_position:
+            self._committer.enlist(self)           # it was asked for while what is written now waited
         if self.on_committed is not None:
             self.on_committed()
         return 0
@@ -183,16 +224,29 @@ cdef class ConsumerJournal(Target):
         """Write it all again, into the other file; a second failure in a row is the end."""
         self._errors += 1
         if self._errors >= ERRORS_MAX:
-            self.failure = f"consumer journal: error {error}"
-            self.log.closed = True
-            log.error("the consumer journal in %s cannot be written (error %d): what consumers do is not kept, and "
-                      "acknowledgements are not confirmed, until a restart", self._files.directory, error)
-            if self.on_failed is not None:
-                self.on_failed()
-            return -1
+            return self._give_up(f"error {error}")
         self._start_over()
         self._committer.enlist(self)
         return -1
+
+    def _give_up(self, str why):
+        self.failure = f"consumer journal: {why}"
+        self.log.closed = True
+        self._start_over()
+        log.error("the consumer journal in %s cannot be written (%s): what consumers do is not kept, and "
+                  "acknowledgements are not confirmed, until a restart", self._files.directory, why)
+        if self.on_failed is not None:
+            self.on_failed()
+        return -1
+
+    cpdef uint64_t needs(self) noexcept:
+        """The position of the stream's log that is to be committed before all that is gathered is written. Messages that
+        came behind the last removal do not count."""
+        return min(self.log.needs, self._store.removed_position) if self._store is not None else 0
+
+    def gathered(self):
+        """How many bytes wait for their frame."""
+        return self.log.used
 
     def fail_sync(self, int error):
         """As if the sync of the last write had failed, for tests."""
@@ -213,26 +267,26 @@ cdef class ConsumerJournal(Target):
         memcpy(at + sizeof(OpOpen) + name_len, PyBytes_AS_STRING(config), config_len)
         return 0
 
-    cdef int _write_part(self) except -2:
-        """One piece of all states becomes the next frame of the other file, behind what was gathered since the last."""
-        cdef bint begins = self._unwritten is None, goes_on
+    cdef bint _seal(self) except *:
+        """What is gathered becomes the next frame; or one piece of all states does, behind what was gathered since the
+        last piece, in the other file."""
+        cdef Frame frame = Frame()
         cdef uint64_t appended = self.log.appended
-        self.checkpoint_steps += 1
-        if begins:
-            if self._files.shorten():
-                return 1
-            self._begin_checkpoint()
-        goes_on = self._gather()
-        self.log.appended = appended
-        if begins:
-            self._files.swap(self.generation)
-        self._file_bytes = self._files.append(PyBytes_FromStringAndSize(self.log.buffer, self.log.used), goes_on)
+        if self._unwritten is not None or self._swap_next or \
+                self._file_bytes > max(SWAP_BYTES_MIN, 2 * self._checkpoint_bytes):
+            self.checkpoint_steps += 1
+            frame.begins = self._unwritten is None
+            if frame.begins:
+                if self._files.shorten():
+                    return False
+                self._begin_checkpoint()
+            frame.goes_on = self._gather()
+            self.log.appended = appended
+        frame.payload = PyBytes_FromStringAndSize(self.log.buffer, self.log.used)
+        frame.needs, frame.position = self.needs(), appended
         self.log.used = 0
-        if goes_on:
-            return 1
-        self._checkpoint_bytes = self._file_bytes
-        self._unwritten = None
-        return 0
+        self._sealed = frame
+        return True
 
     cdef int _begin_checkpoint(self) except -1:
         self.log.used = 0                              # what was gathered is in the states
@@ -265,7 +319,7 @@ cdef class ConsumerJournal(Target):
         """What was gathered, and what a checkpoint has so far, is in the states; the next write begins a new one."""
         if self._unwritten:
             (<ConsumerState>self._unwritten[len(self._unwritten) - 1]).take_no_parts()
-        self._unwritten = None
+        self._unwritten = self._sealed = None
         self._swap_next = True
         self.log.used = 0
         return 0

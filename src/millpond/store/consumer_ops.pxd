@@ -69,6 +69,7 @@ cdef packed struct OpId:
 cdef class OpLog:
     cdef readonly uint64_t position          # bytes of ops up to the last one that somebody waits for
     cdef uint64_t appended                   # bytes of ops ever put here
+    cdef readonly uint64_t needs             # position of the stream's log that is to be committed before they are written
     cdef char* buffer
     cdef size_t used, _capacity
     cdef bint closed                         # nothing is written any more; what is owed stays owed

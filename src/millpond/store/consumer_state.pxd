@@ -45,6 +45,7 @@ cdef class ConsumerState:
     cdef bint parted                                 # a checkpoint has rows of it, up to _parted_seq, and goes on
     cdef uint64_t _parted_seq
     cdef bint replaying                              # recovery: changes are not written again
+    cdef uint64_t _knows_of                          # position of the stream's log
     # First delivery. tracked: waits for an ack; else both floors follow at once (ack none).
     cdef uint64_t deliver(self, uint64_t stream_seq, int64_t ts_ns, bint tracked) except 0   # -> consumer_seq
     # Another delivery of a pending message, which becomes MOVED. Returns the new consumer_seq; *deliveries gets the count.
@@ -76,6 +77,9 @@ cdef class ConsumerState:
     # Back to a position: forgets pending; delivered and floor stream seq = given. `anew`: consumer sequences begin
     # at 1 again (CONSUMER.RESET, start of a new consumer).
     cdef int reset(self, uint64_t stream_seq, bint anew) except -1
+    # What it does from here on follows from what the stream holds at this position of its log: the journal keeps none of
+    # that before the log has come there.
+    cdef int knows_of(self, uint64_t position) noexcept
     cdef uint64_t memory_bytes(self) noexcept
     cpdef list check(self)
 

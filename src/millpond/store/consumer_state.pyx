@@ -165,8 +165,9 @@ cdef class ConsumerState:
         return pending
 
     cdef int advance(self, uint64_t stream_seq) except -1:
-        cdef bint moved = stream_seq > self.floor_stream_seq
         cdef Pending first
+        if stream_seq <= self.floor_stream_seq and not (self._exhausted_count and self._exhausted[0] <= stream_seq):
+            return 0
         while self.next_pending(0, &first) and first.stream_seq <= stream_seq:
             self._drop(self._find(first.stream_seq))
         self._forget_exhausted_through(stream_seq)
@@ -175,9 +176,7 @@ cdef class ConsumerState:
             self.delivered_stream_seq = stream_seq
         if stream_seq > self.floor_stream_seq:
             self.floor_stream_seq = stream_seq
-        if moved:
-            self._log(ADVANCE, stream_seq, 0, 0, False)
-        return 0
+        return self._log(ADVANCE, stream_seq, 0, 0, False)
 
     cdef int cut(self, uint64_t stream_seq) except -1:
         self.parted = False                         # what a checkpoint has of it so far is said anew
@@ -190,6 +189,7 @@ cdef class ConsumerState:
         self._keep_exhausted_through(stream_seq)
         self.delivered_stream_seq = min(self.delivered_stream_seq, stream_seq)
         self.floor_stream_seq = min(self.floor_stream_seq, stream_seq)
+        self._settle_floors()
         return self._log(CUT, stream_seq, 0, 0, True)
 
     cdef int reset(self, uint64_t stream_seq, bint anew) except -1:
@@ -202,6 +202,10 @@ cdef class ConsumerState:
             self.delivered_ts_ns = self.acked_ts_ns = 0
         self.floor_consumer_seq = self.delivered_consumer_seq
         self._log(RESET, stream_seq, 1 if anew else 0, 0, True)
+        return 0
+
+    cdef int knows_of(self, uint64_t position) noexcept:
+        self._knows_of = position
         return 0
 
     cdef uint64_t memory_bytes(self) noexcept:
@@ -308,6 +312,7 @@ cdef class ConsumerState:
 
     cdef int _log(self, uint8_t kind, uint64_t stream_seq, uint64_t consumer_seq, int64_t ts_ns, bint owed) except -1:
         if self.log is not None and not self.replaying:
+            self.log.needs = max(self.log.needs, self._knows_of)
             self.log.change(kind, self.id, stream_seq, consumer_seq, ts_ns, owed)
         return 0
 
@@ -541,6 +546,9 @@ cdef class ConsumerState:
 
     def py_reset(self, stream_seq, anew=True):
         self.reset(stream_seq, anew)
+
+    def py_knows_of(self, position):
+        self.knows_of(position)
 
     def py_advance(self, stream_seq):
         self.advance(stream_seq)

@@ -35,6 +35,7 @@ cdef class FileStore(IndexedStore):
     cdef list _secure_writing            # their tombstones are in the write that runs
     cdef list _erasures                  # their tombstones are committed: to be overwritten
     cdef bint _unproven                  # some of those wait for a record behind them
+    cdef uint64_t removed_position       # behind the last removal; what came since removes nothing
     cdef uint64_t _removals_at           # position before the first removal that has to be logged before an append
     cdef bint _unwritten                 # the disk was full: what is buffered has to be written before anything is taken
     cdef uint64_t _writing_position, _writing_seq

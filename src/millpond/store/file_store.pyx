@@ -49,7 +49,7 @@ from millpond.wire.message cimport Msg
 
 from millpond.base import limits
 from millpond.base.errors import StoreError
-from millpond.store.space import is_full, no_room
+from millpond.store.space import is_full, is_shortage, no_room
 from millpond.store.recovery cimport Recovery
 
 log = logging.getLogger("millpond")
@@ -176,6 +176,7 @@ cdef class FileStore(IndexedStore):
             self._note_gone(entry.seq)
         if not self._removals_first and (not evicted or (self.limits.bytes_max and self.limits.per_subject_max)):
             self._removals_first, self._removals_at = True, self.position
+        self.removed_position = self.position + REMOVAL_BYTES
         return self._moved_on(REMOVAL_BYTES)
 
     cdef int _note_secure(self, const Entry* entry) except -1:
@@ -379,9 +380,7 @@ cdef class FileStore(IndexedStore):
             return 0
         if error:
             return self._fail(f"cannot sync {self.log.directory}: {os.strerror(error)}")
-        if self._secure_writing:
-            self._erasures += self._secure_writing
-            self._secure_writing = []
+        self._erasures, self._secure_writing = self._erasures + self._secure_writing, []
         try:
             for number in self.log.committed():
                 self.index.drop_run(number)
@@ -423,6 +422,8 @@ cdef class FileStore(IndexedStore):
                 found = self._read(&entry, out, True)
             return found if found != MISSING else self._damaged(stream_seq, "its bytes do not verify")
         except OSError as error:                   # of its window: the message itself may be readable
+            if not wait and is_shortage(error):
+                return self._cache.later(self.arrived)
             found = self._read_alone(&entry, out)
             return found if found != MISSING else self._damaged(stream_seq, str(error))
 
@@ -438,7 +439,9 @@ cdef class FileStore(IndexedStore):
         cdef uint32_t have
         try:
             self.log.view_around(entry.run_id, entry.offset, entry.size + MORE_BYTES, &at, &have)
-        except OSError:
+        except OSError as error:
+            if is_shortage(error):
+                raise
             return MISSING
         return self._verified(entry, at, have, out)
 

@@ -64,8 +64,11 @@ cdef class IndexedStore(Store):
 
     cpdef int64_t first_ts_ns(self, bint wait=False) except? -1:
         cdef Record record
-        if self._is_first_ts_near and self.state.messages and self.load(self.state.first_seq, &record, wait) == FOUND:
-            self.state.first_ts_ns, self._is_first_ts_near = record.ts_ns, False
+        try:
+            if self._is_first_ts_near and self.state.messages and self.load(self.state.first_seq, &record, wait) == FOUND:
+                self.state.first_ts_ns, self._is_first_ts_near = record.ts_ns, False
+        except OSError:                                # no descriptor is left: it is read another time
+            return self.state.first_ts_ns
         return self.state.first_ts_ns
 
     cdef bint drop(self, uint64_t stream_seq, bint secure, bint evicted=False) except *:

@@ -34,6 +34,7 @@ from millpond.store.segment cimport Packed
 from millpond.base import limits
 from millpond.base.errors import StoreError
 from millpond.store.disk import REAL
+from millpond.store.space import is_shortage
 
 cdef extern from "read_thread.h" nogil:
     ctypedef struct worker_job:
@@ -267,10 +268,13 @@ cdef class ReadCache:
         while at < size:
             step = min(size - at, CELL if packed != NULL else PAGE - (begin + at) % PAGE)
             try:
-                got = self._read(fd, packed, begin + at, step, data + at, True, False)
-            except OSError:
-                memset(data + at, 0xFF, step)
-                got = step
+                try:
+                    got = self._read(fd, packed, begin + at, step, data + at, True, False)
+                except OSError as error:
+                    if is_shortage(error):
+                        raise
+                    memset(data + at, 0xFF, step)
+                    got = step
             except BaseException:
                 free(data)
                 raise
@@ -363,6 +367,18 @@ cdef class ReadCache:
         self.cold_reads += 1
         return 0
 
+    cdef Load later(self, object arrived) except *:
+        cdef worker_job order
+        if arrived not in self._starved:
+            self._starved.append(arrived)
+        if not self._resting:
+            memset(&order, 0, sizeof(worker_job))
+            order.fd, order.disk = -1, &self.disk.for_workers
+            if worker_submit(<worker*>self._worker, order):
+                raise MemoryError("no memory to queue a read")
+            self._resting = True
+        return COLD
+
     cpdef int collect(self) except -1:
         cdef worker_job done
         cdef list starved
@@ -371,7 +387,10 @@ cdef class ReadCache:
         worker_clear_wake(<worker*>self._worker)
         self.packer.collect()
         while worker_take(<worker*>self._worker, &done):
-            self._arrive(self._jobs.pop(done.ticket), done.got, done.error)
+            if done.fd < 0:
+                self._resting = False
+            else:
+                self._arrive(self._jobs.pop(done.ticket), done.got, done.error)
         starved, self._starved = self._starved, []
         for arrived in starved:
             arrived()

@@ -89,7 +89,14 @@ cdef class Recovery(LogParts):
         reading_end(&self._reading)
 
     def run(self):
-        """Fills the store's index and the log's table."""
+        """Fills the store's index and the log's table. What it raises leaves no file open."""
+        try:
+            self._run()
+        except BaseException:
+            self._log.close()
+            raise
+
+    def _run(self):
         cdef uint32_t i
         if not self.find() and not self._witness.generation:
             return

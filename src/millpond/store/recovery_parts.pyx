@@ -47,7 +47,7 @@ from millpond.base import limits
 from millpond.base.errors import StoreError
 from millpond.store.directory import REPACKED, WITNESS
 from millpond.store.segment import segment_number
-from millpond.store.space import is_full
+from millpond.store.space import is_full, is_shortage
 
 cdef uint32_t NOWHERE = 0xFFFFFFFF
 cdef uint32_t SEGMENT_BYTES_LARGE = limits.SEGMENT_BYTES_LARGE
@@ -57,7 +57,9 @@ cdef size_t _read_start(Disk disk, int fd, char* out) except? 0xFFFFFFFFFFFFFFFF
     """A file's head, as far as it can be read."""
     try:
         return disk.read(fd, out, RECORDS_AT, 0)
-    except OSError:
+    except OSError as error:
+        if is_shortage(error):
+            raise
         memset(out, 0xFF, RECORDS_AT)
         return RECORDS_AT
 
@@ -194,10 +196,12 @@ cdef class LogParts:
         return 0
 
     cdef list _missing_generations(self):
+        """Not those that the log has let go."""
         cdef list found = []
+        cdef uint64_t oldest = max([generation for generation, _ in self._trims()], default=0) if self._count else 0
         cdef uint32_t i
         for i in range(self._count):
-            if self._parts[i].gap and self._parts[i].head.before:
+            if self._parts[i].gap and self._parts[i].head.before and self._parts[i].head.generation > oldest:
                 found.append(self._parts[i].head.before)
         if self._witness.generation and (self._count == 0
                                          or self._parts[self._count - 1].head.generation < self._witness.generation):
@@ -346,7 +350,9 @@ cdef class LogParts:
             self._image, self._image_max = <char*>grown, part.end
         try:
             self._image_bytes = <uint32_t>self._log.read(part.number, self._image, part.end, 0)
-        except OSError:
+        except OSError as error:
+            if is_shortage(error):
+                raise
             self._image_bytes = self._read_around(part)
         self._image_of, self._image_end = part.number, part.end
         return 0
@@ -359,7 +365,9 @@ cdef class LogParts:
             n = min(step, part.end - at)
             try:
                 got = self._log.read(part.number, self._image + at, n, at)
-            except OSError:
+            except OSError as error:
+                if is_shortage(error):
+                    raise
                 memset(self._image + at, 0xFF, n)
                 got = n
             if got < n:

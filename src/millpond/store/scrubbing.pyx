@@ -29,6 +29,7 @@ from millpond.store.packer_order cimport SUMMARISE
 from millpond.store.segment cimport IN_LOG, NO_SEGMENT, Segment, segment_name
 
 from millpond.base import limits
+from millpond.store.space import is_shortage
 
 log = logging.getLogger("millpond")
 
@@ -81,7 +82,8 @@ cdef class Scrub(Client):
         try:
             job.order.source = self._store.log.disk.open(self._store.log.directory_fd, segment_name(number), False)
         except OSError as error:
-            self._found(number, str(error))
+            if not is_shortage(error):
+                self._found(number, str(error))
             self._done(0)
             return None
         job.number, job.generation, job.changes, job.order.task = number, segment.generation, segment.changes, SUMMARISE
@@ -129,7 +131,11 @@ cdef class Scrub(Client):
                 break
             looks -= 1
             if self._store.index.get(self._next_seq, &entry) and entry.run_id == self._suspect:
-                self._store.load(self._next_seq, &record, True)
+                try:
+                    self._store.load(self._next_seq, &record, True)
+                except OSError:                        # no descriptor is left: it is looked at another time
+                    self._next_seq -= 1
+                    return True
         if self._next_seq:
             return True
         if self._store.lost == self._lost:

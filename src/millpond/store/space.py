@@ -25,11 +25,17 @@ log = logging.getLogger("millpond")
 NAME: Final = "set.aside"
 """In the store directory. No account's folder has a point in its name (directory.py)."""
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def is_full(error: BaseException) -> bool:
     """Did the disk, or a quota on it, refuse for want of room?"""
     return isinstance(error, OSError) and error.errno in FULL
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Did this process, or the machine, have no descriptor or no memory? Then it says nothing about the file."""
+    return isinstance(error, OSError) and error.errno in SHORT
 
 
 def no_room(place: str) -> OSError:

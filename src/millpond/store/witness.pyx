@@ -18,7 +18,7 @@ from millpond.store.disk cimport Disk
 from millpond.store.segment_log cimport SegmentLog
 
 from millpond.store.directory import WITNESS
-from millpond.store.space import is_full
+from millpond.store.space import is_full, is_shortage
 
 logger = logging.getLogger("millpond")
 
@@ -44,8 +44,9 @@ cdef int witness_read(Disk disk, int directory_fd, Witness* out) except -1:
     try:
         fd = disk.open(directory_fd, WITNESS, False)
         witness_take(<const char*>&row, disk.read(fd, <char*>&row, sizeof(Witness), 0), out)
-    except OSError:
-        return 0
+    except OSError as error:
+        if is_shortage(error):
+            raise
     finally:
         if fd >= 0:
             disk.close(fd)

@@ -64,6 +64,16 @@ class Model:
         self.exhausted = {seq for seq in self.exhausted if seq <= stream_seq}
         self.delivered = (self.delivered[0], min(self.delivered[1], stream_seq))
         self.floor = (self.floor[0], min(self.floor[1], stream_seq))
+        self.settle()
+
+    def advance(self, to):
+        if to <= self.floor[1] and not any(seq <= to for seq in self.exhausted):
+            return
+        self.pending = {seq: row for seq, row in self.pending.items() if seq > to}
+        self.exhausted = {seq for seq in self.exhausted if seq > to}
+        self.settle()
+        self.delivered = (self.delivered[0], max(to, self.delivered[1]))
+        self.floor = (self.floor[0], max(to, self.floor[1]))
 
 
 OPS = st.lists(st.tuples(st.sampled_from("ddddrraaAvxpc"), st.integers(0, 40)), max_size=120)
@@ -89,11 +99,7 @@ def apply(state, model, kind, n):
         assert state.py_ack_through(chosen, consumer_seq, n) == model.ack_through(chosen, consumer_seq)
     elif kind == "v":
         to = model.floor[1] + n % 4
-        model.drop([seq for seq in known if seq <= to])
-        model.exhausted = {seq for seq in model.exhausted if seq > to}
-        model.settle()
-        model.delivered = (model.delivered[0], max(to, model.delivered[1]))
-        model.floor = (model.floor[0], max(to, model.floor[1]))
+        model.advance(to)
         state.py_advance(to)
     elif kind == "x":
         assert state.py_exhaust(chosen) is bool(known)

@@ -21,6 +21,7 @@ from millpond.jetstream.api.sourcing import (
     sourcing_form,
 )
 from millpond.jetstream.config_wire import CONSUMER_REQUEST, consumer_from_request, consumer_to_json
+from millpond.jetstream.consumer_changes import keep_or_undo
 from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.consumer_reset import NotAllowed
 from millpond.jetstream.error_table import api_error
@@ -202,10 +203,12 @@ class ConsumerApi:
         if find_value(request.headers, IDENTITY.encode()) is not None:
             request.reply_headers = identity_header(consumer.stream)
         body = unmarshal(request.body, RESET) if request.body else {}
+        before = consumer.image()
         try:
             stream_seq = consumer.reset(body.get("seq", 0))
         except NotAllowed as error:
             raise api_error("JSConsumerInvalidResetErr", err=str(error)) from None
+        keep_or_undo(consumer, lambda: consumer.take_back(before))
 
         def counted() -> None:
             described = self.described(consumer)
