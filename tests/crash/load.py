@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-from .model import NO_SUCH_MESSAGE, Answer, Delete, Model, Operation, Publish, Purge, Violation
+from .model import NO_SUCH_MESSAGE, Answer, Batch, Delete, Model, Operation, Publish, Purge, Violation
 from .wire import Message, Wire
 
 WINDOW: Final = 256
@@ -207,7 +207,7 @@ def read_answer(operation: Operation, body: bytes) -> Answer:
     if "error" in answer:
         code = int(answer["error"]["err_code"])
         return ("error", NO_SUCH_MESSAGE if code in DELETE_REFUSALS else code)
-    if isinstance(operation, Publish):
+    if isinstance(operation, (Publish, Batch)):
         return ("duplicate" if answer.get("duplicate") else "ack", int(answer["seq"]))
     if isinstance(operation, Delete):
         return ("deleted", 0)
