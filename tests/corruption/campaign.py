@@ -58,7 +58,7 @@ class Campaign:
         streams = self.case / "jetstream" / "$G" / "streams"
         shutil.rmtree(streams, ignore_errors=True)
         for each in (which, other) if kind == "swapped" else (which,):
-            shutil.copytree(self._slot("late", each), streams / f"{each:04d}")
+            shutil.copytree(self._slot("late", each), streams / f"{each:04d}", copy_function=shutil.copyfile)
         path = rng.choice(sorted((streams / f"{which:04d}").iterdir()))
         what = DAMAGES[kind](rng, path, self._slot("early", which), streams / f"{other:04d}")
         if not what:

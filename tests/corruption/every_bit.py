@@ -2,9 +2,9 @@
 
     python -m tests.corruption.every_bit --mib 1 --jobs 2
 
-Stores of every kind are made until their files are so large; every other one was killed. A flip in a segment opens that
-stream's store (millpond.testing.opened_flips); one in a catalog, a journal or the witness opens the whole engine, as the
-random damages do. Prints what became of them, and every violation.
+Stores of every kind are made until their files are so large; every other one was killed. A flip in a segment opens
+that stream's store (millpond.testing.opened_flips); one in a catalog, a journal or the witness opens the whole engine,
+as the random damages do. Prints what became of them, and every violation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -111,20 +111,21 @@ class Flipper:
         if chunk.is_segment:
             self.flips += self._opened(chunk, truth).run(chunk.name, chunk.first, chunk.last, self._step)
             return
-        case = self._root / "case"
+        case = self._root / f"case-{chunk.slot}"
         slot = case / "jetstream" / "$G" / "streams" / f"{chunk.slot:04d}"
+        slot.mkdir(parents=True, exist_ok=True)
+        sound = {path.name: path.read_bytes() for path in self._every[chunk.store].slot(chunk.slot).iterdir()}
         for at in range(chunk.first, chunk.last, self._step):
-            shutil.rmtree(case, ignore_errors=True)
-            shutil.copytree(self._every[chunk.store].slot(chunk.slot), slot)
-            data = bytearray((slot / chunk.name).read_bytes())
+            data = bytearray(sound[chunk.name])
             data[at // 8] ^= 1 << at % 8
-            (slot / chunk.name).write_bytes(data)
+            fill(slot, {**sound, chunk.name: data})
             verdict = judge(case, {stream: truth})
             self.flips += 1
             kind = "lost" if verdict.lost else "consumers set back" if verdict.consumers else "noticed"
             kind = "stream not opened" if verdict.unavailable else kind if verdict.told else "harmless"
             self.counts["WRONG" if verdict.wrong else f"{chunk.name.partition('.')[0]}: {kind}"] += 1
-            self.wrong += [f"{stream} {chunk.name}: bit {at % 8} of byte {at // 8}: {text}" for text in verdict.wrong[:3]]
+            place = f"{stream} {chunk.name}: bit {at % 8} of byte {at // 8}"
+            self.wrong += [f"{place}: {text}" for text in verdict.wrong[:3]]
 
     def _opened(self, chunk: Chunk, truth: Truth) -> OpenedFlips:
         key = chunk.store, chunk.slot
@@ -142,6 +143,15 @@ class Flipper:
             opened.close()
 
 
+def fill(slot: Path, files: Mapping[str, bytes | bytearray]) -> None:
+    """The files of a directory, and no others."""
+    for name in os.listdir(slot):
+        if name not in files:
+            os.unlink(slot / name)
+    for name, data in files.items():
+        (slot / name).write_bytes(data)
+
+
 def share(every: list[Store], mine: list[Chunk], root: Path, step: int) -> None:
     """What one process does; RESULT in `root` is what it found."""
     quiet()
@@ -157,7 +167,9 @@ def share(every: list[Store], mine: list[Chunk], root: Path, step: int) -> None:
     (root / RESULT).write_bytes(pickle.dumps((flipper.flips, flipper.counts, flipper.wrong, times.user + times.system)))
 
 
-def run(root: Path, *, seed: int, scale: float, bits: int, jobs: int, step: int = 1) -> tuple[int, Counter[str], list[str], float]:
+def run(
+    root: Path, *, seed: int, scale: float, bits: int, jobs: int, step: int = 1
+) -> tuple[int, Counter[str], list[str], float]:
     """(flips, what became of them, violations, seconds of processor time)."""
     every = stores(root, seed, scale, bits)
     all_chunks = chunks(every, bits)

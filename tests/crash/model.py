@@ -169,7 +169,7 @@ class Violation(AssertionError):
 
 
 def settle(
-    before: Model, operations: list[Operation], answered: int, after: Recovered, since: int = 1, count: int = -1
+    before: Model, operations: list[Operation], answered: int, after: Recovered, *, since: int = 1, count: int = -1
 ) -> Model:
     """The model in the state of the recovered stream. `answered`: how many operations must be in it.
 

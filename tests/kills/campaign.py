@@ -79,9 +79,10 @@ class Summary:
         took, kills = time.monotonic() - self.began, max(1, self.count)
         return "\n".join((
             "", self.line(),
-            f"{self.count / took * 60:.0f} kills a minute, {self.sums['cpu_s'] / kills * 1000:.0f} ms of processor time each",
-            f"{self.sums['starts']} starts were waited for, {self.sums['slow_starts']} took longer than 2 s, the longest "
-            f"{self.longest_start_s:.2f} s",
+            f"{self.count / took * 60:.0f} kills a minute, {self.sums['cpu_s'] / kills * 1000:.0f} ms of processor time"
+            " each",
+            f"{self.sums['starts']} starts were waited for, {self.sums['slow_starts']} took longer than 2 s, the "
+            f"longest {self.longest_start_s:.2f} s",
             f"killed: {told(self.kills)}",
             f"at a system call: {told(self.calls)}",
             f"under way meanwhile: {told(self.meanwhile)}",
@@ -157,7 +158,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--oom", action="store_true", help="killed by the kernel, in a memory group of 64 MiB")
-    parser.add_argument("--folder", type=Path, default=None, help="where the stores are (default: a temporary directory)")
+    parser.add_argument("--folder", type=Path, default=None, help="where the stores are")
     options = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="millpond-kills-", dir=options.folder))
     fence = Fence() if options.oom else None

@@ -3,9 +3,9 @@
     locks   max_msgs_per_subject 1, discard new per subject, max_age: who is first has it, until it is released or ends
     values  max_msgs_per_subject 1, the new one replaces the old one; Nats-TTL
 
-Nobody outside knows to the millisecond when a message was stored: after it was sent, before it was acknowledged. What is
-missing must have had time enough to end; what is there though its time is over is waited for. One operation of a subject
-is under way at a time.
+Nobody outside knows to the millisecond when a message was stored: after it was sent, before it was acknowledged. What
+is missing must have had time enough to end; what is there though its time is over is waited for. One operation of a
+subject is under way at a time.
 """
 
 from __future__ import annotations
@@ -59,8 +59,10 @@ class Holders:
         self.name, self.tail, self._rng = "HOLD", tail, rng
         self.locks = rng.random() < 0.6
         self._age_s = rng.choice((1, 5)) if self.locks else rng.choice((0, 5))
-        self.config: dict[str, Any] = {**common("HOLD", rng), "max_msgs_per_subject": 1, "max_age": self._age_s * SECOND_NS}
-        self.config["duplicate_window"] = SECOND_NS
+        self.config: dict[str, Any] = {
+            **common("HOLD", rng), "max_msgs_per_subject": 1, "max_age": self._age_s * SECOND_NS,
+            "duplicate_window": SECOND_NS,
+        }  # fmt: skip
         if self.locks:
             self.config |= {"discard": "new", "discard_new_per_subject": True}
         else:

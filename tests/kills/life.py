@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import shutil
 import signal
@@ -46,8 +45,8 @@ EXECUTED_EVERY: Final = 10
 CALLS: Final = (
     ("w", "/log.", 300), ("s", "/log.", 300), ("z", "/log.", 10), ("n", "/log.", 10), ("w", "/consumers.", 100),
     ("s", "/consumers.", 100), ("n", "/consumers.", 3), ("w", "/repacked", 10), ("sn", "/repacked", 20),
-    ("w", "/stream.", 10), ("sn", "/stream.", 10), ("w", "/witness", 10), ("n", "/released", 3), ("s", "/streams/", 300),
-    ("n", "/streams/", 30), ("wszn", "/streams/", 1000),
+    ("w", "/stream.", 10), ("sn", "/stream.", 10), ("w", "/witness", 10), ("n", "/released", 3),
+    ("s", "/streams/", 300), ("n", "/streams/", 30), ("wszn", "/streams/", 1000),
 )  # fmt: skip
 """Calls to die at: their kinds, a part of the path, and which one at most."""
 STOP_S: Final = 0.05
@@ -255,7 +254,7 @@ class Life:
 def live(
     seed: int, kills: int, folder: Path, *, answers_max: int, sync: str, group: MemoryGroup | None = None
 ) -> Tally:
-    """One life in `folder`, which is removed unless something was found there. group: it is killed for want of memory."""
+    """One life in `folder`, which is removed unless something was found there. group: killed for want of memory."""
     folder.mkdir(parents=True)
     server = Server(folder, sync) if group is None else Crowded(folder, sync, group)
     life = Life(seed, server, answers_max=answers_max, crowd=server.crowd if isinstance(server, Crowded) else None)

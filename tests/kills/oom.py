@@ -1,7 +1,7 @@
 """A server in a memory group of 64 MiB, and a neighbour who takes what is left of it.
 
-The server says that it is the one to be killed. The page cache of the group is given back first, so what was written but
-not synced goes to the disk in any order; then the kernel kills the server.
+The server says that it is the one to be killed. The page cache of the group is given back first, so what was written
+but not synced goes to the disk in any order; then the kernel kills the server.
 """
 
 from __future__ import annotations

@@ -103,8 +103,9 @@ class Ordered:
             raise Violation(f"{self.name}: operation {number} was answered twice")
         self._answered.add(number)
         self.answers += 1
-        if number >= self._answered_upto and not (expected[0] == "error" and isinstance(self._operations[number], Delete)):
-            self._answered_upto = number + 1       # a refused deletion is answered at once, and says nothing of others
+        refused = expected[0] == "error" and isinstance(self._operations[number], Delete)
+        if number >= self._answered_upto and not refused:      # which is answered at once, and says nothing of others
+            self._answered_upto = number + 1
 
     # --- what comes next ---
 
@@ -163,7 +164,7 @@ class Ordered:
         if found is None:
             raise Violation(f"{self.name}: the stream is gone")
         same_config(self.config, found.config)
-        model = settle(self._before, self._operations, self._answered_upto, found, since, found.count)
+        model = settle(self._before, self._operations, self._answered_upto, found, since=since, count=found.count)
         self.compared += len(found.messages)
         self._begin(model)
 
@@ -189,9 +190,9 @@ def wire_form(stream: str, operation: Operation, number: int, tail: bytes) -> by
         frames = []
         for place, each in enumerate(operation.parts, 1):
             lines = b"Nats-Batch-Id: %b\r\nNats-Batch-Sequence: %d\r\n" % (operation.batch_id.encode(), place)
-            if place == len(operation.parts):
-                lines += b"Nats-Batch-Commit: 1\r\n"
-            frames.append(frame(each.subject.encode(), each.payload, tail if lines.endswith(b"t: 1\r\n") else b"", lines))
+            is_last = place == len(operation.parts)
+            lines += b"Nats-Batch-Commit: 1\r\n" if is_last else b""
+            frames.append(frame(each.subject.encode(), each.payload, tail if is_last else b"", lines))
         return b"".join(frames)
     if isinstance(operation, Delete):
         fields: dict[str, Any] = {"seq": operation.seq, "no_erase": not operation.secure}

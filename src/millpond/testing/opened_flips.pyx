@@ -204,7 +204,7 @@ cdef class OpenedFlips:
             seq = next
         if store.state.last_seq < self._last_seq:
             return self._say(name, at, f"it ends at {store.state.last_seq}, and {self._last_seq} was issued")
-        if found == <uint64_t>len(self._live) and not back and not store.losses and not store.damage:
+        if found == <uint64_t>len(self._live) and not back and not store.losses and not store.damage and not store.torn_seq:
             return self._note("harmless")
         return self._losses(store, name, at, found, back)
 
@@ -219,7 +219,7 @@ cdef class OpenedFlips:
             return self._say(name, at, f"{silent[:9]} are lost, and nobody says so")
         if any([store.exists(seq) for seq in told]):
             return self._say(name, at, "a message is said to be lost, and is there")
-        if back and not store.damage:
+        if back and not store.damage and not store.torn_seq:
             return self._say(name, at, "removed messages are there again, and nobody says so")
         if len(missing) > 1:
             return self._note(f"{len(missing)} messages lost")
