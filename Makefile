@@ -52,7 +52,7 @@ CASES ?= 100000
 
 # So many damages at random, to stores of every kind.
 damage: build
-	$(BIN)/python -m tests.corruption.campaign --cases $(CASES) --stores 20 --scale 2 --jobs $(JOBS)
+	$(BIN)/python -m tests.corruption.campaign --cases $(CASES) --stores 20 --scale 10 --jobs $(JOBS)
 
 MIB ?= 1
 

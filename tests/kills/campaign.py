@@ -9,8 +9,11 @@ kept, and `python -m tests.kills.life FOLDER --seed N` plays the same life again
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -112,7 +115,7 @@ class Campaign:
         try:
             while begun < kills or self._running:
                 while begun < kills and len(self._running) < self._jobs and not self.summary.violations:
-                    share = min(KILLS_PER_LIFE, kills - begun)
+                    share = min(KILLS_PER_LIFE, -(-kills // self._jobs), kills - begun)
                     self._begin(share)
                     begun += share
                 if not self._running:
@@ -162,22 +165,24 @@ def main() -> int:
     options = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="millpond-kills-", dir=options.folder))
     fence = Fence() if options.oom else None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if fence is not None and fence.why:
             print(fence.why, file=sys.stderr)
             return 2
         groups = [fence.group(f"oom-{job}") for job in range(options.jobs)] if fence is not None else []
-        summary = Campaign(root, options.seed, options.jobs, groups=[one for one in groups if one]).run(options.kills)
+        campaign = Campaign(root, options.seed, options.jobs, groups=[one for one in groups if one])
+        with contextlib.suppress(KeyboardInterrupt):           # then the summary is of the lives that are over
+            campaign.run(options.kills)
     finally:
         if fence is not None:
             fence.close()
+    summary = campaign.summary
     print(summary.text())
     for violation in summary.violations:
         print(f"\nVIOLATION, {violation}")
     if not summary.violations:
-        for left in root.iterdir():
-            left.unlink()
-        root.rmdir()
+        shutil.rmtree(root)
     return 1 if summary.violations else 0
 
 

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any, Final
 
 from ..crash.model import Violation
-from .link import Link, frame
+from .link import SCARCE, Link, frame
 from .ordered import asked, body
 from .read import find
 
@@ -62,6 +62,7 @@ class Coming:
         self._names = [Name(f"COMES{number}") for number in range(names)]
         self._compress = rng.choice(("none", "s2"))
         self.answers = self.compared = 0
+        self.scarce = False
 
     def create(self, link: Link) -> None:
         """Nothing is there at first."""
@@ -142,6 +143,8 @@ class Coming:
     def take(self, tail: bytes, reply: bytes, headers: bytes, payload: bytes) -> None:
         number, what = tail.split(b".")
         name = self._names[int(number)]
+        if self.scarce and SCARCE in payload:
+            return                                 # nothing more is done with it
         if what == b"c":                           # a chunk of a restore was taken
             if payload:
                 raise Violation(f"{name.name}: a chunk was answered {payload[:200]!r}")
@@ -189,6 +192,7 @@ class Coming:
                 there = found and (found.life, len(found.messages), found.consumer)
                 raise Violation(f"{name.name}: {there} is there; {name.verb} was under way: one of {said} should be")
             name.now, name.verb = found, ""
+        self.scarce = False
 
     def _possible(self, name: Name) -> list[State | None]:
         if name.verb != "publish":

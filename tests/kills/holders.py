@@ -17,7 +17,7 @@ from random import Random
 from typing import Any, Final
 
 from ..crash.model import SUBJECT_FULL, Violation
-from .link import Link, frame
+from .link import SCARCE, Link, frame
 from .ordered import asked, body, common, same_config
 from .read import Found, find
 
@@ -69,6 +69,7 @@ class Holders:
             self.config["allow_msg_ttl"] = True
         self._window = window
         self.answers = self.compared = 0
+        self.scarce = False
         self._subjects = [Subject() for _ in range(keys)]
         self._free = list(range(keys))
         self._last_seq = 0
@@ -104,6 +105,9 @@ class Holders:
         number, answer = int(tail), json.loads(payload)
         subject, now = self._subjects[number], time.time()
         code = answer["error"]["err_code"] if "error" in answer else 0
+        if self.scarce and SCARCE in payload:
+            subject.wanted = None                  # as if it had not been asked; it is not asked again
+            return
         if subject.removing:
             ended = subject.held is not None and subject.held.may_have_ended(now)
             if code and not ended:
@@ -148,6 +152,7 @@ class Holders:
             raise Violation(f"HOLD: ends at {found.last_seq}, {self._last_seq} was answered")
         self._last_seq, self._subjects = found.last_seq, settled
         self._free = list(range(len(settled)))
+        self.scarce = False
         self.compared += len(found.messages)
 
     def _settled(self, found: Found, began: float, now: float) -> tuple[list[Subject], list[int]]:

@@ -220,6 +220,8 @@ class Life:
                 if way == "stop":
                     self._server.terminate()
                     self._linked.until_quiet(self._rng.uniform(0, STOP_S))
+                for lane in self._lanes:
+                    lane.scarce = self._crowded
                 self._kill_it()
 
     def _take(self, tail: bytes, reply: bytes, headers: bytes, body: bytes) -> None:
@@ -262,7 +264,7 @@ def live(
     try:
         life.run(kills)
         if isinstance(server, Crowded):
-            server.check(before + kills)
+            server.check(before + tally.kills["for want of memory"])
         shutil.rmtree(folder)
     except (Violation, Hangs) as found:
         tally.violation = f"{found}\n(kill {tally.count}, in {folder})"

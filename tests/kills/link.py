@@ -19,6 +19,9 @@ READ_BYTES: Final = 1 << 18
 WAIT_S: Final = 60.0
 """A server that says nothing for so long hangs."""
 
+SCARCE: Final = b'"err_code":10023,'
+"""What publishes, and some requests, are answered while memory is scarce: they have done nothing."""
+
 Handler = Callable[[bytes, bytes, bytes, bytes], None]
 """(what follows INBOX in the subject, reply, header block, payload)."""
 

@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from ..crash.load import read_answer
 from ..crash.model import Answer, Batch, Delete, Model, Operation, Publish, Purge, Violation, settle
-from .link import Link, frame
+from .link import SCARCE, Link, frame
 from .read import find
 
 BLOB: Final = Random(0).randbytes(1 << 17)
 LARGE_BYTES: Final = 70_000
+NEVER: Final = 1 << 62
 SMALL: Final = 2000
 """A stream with more messages is not read as a whole after each crash: only the newest, and what it counts."""
 HOUR_NS: Final = 3600 * 10**9
@@ -77,6 +78,10 @@ class Ordered:
         self._expected: list[Answer] = []
         self._answered: set[int] = set()
         self._answered_upto = 0
+        self.scarce = False
+        """From here publishes may be refused, all of them from the first one on."""
+        self._refused_from = NEVER
+        self._taken: set[int] = set()
 
     def create(self, link: Link) -> None:
         asked(link, f"STREAM.CREATE.{self.name}", self.config)
@@ -85,6 +90,8 @@ class Ordered:
 
     def fill(self, link: Link) -> None:
         """As many operations as there is room for."""
+        if self._refused_from < NEVER:
+            return
         for _ in range(self._window - (len(self._operations) - len(self._answered))):
             operation, number = self._choose(), len(self._operations)
             self._operations.append(operation)
@@ -93,6 +100,13 @@ class Ordered:
 
     def take(self, tail: bytes, reply: bytes, headers: bytes, payload: bytes) -> None:
         number = int(tail)
+        if self.scarce and SCARCE in payload:
+            self._refused_from = min(self._refused_from, number)
+            return
+        if number > self._refused_from:            # what is predicted for it is not so any more
+            if read_answer(self._operations[number], payload)[0] == "ack":
+                self._taken.add(number)
+            return
         expected = self._expected[number]
         if expected[0] != "ack" or payload != b'{"stream":"%b","seq":%d}' % (self.name.encode(), expected[1]):
             found = read_answer(self._operations[number], payload)
@@ -164,7 +178,12 @@ class Ordered:
         if found is None:
             raise Violation(f"{self.name}: the stream is gone")
         same_config(self.config, found.config)
-        model = settle(self._before, self._operations, self._answered_upto, found, since=since, count=found.count)
+        done = [
+            operation for number, operation in enumerate(self._operations)
+            if number < self._refused_from or isinstance(operation, (Delete, Purge)) or number in self._taken
+        ]  # fmt: skip
+        least = min(self._answered_upto, self._refused_from)
+        model = settle(self._before, done, least, found, since=since, count=found.count)
         self.compared += len(found.messages)
         self._begin(model)
 

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any, Final
 
 from ..crash.model import Violation
-from .link import Link, frame
+from .link import SCARCE, Link, frame
 from .ordered import asked, body, common, same_config
 from .read import Found, find
 
@@ -57,7 +57,7 @@ class Queue:
         self.published: dict[int, tuple[str, bytes]] = {}
         self.doubtful: set[int] = set()
         """Evicted by publishes that a crash undid: they are there again, and consumers may have heard it."""
-        self.draining = False
+        self.draining = self.scarce = self._refused = False
         self._sent = self._acked = 0               # sequences
         self._confirmations = 0
 
@@ -69,7 +69,8 @@ class Queue:
     # --- load ---
 
     def fill(self, link: Link) -> None:
-        while not self.draining and self._sent - self._acked < self._window and len(self.published) < BACKLOG + LIMIT:
+        idle = self.draining or self._refused
+        while not idle and self._sent - self._acked < self._window and len(self.published) < BACKLOG + LIMIT:
             self._sent += 1
             subject, payload = f"work.{self._rng.randrange(3)}", body(self._rng)
             self.published[self._sent] = subject, payload
@@ -101,6 +102,9 @@ class Queue:
             self.answers += 1
 
     def _published(self, seq: int, payload: bytes) -> None:
+        if self.scarce and SCARCE in payload:
+            self._refused = True                   # as all that follow
+            return
         if payload != b'{"stream":"WORK","seq":%d}' % seq and json.loads(payload).get("seq") != seq:
             raise Violation(f"WORK: message {seq} was answered {payload[:200]!r}")
         if seq != self._acked + 1:
@@ -150,6 +154,7 @@ class Queue:
         if self.retention == "limits":
             self.doubtful |= {seq for seq in found.messages if seq <= self._sent - LIMIT}
         self._sent = self._acked = found.last_seq
+        self.scarce = self._refused = False
         for reader in self.readers:
             reader.left = 0
             reader.asked_for.clear()
