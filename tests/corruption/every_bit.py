@@ -113,7 +113,6 @@ class Flipper:
             return
         case = self._root / f"case-{chunk.slot}"
         slot = case / "jetstream" / "$G" / "streams" / f"{chunk.slot:04d}"
-        slot.mkdir(parents=True, exist_ok=True)
         sound = {path.name: path.read_bytes() for path in self._every[chunk.store].slot(chunk.slot).iterdir()}
         for at in range(chunk.first, chunk.last, self._step):
             data = bytearray(sound[chunk.name])
@@ -144,7 +143,8 @@ class Flipper:
 
 
 def fill(slot: Path, files: Mapping[str, bytes | bytearray]) -> None:
-    """The files of a directory, and no others."""
+    """The files of a directory, and no others; it is made when it is missing."""
+    slot.mkdir(parents=True, exist_ok=True)
     for name in os.listdir(slot):
         if name not in files:
             os.unlink(slot / name)
