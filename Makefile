@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check package crash damage simulate mutations model soak differential clean fuzz debug-build debug-test \
+.PHONY: run test check package crash kills oom damage bits full-disk simulate mutations model soak differential clean fuzz debug-build debug-test \
 	debug-fuzz bench bench-quick bench-growth instructions client-suites client-js
 
 run: build
@@ -31,11 +31,34 @@ crash: build
 mutations: build
 	$(BIN)/python tests/mutations/run.py $(FAULTS)
 
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+# Kill -9 at every moment, JOBS stores at a time.
+kills: KILLS = 10000
+kills: build
+	$(BIN)/python -m tests.kills.campaign --kills $(KILLS) --jobs $(JOBS)
+
+# The same for want of memory, in groups of 64 MiB.
+oom: KILLS = 1000
+oom: build
+	$(BIN)/python -m tests.kills.campaign --oom --kills $(KILLS) --jobs $(JOBS)
+
+CYCLES ?= 200
+
+full-disk: build
+	MILLPOND_FULL_DISK_CYCLES=$(CYCLES) $(BIN)/python -m pytest -s -m slow tests/crash/test_full_disk.py
+
 CASES ?= 100000
 
-# Every bit, then so many damages at random.
+# So many damages at random, to stores of every kind.
 damage: build
-	$(BIN)/python -m tests.corruption.campaign --bits-scale 6 --cases $(CASES) --stores 10
+	$(BIN)/python -m tests.corruption.campaign --cases $(CASES) --stores 20 --scale 10 --jobs $(JOBS)
+
+MIB ?= 1
+
+# Every single bit of stores of so many MiB: flipped, opened, read, compared.
+bits: build
+	$(BIN)/python -m tests.corruption.every_bit --mib $(MIB) --jobs $(JOBS)
 
 EXAMPLES ?= 3000
 

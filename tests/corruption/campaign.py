@@ -8,16 +8,20 @@ Prints what each kind of damage cost, and every violation with what makes it aga
 from __future__ import annotations
 
 import argparse
+import logging
+import multiprocessing
+import os
 import random
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from millpond.store.scan import scan_segment
-from millpond.testing.bit_flips import flip_every_bit
 
 from .damages import DAMAGES, patched
 from .judge import Verdict, judge
@@ -25,6 +29,11 @@ from .stores import CONFIGS, Truth, made
 
 SHOWN = 40
 FAST = Path("/dev/shm")
+
+
+def quiet() -> None:
+    """Damaged stores say so very often; the judge hears it, nobody else needs to."""
+    logging.getLogger("millpond").addHandler(logging.NullHandler())
 
 
 class Campaign:
@@ -49,7 +58,7 @@ class Campaign:
         streams = self.case / "jetstream" / "$G" / "streams"
         shutil.rmtree(streams, ignore_errors=True)
         for each in (which, other) if kind == "swapped" else (which,):
-            shutil.copytree(self._slot("late", each), streams / f"{each:04d}")
+            shutil.copytree(self._slot("late", each), streams / f"{each:04d}", copy_function=shutil.copyfile)
         path = rng.choice(sorted((streams / f"{which:04d}").iterdir()))
         what = DAMAGES[kind](rng, path, self._slot("early", which), streams / f"{other:04d}")
         if not what:
@@ -98,25 +107,37 @@ class Campaign:
         return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 
 
-def every_bit(seed: int, scale: float) -> int:
-    """Of every plain segment of a store. Returns how many flips were taken for anything but damage to their record."""
-    with tempfile.TemporaryDirectory(dir=FAST if FAST.is_dir() else None, prefix="millpond-damage-") as folder:
-        Campaign(Path(folder), seed, stop=True, scale=scale)
-        began, total, found = time.monotonic(), Counter[str](), 0
-        for path in plain_segments(Path(folder)):
-            counts, wrong = flip_every_bit(path.read_bytes())
-            total.update(counts)
-            found += len(wrong)
-        took = time.monotonic() - began
-    bits = sum(total.values())
-    print(f"every bit: {bits} flips, {bits / took:.0f} a second: {dict(total)}, {found} wrong", flush=True)
-    return found
-
-
 def plain_segments(root: Path) -> list[Path]:
     """Of every stream of the late store."""
     paths = sorted((root / "late").rglob("log.*"))
     return [path for path in paths if path.read_bytes()[4:6] == b"\1\0"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The cases of one store."""
+
+    store: int
+    seed: int
+    cases: int
+    only: str
+    scale: float
+
+    def run(self) -> tuple[str, int]:
+        """What there is to say, and how many violations."""
+        quiet()
+        with tempfile.TemporaryDirectory(dir=FAST if FAST.is_dir() else None, prefix="millpond-damage-") as folder:
+            campaign = Campaign(Path(folder), self.seed + self.store, stop=self.store % 2 == 0, scale=self.scale)
+            began = time.process_time()
+            for number in range(self.cases):
+                campaign.run(number, self.only)
+            took = time.process_time() - began
+        cases = sum(costs["cases"] for costs in campaign.costs.values())
+        head = (
+            f"{'stopped' if campaign.stop else 'killed'} store, seed {campaign.seed}: {cases} cases, "
+            f"{took / max(1, cases) * 1e3:.1f} ms of processor time each"
+        )
+        return "\n".join(("", head, campaign.table(), *campaign.violations[:SHOWN])), len(campaign.violations)
 
 
 def main() -> int:
@@ -125,25 +146,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stores", type=int, default=4, help="how many stores are made; every other one was killed")
     parser.add_argument("--only", default="", help="one kind of damage")
-    parser.add_argument("--scale", type=float, default=1.0)
-    whole = "first every bit of a store so large; 6: 1 MiB of records"
-    parser.add_argument("--bits-scale", type=float, default=0.0, help=whole)
+    parser.add_argument("--scale", type=float, default=1.0, help="of each store; 1: about 300 KiB")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="stores at a time")
     options = parser.parse_args()
-    found = every_bit(options.seed, options.bits_scale) if options.bits_scale else 0
-    for store in range(options.stores):
-        with tempfile.TemporaryDirectory(dir=FAST if FAST.is_dir() else None, prefix="millpond-damage-") as folder:
-            campaign = Campaign(Path(folder), options.seed + store, stop=store % 2 == 0, scale=options.scale)
-            began = time.monotonic()
-            for number in range(options.cases // options.stores):
-                campaign.run(number, options.only)
-            took = time.monotonic() - began
-            cases = sum(costs["cases"] for costs in campaign.costs.values())
-            print(f"\n{'stopped' if campaign.stop else 'killed'} store, seed {campaign.seed}: {cases} cases, "
-                  f"{cases / took:.0f} a second")  # fmt: skip
-            print(campaign.table())
-            print("\n".join(campaign.violations[:SHOWN]), flush=True)
-            found += len(campaign.violations)
-    print(f"\n{found} violations")
+    cases = options.cases // options.stores
+    parts = [Part(store, options.seed, cases, options.only, options.scale) for store in range(options.stores)]
+    began, found = time.monotonic(), 0
+    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
+        for text, violations in pool.map(Part.run, parts):
+            print(text, flush=True)
+            found += violations
+    print(f"\n{cases * options.stores} cases in {time.monotonic() - began:.0f} s, {found} violations")
     return 1 if found else 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import unittest.mock
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from millpond.broker.broker import Broker
 from millpond.broker.sink import CallableSink
 from millpond.store.file_store import FileStore
 
+from millpond.broker import broker
 from millpond.config.options import JetStreamOptions, Options
 from millpond.jetstream import shelf
 from millpond.jetstream.api.registry import Api
 from millpond.jetstream.engine import Engine
 from millpond.jetstream.storage import Storage
 
+CURVE_KEY = "X" * 56
+"""No server's: nobody asks, and to reckon one takes as long as to open a store."""
 SEGMENT_BYTES = 16 * 1024
 """Of the smallest segments, so that a small store has several; each of them gets a summary once it is sealed."""
 
@@ -48,7 +52,8 @@ class Rooms:
         shelf.FileStore = functools.partial(FileStore, segment_bytes=segment_bytes, summary_bytes=1)
         options = Options(jetstream=JetStreamOptions(store_dir=str(directory), sync=sync))
         self.clock = ManualClock()
-        self.broker = Broker(options, self.clock)
+        with unittest.mock.patch.object(broker, "curve_key", lambda secret: CURVE_KEY):
+            self.broker = Broker(options, self.clock)
         self.storage = Storage(options.jetstream, directory)
         self.engine = Engine(options.jetstream, self.storage, self.broker.router, self.broker.turn, "here")
         self.advisories: list[tuple[bytes, bytes]] = []

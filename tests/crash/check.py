@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from .load import CONSUMER, STREAMS, Worker, Writer
-from .model import Model, Recovered, Violation, settle
+from .load import CONSUMER, STREAMS
+from .model import Model, Recovered, Violation
 from .wire import Message, Wire
 
 READ_BATCH: Final = 1000
@@ -20,29 +20,6 @@ async def create(port: int) -> list[Model]:
     await _asked(wire, "CONSUMER.CREATE.WORK.C", CONSUMER)
     wire.close()
     return [Model(configuration) for configuration in STREAMS]
-
-
-async def verify(port: int, writers: list[Writer], worker: Worker) -> list[Model]:
-    """Every stream is explained by a prefix of its operations, and nothing that was delivered is lost.
-
-    Returns the models in the state that was found. Raises Violation.
-    """
-    wire = await Wire.open(port, "verify")
-    models = []
-    for writer in writers:
-        name = writer.before.name
-        configuration = (await _asked(wire, f"STREAM.INFO.{name}"))["config"]
-        asked = {key: configuration.get(key) for key in writer.before.configuration}
-        if asked != writer.before.configuration:
-            raise Violation(f"{name}: its configuration is {asked}, it was created with {writer.before.configuration}")
-        models.append(settle(writer.before, writer.operations, writer.answered_upto, await read(port, wire, name)))
-    work = next(model for model in models if model.name == "WORK")
-    for seq, body in worker.delivered.items():
-        if work.messages.get(seq, ("", b""))[1] != body:
-            raise Violation(f"WORK: message {seq} was delivered before the crash and is lost or changed after it")
-    await _asked(wire, "CONSUMER.INFO.WORK.C")
-    wire.close()
-    return models
 
 
 async def read(port: int, wire: Wire, name: str, still: bool = True) -> Recovered:
@@ -80,10 +57,3 @@ async def _asked(wire: Wire, subject: str, body: dict[str, Any] | None = None) -
     if "error" in found:
         raise Violation(f"{subject}: {found['error']}")
     return found
-
-
-async def consumer_info(port: int) -> dict[str, Any]:
-    wire = await Wire.open(port, "info")
-    info = await _asked(wire, "CONSUMER.INFO.WORK.C")
-    wire.close()
-    return info

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-from .model import NO_SUCH_MESSAGE, Answer, Delete, Model, Operation, Publish, Purge, Violation
+from .model import NO_SUCH_MESSAGE, Answer, Batch, Delete, Model, Operation, Publish, Purge, Violation
 from .wire import Message, Wire
 
 WINDOW: Final = 256
@@ -207,7 +207,7 @@ def read_answer(operation: Operation, body: bytes) -> Answer:
     if "error" in answer:
         code = int(answer["error"]["err_code"])
         return ("error", NO_SUCH_MESSAGE if code in DELETE_REFUSALS else code)
-    if isinstance(operation, Publish):
+    if isinstance(operation, (Publish, Batch)):
         return ("duplicate" if answer.get("duplicate") else "ack", int(answer["seq"]))
     if isinstance(operation, Delete):
         return ("deleted", 0)
@@ -226,14 +226,7 @@ class Worker:
         """Sequence of each acknowledgement, in the order they were sent."""
         self._wire: Wire | None = None
         self._left = 0
-        self.confirm_all = False
         self.pulls = 0
-        self.on_confirmed: Callable[[], None] = lambda: None
-
-    @property
-    def acknowledged(self) -> set[int]:
-        """Everything it ever acknowledged; what was not confirmed may count or not."""
-        return set(self._acks)
 
     @property
     def sent(self) -> int:
@@ -263,7 +256,6 @@ class Worker:
         tail = message.subject.removeprefix(self._wire.inbox(""))
         if tail.startswith("a"):
             self.confirmed.add(self._acks[int(tail[1:])])
-            self.on_confirmed()
         elif message.status:
             self._idle.set()
         else:
@@ -276,7 +268,7 @@ class Worker:
             raise Violation(f"WORK: message {seq} was delivered again although its acknowledgement was confirmed")
         if self.delivered.setdefault(seq, message.payload) != message.payload:
             raise Violation(f"WORK: message {seq} was delivered with another content than before")
-        chance = 0.0 if self.confirm_all else self._rng.random()
+        chance = self._rng.random()
         if chance < 0.9:
             self._acks.append(seq)
             kind = b"+ACK" if chance < 0.8 else b"+TERM"

@@ -24,11 +24,22 @@ class Publish:
     msg_id: str = ""
     expected_seq: int | None = None
     """Nats-Expected-Last-Subject-Sequence."""
+    rollup: str = ""
+    """Nats-Rollup: "sub" or "all"."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """An atomic one: all of it, or nothing. Answered once; no part has conditions."""
+
+    batch_id: str
+    parts: tuple[Publish, ...]
 
 
 @dataclass(frozen=True)
 class Delete:
     seq: int
+    secure: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,9 +51,9 @@ class Purge:
     seq: int = 0
 
 
-Operation = Publish | Delete | Purge
+Operation = Publish | Batch | Delete | Purge
 Answer = tuple[str, int]
-"""("ack", seq), ("duplicate", seq), ("error", err_code), ("deleted", 0), ("purged", count)."""
+"""("ack", seq), ("duplicate", seq), ("error", err_code), ("deleted", 0), ("purged", count). A batch: ("ack", last)."""
 
 WRONG_LAST_SEQUENCE = 10071
 SUBJECT_FULL = 10077
@@ -57,6 +68,12 @@ class Model:
     messages: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     last_seq: int = 0
     ids: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._of: dict[str, dict[int, None]] = {}
+        """Sequences by subject, oldest first."""
+        for seq, (subject, _) in self.messages.items():
+            self._of.setdefault(subject, {})[seq] = None
 
     @property
     def name(self) -> str:
@@ -77,44 +94,64 @@ class Model:
 
     def of_subject(self, subject: str) -> list[int]:
         """Sequences with that subject, oldest first."""
-        return [seq for seq, (name, _) in self.messages.items() if name == subject]
+        return list(self._of.get(subject, ()))
+
+    def last_of(self, subject: str) -> int:
+        """0: there is none."""
+        return next(reversed(self._of.get(subject, {})), 0)
 
     def apply(self, operation: Operation) -> Answer:
         if isinstance(operation, Publish):
             return self._publish(operation)
+        if isinstance(operation, Batch):
+            return [self._publish(part) for part in operation.parts][-1]
         if isinstance(operation, Delete):
-            gone = self.messages.pop(operation.seq, None)
-            return ("deleted", 0) if gone is not None else ("error", NO_SUCH_MESSAGE)
+            if operation.seq not in self.messages:
+                return ("error", NO_SUCH_MESSAGE)
+            self._remove(operation.seq)
+            return ("deleted", 0)
         return self._purge(operation)
+
+    def _remove(self, seq: int) -> None:
+        subject, _ = self.messages.pop(seq)
+        there = self._of[subject]
+        del there[seq]
+        if not there:
+            del self._of[subject]
 
     def _publish(self, operation: Publish) -> Answer:
         limit = self.configuration.get("max_msgs_per_subject", -1)
-        there = self.of_subject(operation.subject) if limit > 0 or operation.expected_seq is not None else []
+        there = self._of.get(operation.subject, {})
         if operation.msg_id in self.ids:
             return ("duplicate", self.ids[operation.msg_id])
-        if operation.expected_seq is not None and operation.expected_seq != max(there, default=0):
+        if operation.expected_seq is not None and operation.expected_seq != self.last_of(operation.subject):
             return ("error", WRONG_LAST_SEQUENCE)
-        if limit > 0 and len(there) >= limit and self.configuration.get("discard_new_per_subject"):
+        if 0 < limit <= len(there) and self.configuration.get("discard_new_per_subject"):
             return ("error", SUBJECT_FULL)
         self.last_seq += 1
         self.messages[self.last_seq] = (operation.subject, operation.payload)
+        there = self._of.setdefault(operation.subject, {})
+        there[self.last_seq] = None
         if operation.msg_id:
             self.ids[operation.msg_id] = self.last_seq
-        if limit > 0 and len(there) >= limit:
-            del self.messages[there[0]]
+        if 0 < limit < len(there):
+            self._remove(next(iter(there)))
         most = self.configuration.get("max_msgs", -1)
-        if most > 0 and len(self.messages) > most:
-            del self.messages[self.first_seq]
+        if 0 < most < len(self.messages):
+            self._remove(self.first_seq)
+        if operation.rollup:
+            for seq in list(there if operation.rollup == "sub" else self.messages)[:-1]:
+                self._remove(seq)
         return ("ack", self.last_seq)
 
     def _purge(self, operation: Purge) -> Answer:
-        found = [seq for seq, (name, _) in self.messages.items() if operation.subject in ("", name)]
+        found = self.of_subject(operation.subject) if operation.subject else list(self.messages)
         if operation.keep:
             found = found[: max(0, len(found) - operation.keep)]
         elif operation.seq:
             found = [seq for seq in found if seq < operation.seq]
         for seq in found:
-            del self.messages[seq]
+            self._remove(seq)
         return ("purged", len(found))
 
 
@@ -131,8 +168,12 @@ class Violation(AssertionError):
     """A promise was broken; the text names the stream and the messages."""
 
 
-def settle(before: Model, operations: list[Operation], answered: int, after: Recovered) -> Model:
+def settle(
+    before: Model, operations: list[Operation], answered: int, after: Recovered, *, since: int = 1, count: int = -1
+) -> Model:
     """The model in the state of the recovered stream. `answered`: how many operations must be in it.
+
+    since: only messages from this sequence on were read, and the stream says that it holds `count`.
 
     A message id outlives a crash as long as its message does: it is found again in the messages.
     Raises Violation with the difference to the state that everything answered makes.
@@ -141,11 +182,11 @@ def settle(before: Model, operations: list[Operation], answered: int, after: Rec
     for operation in operations[:answered]:
         state.apply(operation)
     least = state.clone()
-    if _same(state, after):
+    if _same(state, after, since, count):
         return state.restarted()
     for operation in operations[answered:]:
         state.apply(operation)
-        if _same(state, after):
+        if _same(state, after, since, count):
             return state.restarted()
     raise Violation(_difference(least, operations[answered:], after))
 
@@ -182,8 +223,13 @@ def settle_torn(before: Model, operations: list[Operation], answered: int, after
         raise Violation(f"{name}: max_msgs_per_subject {limit} is exceeded after a torn write by {crowded[:10]}")
 
 
-def _same(state: Model, after: Recovered) -> bool:
-    if state.last_seq != after.last_seq or state.messages != after.messages:
+def _same(state: Model, after: Recovered, since: int, count: int) -> bool:
+    if state.last_seq != after.last_seq or (count >= 0 and len(state.messages) != count):
+        return False
+    there = state.messages
+    if since > 1:
+        there = {seq: message for seq, message in there.items() if seq >= since}
+    if there != after.messages:
         return False
     # A stream that never held a message begins at 0.
     return after.first_seq in ((0, 1) if after.last_seq == 0 else (state.first_seq,))

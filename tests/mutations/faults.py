@@ -27,7 +27,7 @@ CONSUMERS: Final = "tests/property/test_consumer_model.py"
 TAIL: Final = "tests/unit/jetstream/test_recovery_tail.py"
 CUTS: Final = "tests/crash/test_power_cut.py"
 SYNCS: Final = "tests/crash/test_failing_sync.py"
-KILLS: Final = "tests/crash/test_kill.py"
+KILLS: Final = "tests/kills/test_kills.py"
 
 
 class Fault(NamedTuple):

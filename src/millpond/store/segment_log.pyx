@@ -333,7 +333,7 @@ cdef class SegmentLog:
         for number in numbers:
             self._settle(number)
             if self.at[number].generation >= self.committed_upto.generation:
-                self.committed_upto = Place(self.at[number].generation, self.at[number].synced)
+                self.committed_upto = Place(self.at[number].generation, self.at[number].asked)
         while self._trimming:
             self._trimming -= 1
             number = self.order.popleft()
@@ -346,7 +346,7 @@ cdef class SegmentLog:
         cdef Segment* segment = &self.at[number]
         cdef uint32_t from_offset = segment.synced, begin, end
         segment.syncing = False
-        segment.synced = segment.asked
+        segment.synced = max(segment.synced, segment.asked)    # it may have moved on to the next page meanwhile (_resume)
         if segment.buffer != NULL:
             self._settle_buffer(segment, from_offset)
         if self.drops_pages:

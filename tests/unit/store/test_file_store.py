@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import sys
 
 import pytest
@@ -397,3 +398,27 @@ def test_a_file_that_is_used_again_stays_open_while_others_are_read(tmp_path):
         store.append_message(b"a", b"more")
         r.turn()
         assert store.failure == ""
+
+
+def test_the_log_goes_on_at_the_next_page_while_an_erasure_is_synced(tmp_path):
+    """Its last page has left the cache, so it begins another one: what the sync of the erasure covers ends before."""
+    with rig(tmp_path / "whole") as r:
+        (tmp_path / "whole").mkdir()
+        store = r.open(segment_bytes=65536)
+        for number in range(3):
+            store.append_message(b"a", b"%d" % number)
+            r.commit()
+        store.remove_message(2, True)
+        r.turn()                                   # the removal is on disk
+        r.committer.run_now()                      # the message is overwritten, and that is synced
+        assert r.committer.in_flight() == 1
+        r.cache.resize(0)
+        r.cache.resize(1 << 22)
+        store.append_message(b"a", b"new")
+        r.settle()
+        assert bodies(store) == {1: b"0", 3: b"2", 4: b"new"}
+        shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+        r.commit()
+        assert bodies(r.reopen()) == {1: b"0", 3: b"2", 4: b"new"} and r.store.damage == []
+        r.close()
+        assert bodies(r.open(tmp_path / "killed")) == {1: b"0", 3: b"2"} and r.store.damage == []

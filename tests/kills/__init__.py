@@ -1,0 +1,1 @@
+"""Kill -9 thousands of times: see campaign.py."""
