@@ -347,7 +347,7 @@ cdef class ReadCache:
         job.id, job.key, job.begin, job.size = id, key, begin, size
         job.arrived = [] if arrived is None else [arrived]
         job.in_a_row = arrived is None or self._is_in_a_row(id, key)
-        job.fd = os.dup(fd)
+        job.fd = self.disk.duplicate(fd)
         memset(&order, 0, sizeof(worker_job))
         self._tickets += 1
         order.ticket, order.fd, order.offset, order.data, order.size = self._tickets, job.fd, begin, job.data, size
@@ -357,7 +357,7 @@ cdef class ReadCache:
             packed_keep(job.packed.packed)
             order.packed = &job.packed
         if worker_submit(<worker*>self._worker, order):
-            os.close(job.fd)
+            self.disk.close(job.fd)
             raise MemoryError("no memory to queue a read")
         self._jobs[self._tickets] = self._flying[(id, key)] = job
         self.cold_reads += 1
@@ -379,7 +379,7 @@ cdef class ReadCache:
 
     cdef int _arrive(self, ColdRead job, size_t got, int error) except -1:
         cdef char* data = job.data
-        os.close(job.fd)
+        self.disk.close(job.fd)
         del self._flying[(job.id, job.key)]
         job.data = NULL
         if error:

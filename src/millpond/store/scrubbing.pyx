@@ -29,6 +29,7 @@ from millpond.store.packer_order cimport SUMMARISE
 from millpond.store.segment cimport IN_LOG, NO_SEGMENT, Segment, segment_name
 
 from millpond.base import limits
+from millpond.store.space import passes
 
 log = logging.getLogger("millpond")
 
@@ -81,7 +82,8 @@ cdef class Scrub(Client):
         try:
             job.order.source = self._store.log.disk.open(self._store.log.directory_fd, segment_name(number), False)
         except OSError as error:
-            self._found(number, str(error))
+            if not passes(error):
+                self._found(number, str(error))
             self._done(0)
             return None
         job.number, job.generation, job.changes, job.order.task = number, segment.generation, segment.changes, SUMMARISE
