@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check package crash kills oom damage bits full-disk simulate mutations model soak differential clean fuzz debug-build debug-test \
+.PHONY: run test check package crash kills oom damage bits full-disk simulate syscalls mutations model soak differential \
+	clean fuzz debug-build debug-test \
 	debug-fuzz bench bench-quick bench-growth instructions client-suites client-js
 
 run: build
@@ -73,6 +74,13 @@ simulate: FIRST = 1000000
 simulate: build
 	MILLPOND_SEEDS=$(SEEDS) MILLPOND_CUTS=$(CUTS) MILLPOND_FIRST_SEED=$(FIRST) \
 		$(BIN)/python -m pytest -s -m slow tests/simulator
+
+# Every call that a script makes of the disk: refused with each error it may have, and a crash before and within it.
+# EVERY: each k-th case only.
+EVERY ?= 1
+
+syscalls: build
+	$(BIN)/python -m tests.syscalls.campaign --every $(EVERY)
 
 MINUTES ?= 30
 

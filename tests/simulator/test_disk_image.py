@@ -77,6 +77,13 @@ def test_names_change_in_their_order_or_not_at_all() -> None:
     assert (b".", None) in found and (b"x", None) in found and (b"", None) in found and (b".", b"x") in found
 
 
+def test_what_is_moved_is_the_file_that_had_the_name_then() -> None:
+    c = File()
+    steps = [(NAME, "/b", B), (WRITE, B, 0, b"x"), (SYNCED, B, 2), (SYNCED, "", 3), (MOVED, "/b", "/a"),
+             (NAME, "/b", c), (WRITE, c, 0, b"y"), (SYNCED, c, 7), (MOVED, "/b", "/d")]  # fmt: skip
+    assert {image["/d"] for image in images(steps) if "/d" in image} == {b"y"}
+
+
 def test_what_is_in_a_lost_directory_is_lost() -> None:
     steps = [(NAME, "/d", None), (NAME, "/d/b", B), (SYNCED, "/d", 2)]
     assert {"/d" in image for image in images(steps)} == {True, False}

@@ -144,3 +144,40 @@ def test_cython_functions_are_short(path: Path) -> None:
                 last = number
         assert last - first + 1 <= FUNCTION_LINES_MAX, f"{path.name}:{first + 1} has {last - first + 1} lines"
     assert "asyncio" not in path.read_text() or room(path) == "transport", f"{path.name} mentions asyncio"
+
+
+# --- the door to the disk ---
+
+FILE_WORK = re.compile(
+    r"\bos\.(open|read|write|pread|pwrite|fsync|fdatasync|ftruncate|truncate|posix_fallocate|unlink|remove|rename|replace"
+    r"|mkdir|makedirs|rmdir|link|symlink|stat|fstat|lstat|listdir|scandir|walk|dup|statvfs)\b|(?<![\w.\"])open\("
+    r"|\.(read_bytes|read_text|write_bytes|write_text|iterdir|is_dir|is_file|touch|rmdir|unlink)\(|\bshutil\b|\bmmap\b"
+    r"|\b(pread|pwrite|preadv2|ftruncate|fsync|fdatasync|posix_fallocate|openat)\s*\("
+)
+OTHER_FILES = {
+    "jetstream/schedules_pattern.py": "the machine's time zones",
+    "server/directory.py": "accounts' tokens, which are no part of a store",
+    "server/jetstream.py": "a private directory goes as a whole, when nobody has it any more",
+    "server/lifecycle.py": "files of ports and process ids",
+    "server/logs.py": "log files",
+    "server/operator.py": "an operator's folder of tokens",
+    "server/port_holder.py": "/proc",
+    "store/closer.pyx": "descriptors of events", "store/packer.pyx": "descriptors of events",
+}  # fmt: skip
+"""What else is done with files, and where. `store/disk` is the door."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted(SOURCE.rglob("*.*")) if path.suffix in (".py", ".pyx", ".pxd", ".h")
+     and room(path) in ("store", "jetstream", "server")],
+    ids=lambda path: str(path.relative_to(SOURCE)),
+)  # fmt: skip
+def test_files_of_a_store_are_touched_through_the_door(path: Path) -> None:
+    name = str(path.relative_to(SOURCE))
+    if name in OTHER_FILES or path.stem == "disk":
+        return
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        code = line.partition("#")[0] if path.suffix != ".h" else line
+        found = FILE_WORK.search(re.sub(r"\bself\.|\b_?disk\.\w+\(|behind\.\w+\(", "", code))
+        assert found is None or "disk." in code or "def " in code, f"{name}:{number}: {line.strip()}"

@@ -22,11 +22,11 @@ from millpond.base.errors import StoreError
 from millpond.store import consumer_file
 from millpond.store.catalog import read_copies
 from millpond.store.checksum import checksum
-from millpond.store.directory import CATALOG, LOCK, RELEASED, REPACKED, WITNESS, is_unfinished
+from millpond.store.directory import CATALOG, LOCK, MARKS, RELEASED, REPACKED, WITNESS, is_unfinished
 from millpond.store.scan import SegmentScan, read_witness, scan_segment
 
 LOG: Final = "log."
-FIXED_NAMES: Final = (f"{CATALOG}.0", f"{CATALOG}.1", *consumer_file.NAMES, RELEASED, REPACKED, WITNESS)
+FIXED_NAMES: Final = (f"{CATALOG}.0", f"{CATALOG}.1", *consumer_file.NAMES, *MARKS, REPACKED, WITNESS)
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -112,7 +112,7 @@ def survey(directory: Path) -> StoreReport:
 def survey_slot(account: str, slot: Path) -> StreamReport:
     report = StreamReport(account, slot.name)
     names = sorted(path.name for path in slot.iterdir())
-    if RELEASED in names:
+    if not set(MARKS).isdisjoint(names):
         report.notes.append(Finding(RELEASED, "the stream was deleted; the next start removes what is left of it"))
         return report
     _catalog(slot, report)

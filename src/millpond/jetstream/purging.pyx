@@ -24,7 +24,7 @@ from millpond.store.api cimport Filters, Store
 
 from millpond.base import limits
 from millpond.base.errors import StoreError
-from millpond.store.space import is_full
+from millpond.store.space import passes
 
 cdef uint64_t STEP = limits.PURGE_STEP_MESSAGES
 cdef uint64_t STEP_ROWS = limits.SEARCH_STEP_ROWS
@@ -176,7 +176,7 @@ cdef class Removals(Phase):
         except (OSError, StoreError, MemoryError) as error:
             self._queue.pop(0)
             work.fail(str(error))
-            if work.holds or not (isinstance(error, MemoryError) or is_full(error)):
+            if work.holds or not (isinstance(error, MemoryError) or passes(error)):
                 self._host.store_failed(str(error))   # an acknowledgement waits: it becomes a refusal
             return False
         finally:

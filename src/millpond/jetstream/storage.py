@@ -147,7 +147,7 @@ class Storage:
     def _look_after(self, shelf: FileShelf) -> None:
         """No configuration can be read."""
         try:
-            unfinished = is_unfinished(shelf.slot)
+            unfinished = is_unfinished(shelf.slot, self.disk)
         except OSError:
             unfinished = False
         if unfinished:

@@ -31,7 +31,7 @@ from millpond.base.errors import StoreError
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.pub_ack import refusal
 from millpond.jetstream.waiting import WAIT
-from millpond.store.space import is_full
+from millpond.store.space import passes
 from millpond.wire.headers import with_last, without
 
 log = logging.getLogger("millpond")
@@ -296,7 +296,7 @@ cdef class StreamCore(Answering):
     cdef uint64_t _lose(self, const Msg* msg, object error) except? 0:
         """The store did not take the message; on a full disk it takes others later, and this one is answered at once."""
         refused = api_error("JSStorageResourcesExceededErr")
-        if not is_full(error):
+        if not passes(error):
             self.store_failed(str(error))
             self.refuse(msg, refused)
             return 0
@@ -561,7 +561,7 @@ cdef class StreamCore(Answering):
             self._append(&marker, self.clock.wall_ns,
                          self._expires_ns(self.config.subject_delete_marker_ttl // NS_PER_S, self.clock.wall_ns))
         except (OSError, StoreError) as error:
-            if not is_full(error):
+            if not passes(error):
                 self.store_failed(str(error))
             self._marker_refused = True
             return False

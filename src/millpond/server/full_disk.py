@@ -1,4 +1,5 @@
-"""What a server does about a full disk: tells once, then asks the disk again until there is room."""
+"""What a server does about a full disk: tells once, then asks the disk again until there is room. Also when descriptors
+are used up."""
 
 from __future__ import annotations
 
@@ -18,9 +19,10 @@ class FullDisk:
         self._committer, self._space = committer, committer.space
         self._broker, self._loop, self._domain = broker, loop, domain
         self._next: asyncio.Handle | None = None
+        self._again: asyncio.Handle | None = None
         self.on_room: Callable[[], None] = lambda: None
         """Is told when there is room again."""
-        self._space.on_full = self._became_full
+        self._space.on_full, self._space.on_short = self._became_full, self._retry_later
         if self._space.full:
             self._became_full()
 
@@ -45,6 +47,16 @@ class FullDisk:
         if not room:
             self._later()
 
+    def _retry_later(self) -> None:
+        """The disk is not full, or not yet: somebody waits for a descriptor."""
+        if self._again is None:
+            self._again = self._loop.call_later(limits.SPACE_PROBE_S, self._retry)
+
+    def _retry(self) -> None:
+        self._again = None
+        self._committer.retry()
+        self._broker.turn.wake()
+
     def _tell(self) -> None:
         """The advisory goes to the system account, as nats-server's does."""
         system = self._broker.system
@@ -55,7 +67,8 @@ class FullDisk:
         advisories.send("SERVER.OUT_OF_STORAGE", "server_out_of_space", server)
 
     def close(self) -> None:
-        self._space.on_full = lambda: None
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        self._space.on_full = self._space.on_short = lambda: None
+        for handle in (self._next, self._again):
+            if handle is not None:
+                handle.cancel()
+        self._next = self._again = None

@@ -26,7 +26,9 @@ import struct
 from millpond.base.errors import StoreError
 from millpond.store.checksum import checksum
 from millpond.store.committer cimport tell_all
-from millpond.store.space import is_full
+from millpond.store.disk cimport Disk
+from millpond.store.disk import REAL
+from millpond.store.space import is_shortage, passes
 
 log = logging.getLogger("millpond")
 
@@ -34,7 +36,6 @@ MAGIC = b"MPCT"
 VERSION = 1
 HEAD = struct.Struct("<4sIQII")
 SUFFIXES = (".0", ".1")
-NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
 
 def encode(uint64_t generation, bytes payload):
@@ -56,21 +57,20 @@ def decode(bytes data):
     return generation, payload
 
 
-def read_copies(str prefix):
+def read_copies(str prefix, Disk disk=REAL):
     """[(generation, payload) or None] of the copies that exist, by suffix; a missing file is None."""
     directory, base = os.path.split(prefix)
-    present = set(os.listdir(directory))
+    present = disk.names(directory)
     found = []
     for suffix in SUFFIXES:
-        found.append(_read(prefix + suffix) if base + suffix in present else None)
+        found.append(_read(prefix + suffix, disk) if base + suffix in present else None)
     return found
 
 
-def _read(str path):
+def _read(str path, Disk disk):
     """One copy; one that cannot be read is not whole."""
     try:
-        with open(path, "rb") as file:
-            return decode(file.read())
+        return decode(disk.contents(path))
     except OSError as error:
         if error.errno != errno.EIO:
             raise
@@ -91,7 +91,7 @@ cdef class Catalog(Target):
 
     cpdef bytes load(self):
         """The newest valid value, None when there is none. Writes a bad or older copy again, if there is room."""
-        copies = read_copies(self._prefix)
+        copies = read_copies(self._prefix, self._committer.disk)
         good = [copy for copy in copies if copy is not None]
         if not good:
             return None
@@ -108,17 +108,23 @@ cdef class Catalog(Target):
         return payload
 
     def _repair(self, which, bytes image):
-        """The older copy is the only one that is surely on disk, until the newer one is."""
+        """The older copy is the only one that is surely on disk, until the newer one is. That one takes the name of the
+        other: a sync of its own name may have failed, and says nothing of it when it succeeds later."""
+        disk = self._committer.disk
+        self._named = False                        # of the copy that is made anew
         try:
             self._open()
             self._put(self._certain, image)
-            self._committer.disk.sync(self._fds[self._certain])
+            disk.sync(self._fds[self._certain])
             self._trusted = False
-            self._committer.disk.sync(self._directory())
+            disk.move(self._prefix + SUFFIXES[self._certain], self._prefix + SUFFIXES[which])
+            self._certain, which = which, self._certain
+            disk.sync(self._directory())
+            self._close_files()
+            self._open()
             self._put(which, image)
         except OSError as error:
-            self._named = False
-            if not is_full(error):
+            if not passes(error):
                 raise
             self._warn(which)
         finally:
@@ -145,7 +151,7 @@ cdef class Catalog(Target):
         except OSError as error:                   # others are met again by write()
             if not (self.enlisted or self.syncing or self.stalled):
                 self._close_files()
-            if error.errno in NO_DESCRIPTOR:
+            if is_shortage(error):
                 raise
         return 0
 
@@ -162,7 +168,7 @@ cdef class Catalog(Target):
             if not self._named:
                 self.sync_also(self._directory())
         except OSError as error:
-            if is_full(error):
+            if passes(error):
                 raise
             self._fail(error.strerror or str(error))
             return -1

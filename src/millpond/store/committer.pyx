@@ -20,7 +20,7 @@ from millpond.store.disk cimport Disk, disk_calls
 from millpond.base.errors import StoreError
 from millpond.base import limits
 from millpond.store.disk import REAL
-from millpond.store.space import Space, is_full
+from millpond.store.space import Space, is_shortage, passes
 
 cdef extern from "sync_thread.h" nogil:
     ctypedef struct worker_job:
@@ -175,6 +175,7 @@ cdef class Committer:
         if not target.stalled:
             target.stalled = True
             self._stalled.append(target)
+            self.space.on_short()
         return 0
 
     cdef int hold(self, Target target) except -1:
@@ -203,6 +204,7 @@ cdef class Committer:
         for target in waiting:
             target.stalled = False
             self.enlist(target)
+        self.space.tell_waiting()
         return 0
 
     cdef int _write(self, Target target) except -2:
@@ -212,12 +214,12 @@ cdef class Committer:
             try:
                 return target.write()
             except OSError as error:
-                if not is_full(error):
+                if not passes(error):
                     raise
-                if self.closer.finish():     # there may be room already
+                if self.closer.finish():     # there may be room already, and fewer files are open
                     continue
                 self.space.exhausted(error)
-                if not self.space.give(GIVEN_BYTES):
+                if is_shortage(error) or not self.space.give(GIVEN_BYTES):
                     self.stall(target)
                     return -1
 
@@ -273,7 +275,7 @@ cdef class Committer:
             raise OSError(c_errno, os.strerror(c_errno))
         cdef tuple file = (info.st_dev, info.st_ino)
         if file not in self._unsynced:
-            self._unsynced[file] = os.dup(fd)
+            self._unsynced[file] = self.disk.duplicate(fd)
         return 0
 
     cpdef int begin_sync_written(self) except -1:

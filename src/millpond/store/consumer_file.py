@@ -18,7 +18,6 @@ its file is: so one that is gone, or as it was last week, is noticed.
 from __future__ import annotations
 
 import contextlib
-import os
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -111,12 +110,10 @@ def read_journal(data: bytes, checksum: Checksum) -> Journal:
     return Journal(generation, identity, frames, at, len(data)) if is_whole else Journal(size=len(data))
 
 
-def read_row(directory: Path, checksum: Checksum) -> Row | None:
+def read_row(directory: Path, checksum: Checksum, disk: Disk = REAL) -> Row | None:
     """The journal's part of the witness that is there; None: it cannot be read."""
     try:
-        with (directory / WITNESS).open("rb") as file:
-            file.seek(ROW_AT)
-            data = file.read(ROW.size)
+        data = disk.contents(str(directory / WITNESS), ROW_AT + ROW.size)[ROW_AT:]
     except OSError as error:
         if is_shortage(error):
             raise
@@ -152,8 +149,8 @@ class JournalFiles:
 
     def recover(self) -> tuple[int, list[bytes]]:
         """(generation, frames) of the file that is the truth; (0, []) for a new journal."""
-        present = set(os.listdir(self.directory))
-        row = read_row(self.directory, self.checksum) if WITNESS in present else None
+        present = self.disk.names(str(self.directory))
+        row = read_row(self.directory, self.checksum, self.disk) if WITNESS in present else None
         found = [(self._read(name) if name in present else Journal()) for name in NAMES]
         identity = self.identity or (row.identity if row is not None else 0)
         for which, journal in enumerate(found):
@@ -170,7 +167,7 @@ class JournalFiles:
 
     def _read(self, name: str) -> Journal:
         try:
-            return read_journal((self.directory / name).read_bytes(), self.checksum)
+            return read_journal(self.disk.contents(str(self.directory / name)), self.checksum)
         except OSError as error:
             if is_shortage(error):
                 raise
@@ -201,7 +198,7 @@ class JournalFiles:
     def shorten(self) -> bool:
         """Take a share off the file that the next swap starts over. Returns False when that is short enough."""
         fd = self._open(self._other())
-        left = os.fstat(fd).st_size - limits.CHECKPOINT_SHORTENED_PER_STEP
+        left = self.disk.size(fd) - limits.CHECKPOINT_SHORTENED_PER_STEP
         if left <= 0:
             return False
         self.disk.truncate(fd, left)

@@ -36,7 +36,7 @@ from millpond.base import limits
 from millpond.base.errors import StoreError
 from millpond.store.consumer_file import JournalFiles
 from millpond.store.checksum import checksum
-from millpond.store.space import is_full
+from millpond.store.space import passes
 
 log = logging.getLogger("millpond")
 
@@ -165,7 +165,7 @@ cdef class ConsumerJournal(Target):
             directory_fd = self._files.directory_descriptor()
         except (OSError, MemoryError) as error:
             self._start_over()
-            if not isinstance(error, OSError) or is_full(error):
+            if not isinstance(error, OSError) or passes(error):
                 raise
             return self._failed(error.errno or 5)
         self._written_generation = self.generation

@@ -31,6 +31,10 @@ from millpond.store.disk import REAL, Disk
 
 LOCK = "lock"
 RELEASED = "released"
+MARKED_AGAIN = "released.again"
+MARKS = (RELEASED, MARKED_AGAIN)
+"""Either says that a slot is being emptied. A start that finds one has the other take its place: a sync of the first
+name may have failed, and says nothing of it when it succeeds later."""
 WITNESS = "witness"
 """How far the log and the journal have come (witness.pyx, consumer_file.py)."""
 REPACKED = "repacked"
@@ -52,12 +56,17 @@ def sync_directory(path: Path, disk: Disk = REAL) -> None:
 
 
 def make_directory(path: Path, disk: Disk = REAL) -> None:
-    """Create `path` and what is missing above it, durably."""
-    if path.is_dir():
+    """Create `path` and what is missing above it, durably. (Of one that is there nothing is known: `_make_sure_of`.)"""
+    if disk.is_directory(str(path)):
         return
     make_directory(path.parent, disk)
     disk.make_directory(str(path))
-    sync_directory(path.parent, disk)
+    try:
+        sync_directory(path.parent, disk)
+    except OSError:
+        with contextlib.suppress(OSError):         # a later sync would say nothing of it: it is made anew
+            disk.remove_directory(str(path))
+        raise
 
 
 def mark_released(slot: Path, disk: Disk = REAL) -> None:
@@ -72,27 +81,36 @@ def mark_released(slot: Path, disk: Disk = REAL) -> None:
 
 
 def reveal(slot: Path, disk: Disk = REAL) -> None:
-    """What is in `slot` is to stay: it is whole now. The opposite of `mark_released`."""
-    disk.remove(str(slot / RELEASED))
+    """What is in `slot` is to stay: it is whole now, or nothing. The opposite of `mark_released`."""
+    for mark in MARKS:
+        with contextlib.suppress(FileNotFoundError):
+            disk.remove(str(slot / mark))
 
 
-def remove_files(slot: Path, disk: Disk = REAL, close: Callable[[int], object] = os.close) -> Iterator[bool]:
+def mark_again(slot: Path, disk: Disk = REAL) -> None:
+    """A mark that was found is on disk from here on."""
+    old, new = MARKS if RELEASED in disk.names(str(slot)) else reversed(MARKS)
+    disk.move(str(slot / old), str(slot / new))
+    sync_directory(slot, disk)
+
+
+def remove_files(slot: Path, disk: Disk = REAL, close: Callable[[int], object] = REAL.close) -> Iterator[bool]:
     """Removes what is in a marked `slot` but for the mark, a few files with each step; they must be closed, or soon.
     A large one has lost its name then, and its blocks with `close(fd)`."""
-    for count, path in enumerate(slot.iterdir(), 1):
-        if path.name != RELEASED:
-            _remove_file(path, disk, close)
+    for count, name in enumerate(disk.names(str(slot)), 1):
+        if name not in MARKS:
+            _remove_file(str(slot / name), disk, close)
         if count % limits.FILES_REMOVED_PER_STEP == 0:
             yield True
 
 
-def _remove_file(path: Path, disk: Disk, close: Callable[[int], object]) -> None:
+def _remove_file(path: str, disk: Disk, close: Callable[[int], object]) -> None:
     fd = -1
-    if path.stat().st_size >= limits.FILE_BYTES_CLOSED_AT_ONCE:
+    if disk.size_at(path) >= limits.FILE_BYTES_CLOSED_AT_ONCE:
         with contextlib.suppress(OSError):  # no descriptor is left: then it takes its time
-            fd = disk.open_path(str(path))
+            fd = disk.open_path(path)
     try:
-        disk.remove(str(path))
+        disk.remove(path)
     finally:
         if fd >= 0:
             close(fd)
@@ -107,16 +125,12 @@ def _folder(account: str) -> str:
     return quote(account, safe="$-_").replace(".", "%2E")       # `..` is another folder
 
 
-def is_unfinished(slot: Path) -> bool:
+def is_unfinished(slot: Path, disk: Disk = REAL) -> bool:
     """Did a power cut come before the first save of a catalog was on disk? A creation writes everything else after
     that, its second copy included. `slot` has no readable catalog, and no mark: what a restore writes, log and journal
     before the catalog, is marked until all of it is on disk."""
-    for path in slot.iterdir():
-        if path.name != f"{CATALOG}.0":
-            with path.open("rb") as file:
-                if any(file.read(limits.READ_WINDOW_BYTES)):
-                    return False
-    return True
+    others = [name for name in disk.names(str(slot)) if name != f"{CATALOG}.0"]
+    return not any(any(disk.contents(str(slot / name), limits.READ_WINDOW_BYTES)) for name in others)
 
 
 class StoreDirectory:
@@ -134,32 +148,39 @@ class StoreDirectory:
         if not folder or len(folder) > FOLDER_BYTES_MAX:
             raise StoreError(f"account name {account!r} cannot name a directory")
         self.streams = self._base / folder / "streams"
-        make_directory(self._base, self._disk)
+        self._make_sure_of(self._base)
         self._lock_fd = -1 if locked else self._lock()
         try:
-            make_directory(self.streams, self._disk)
+            self._make_sure_of(self.streams.parent)
+            self._make_sure_of(self.streams)
             self._find_slots()
         except BaseException:
             self.close()
             raise
 
+    def _make_sure_of(self, path: Path) -> None:
+        """It is there, and its name is on disk: one that is there may have been made by a server that was killed, or
+        refused, before that was certain."""
+        make_directory(path, self._disk)
+        sync_directory(path.parent, self._disk)
+
     def _lock(self) -> int:
         path = self._base / LOCK
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        fd: int = self._disk.open_path(str(path))
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
-            os.close(fd)
+            self._disk.close(fd)
+            holder = self._disk.contents(str(path), 32).decode("ascii", "replace").strip()
             if not isinstance(error, BlockingIOError):
                 raise StoreError(f"cannot lock {path}: {error.strerror}") from error
             who = f"the server with process id {holder}" if holder.isdigit() else "another server"
             raise StoreInUseError(
                 f"store directory {self.root} is in use by {who}. Stop it, or give this one another directory (-sd)"
             ) from None
-        os.ftruncate(fd, 0)
         with contextlib.suppress(OSError):  # a full disk: it is there for people to read
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+            self._disk.truncate(fd, 0)
+            self._disk.put(fd, f"{os.getpid()}\n".encode(), 0)
         return fd
 
     def _find_slots(self) -> None:
@@ -169,20 +190,23 @@ class StoreDirectory:
         """
         sync_directory(self.streams, self._disk)
         self._free: list[Path] = []
-        self._names = {path.name for path in self.streams.iterdir()}
+        self._names = set(self._disk.names(str(self.streams)))
         self._next = 0
         for path in self._folders():
-            if (path / RELEASED).exists():
+            names = self._disk.names(str(path))
+            if not set(MARKS).isdisjoint(names):
+                mark_again(path, self._disk)
                 self.finish_release(path)
-            elif not any(path.iterdir()):
+            elif not names:
                 heapq.heappush(self._free, path)
 
     def _folders(self) -> list[Path]:
-        return sorted(path for path in self.streams.iterdir() if path.name.isdigit() and path.is_dir())
+        found = [self.streams / name for name in self._disk.names(str(self.streams)) if name.isdigit()]
+        return [path for path in found if self._disk.is_directory(str(path))]
 
     def slots(self) -> list[Path]:
         """The slots that hold something, in order. One without a readable catalog is a damaged stream."""
-        return [path for path in self._folders() if any(path.iterdir())]
+        return [path for path in self._folders() if self._disk.names(str(path))]
 
     def create_slot(self) -> Path:
         """An empty slot, the caller's from here until `free`: the lowest free one, or a new one."""
@@ -201,8 +225,7 @@ class StoreDirectory:
     def free(self, slot: Path) -> None:
         """Nothing is left in `slot`, durably, but perhaps the mark: it is the next stream's."""
         assert slot.parent == self.streams, f"{slot} is not a slot of this directory"
-        with contextlib.suppress(FileNotFoundError):
-            reveal(slot, self._disk)
+        reveal(slot, self._disk)
         heapq.heappush(self._free, slot)
 
     def remove(self, slot: Path) -> None:
@@ -222,7 +245,9 @@ class StoreDirectory:
     def exists(root: str | Path, account: str) -> bool:
         """Is there a part of this account in the store directory?"""
         folder = _folder(account)
-        return 0 < len(folder) <= FOLDER_BYTES_MAX and (Path(root) / "jetstream" / folder / "streams").is_dir()
+        return 0 < len(folder) <= FOLDER_BYTES_MAX and REAL.is_directory(
+            str(Path(root) / "jetstream" / folder / "streams")
+        )
 
     def remove_folders(self) -> None:
         """Remove this part with its slots; what is not empty stays."""
@@ -233,5 +258,5 @@ class StoreDirectory:
     def close(self) -> None:
         """Let another server have it."""
         if self._lock_fd >= 0:
-            os.close(self._lock_fd)
+            self._disk.close(self._lock_fd)
             self._lock_fd = -1

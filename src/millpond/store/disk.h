@@ -77,30 +77,46 @@ static void disk_drop(int fd, uint64_t offset, uint64_t size) {
 #endif
 }
 
+static int disk_truncate(int fd, uint64_t size) {
+    while (ftruncate(fd, (off_t)size))
+        if (errno != EINTR) return errno;
+    return 0;
+}
+
 /* The file is exactly `size` long, and its blocks are there (where the file system can promise that). */
 static int disk_reserve(int fd, uint64_t size) {
     struct stat info;
     if (fstat(fd, &info)) return errno;
-    if ((uint64_t)info.st_size > size && ftruncate(fd, (off_t)size)) return errno;
+    if ((uint64_t)info.st_size > size) {
+        int error = disk_truncate(fd, size);
+        if (error) return error;
+    }
 #if defined(__linux__)
     {
-        int error = posix_fallocate(fd, 0, (off_t)size);
+        int error;
+        do error = posix_fallocate(fd, 0, (off_t)size);
+        while (error == EINTR);
         if (error != EOPNOTSUPP && error != EINVAL) return error;
     }
 #endif
-    return ftruncate(fd, (off_t)size) ? errno : 0;
+    return disk_truncate(fd, size);
 }
 
-/* Make a file or a directory durable. A directory needs fsync: fdatasync may leave a new name in memory. */
+/* Make a file or a directory durable. A directory needs fsync: fdatasync may leave a new name in memory. One that was
+ * interrupted has told nothing of what became of the pages: it is asked for again. */
 static int disk_sync(int fd) {
     struct stat info;
+    int failed;
     if (fstat(fd, &info)) return errno;
-    if (S_ISDIR(info.st_mode)) return fsync(fd) ? errno : 0;
+    do {
+        if (S_ISDIR(info.st_mode)) failed = fsync(fd);
 #if defined(__APPLE__)
-    return fcntl(fd, F_FULLFSYNC) == -1 ? errno : 0;
+        else failed = fcntl(fd, F_FULLFSYNC) == -1;
 #else
-    return fdatasync(fd) ? errno : 0;
+        else failed = fdatasync(fd);
 #endif
+    } while (failed && errno == EINTR);
+    return failed ? errno : 0;
 }
 
 /* What workers do with files; every function returns an errno. `in_line`: NULL, or there are no threads (simulation):

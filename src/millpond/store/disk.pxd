@@ -1,6 +1,6 @@
-# The store's only door to the operating system's files: whatever makes, changes, removes or syncs one goes through here.
-# (What only looks, at names and at whole small files, need not.) One object per server; a test or a simulator
-# subclasses it.
+# The store's only door to the operating system's files: whatever makes, reads, changes, removes or syncs one goes through
+# here, and whatever looks at names. What is interrupted is done again, what was done in part is completed. One object
+# per server; a test or a simulator subclasses it.
 from libc.stdint cimport uint64_t
 
 cdef extern from "disk.h" nogil:
@@ -21,9 +21,17 @@ cdef class Disk:
     cpdef int open_directory(self, str path) except -1
     cdef int open(self, int directory_fd, str name, bint create) except -1
     cpdef int open_path(self, str path) except -1                # made when it is missing
+    cpdef int duplicate(self, int fd) except -1
     cpdef int close(self, int fd) noexcept
     cdef int unlink(self, int directory_fd, str name) except -1
     cdef int rename(self, int directory_fd, str old, str new) except -1
+    # What is there. `size_at`: -1 when nothing is.
+    cpdef list names(self, str directory)
+    cpdef object size_at(self, str path)
+    cpdef bint is_directory(self, str path) except *
+    cpdef object size(self, int fd)
+    # A whole file, or its first bytes.
+    cpdef bytes contents(self, str path, object most=*)
     # The same by path, and directories.
     cpdef int remove(self, str path) except -1
     cpdef int move(self, str old, str new) except -1

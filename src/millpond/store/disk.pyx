@@ -2,7 +2,9 @@
 
 import errno
 import os
+import stat
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint64_t
 
 from millpond.base import limits
@@ -44,8 +46,43 @@ cdef class Disk:
     cpdef int open_path(self, str path) except -1:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
+    cpdef int duplicate(self, int fd) except -1:
+        return os.dup(fd)
+
     cpdef int close(self, int fd) noexcept:
         return c_close(fd)
+
+    cpdef list names(self, str directory):
+        return sorted(os.listdir(directory))
+
+    cpdef object size_at(self, str path):
+        try:
+            return os.stat(path).st_size
+        except FileNotFoundError:
+            return -1
+
+    cpdef bint is_directory(self, str path) except *:
+        try:
+            return stat.S_ISDIR(os.stat(path).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    cpdef object size(self, int fd):
+        return os.fstat(fd).st_size
+
+    cpdef bytes contents(self, str path, object most=None):
+        cdef int fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        cdef uint64_t n
+        cdef bytes data
+        try:
+            n = os.fstat(fd).st_size
+            if most is not None:
+                n = min(n, <uint64_t>most)
+            data = PyBytes_FromStringAndSize(NULL, n)
+            n = Disk.read(self, fd, PyBytes_AS_STRING(data), n, 0)
+            return data[:n]
+        finally:
+            c_close(fd)
 
     cdef int unlink(self, int directory_fd, str name) except -1:
         os.unlink(name, dir_fd=directory_fd)
@@ -80,7 +117,7 @@ cdef class Disk:
         return 0
 
     cpdef int sync(self, int fd) except -1:
-        os.fsync(fd)
+        os.fsync(fd)                               # directories as well
         return 0
 
     cdef int sync_asked(self, int fd) except -1:

@@ -34,7 +34,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp
 
-from millpond.store.api cimport FOUND, MISSING, Filters, Limits, Load, Record, StoreOwner
+from millpond.store.api cimport COLD, FOUND, MISSING, Filters, Limits, Load, Record, StoreOwner
 from millpond.store.committer cimport SYNCED, Committer, Target
 from millpond.store.erasing cimport erase_committed
 from millpond.store.index cimport Entry, Index
@@ -49,7 +49,7 @@ from millpond.wire.message cimport Msg
 
 from millpond.base import limits
 from millpond.base.errors import StoreError
-from millpond.store.space import is_full, is_shortage, no_room
+from millpond.store.space import is_full, is_shortage, no_room, passes
 from millpond.store.recovery cimport Recovery
 
 log = logging.getLogger("millpond")
@@ -278,7 +278,7 @@ cdef class FileStore(IndexedStore):
         try:
             return self._write()
         except (OSError, StoreError, MemoryError) as error:
-            if is_full(error):
+            if passes(error):
                 raise
             self._fail(f"cannot write {self.log.directory}: {error}")
             return -1
@@ -306,7 +306,7 @@ cdef class FileStore(IndexedStore):
         try:
             self._put_what_is_due()
         except OSError as error:
-            if not is_full(error):
+            if not passes(error):
                 raise
             if self._removals_first:
                 self._writing_position = self._removals_at
@@ -331,7 +331,7 @@ cdef class FileStore(IndexedStore):
         try:
             self.position += self._compactor.step(max(COMPACT_STEP, 4 * (self.position - self.committed_position)))
         except OSError as error:
-            if not is_full(error):
+            if not passes(error):
                 raise
         finally:
             self.log.urgent = True
@@ -379,6 +379,7 @@ cdef class FileStore(IndexedStore):
         if self.closed:
             return 0
         if error:
+            self.log.names_failed()
             return self._fail(f"cannot sync {self.log.directory}: {os.strerror(error)}")
         self._erasures, self._secure_writing = self._erasures + self._secure_writing, []
         try:
@@ -422,8 +423,8 @@ cdef class FileStore(IndexedStore):
                 found = self._read(&entry, out, True)
             return found if found != MISSING else self._damaged(stream_seq, "its bytes do not verify")
         except OSError as error:                   # of its window: the message itself may be readable
-            if not wait and is_shortage(error):
-                return self._cache.later(self.arrived)
+            if self._committer.space.waits(error, None if wait else self.arrived):
+                return COLD
             found = self._read_alone(&entry, out)
             return found if found != MISSING else self._damaged(stream_seq, str(error))
 

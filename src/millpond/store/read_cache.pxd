@@ -45,8 +45,7 @@ cdef class ReadCache:
     cdef dict _jobs                  # {ticket: ColdRead}
     cdef dict _flying                # {(id, key): ColdRead}
     cdef dict _failed                # {(id, key): reason}; asked for once
-    cdef list _starved               # callables that found too many cold reads in flight, or nothing to read with
-    cdef bint _resting               # a worker waits for a while, then there is an answer
+    cdef list _starved               # callables that found too many cold reads in flight
 
     cdef uint64_t new_id(self) noexcept
     # The bytes [offset, offset + n) of a file, when they are here; else NULL. Valid until the next call on this cache.
@@ -64,8 +63,6 @@ cdef class ReadCache:
     cdef inline bint is_fresh(self) noexcept:
         return self._newest.fresh
     cdef int read_ahead(self, int fd, const Packed* packed, uint32_t end) except -1
-    # `arrived()` in a tenth of a second, or earlier: there was no descriptor or no memory for a read. Returns COLD.
-    cdef Load later(self, object arrived) except *
     # Bytes that were just written at `begin`: kept as if they had been read.
     cdef int put(self, uint64_t id, uint32_t begin, const char* data, uint32_t n) except -1
     cdef int forget(self, uint64_t id) noexcept                  # that life has ended

@@ -351,7 +351,7 @@ cdef class ReadCache:
         job.id, job.key, job.begin, job.size = id, key, begin, size
         job.arrived = [] if arrived is None else [arrived]
         job.in_a_row = arrived is None or self._is_in_a_row(id, key)
-        job.fd = os.dup(fd)
+        job.fd = self.disk.duplicate(fd)
         memset(&order, 0, sizeof(worker_job))
         self._tickets += 1
         order.ticket, order.fd, order.offset, order.data, order.size = self._tickets, job.fd, begin, job.data, size
@@ -361,23 +361,11 @@ cdef class ReadCache:
             packed_keep(job.packed.packed)
             order.packed = &job.packed
         if worker_submit(<worker*>self._worker, order):
-            os.close(job.fd)
+            self.disk.close(job.fd)
             raise MemoryError("no memory to queue a read")
         self._jobs[self._tickets] = self._flying[(id, key)] = job
         self.cold_reads += 1
         return 0
-
-    cdef Load later(self, object arrived) except *:
-        cdef worker_job order
-        if arrived not in self._starved:
-            self._starved.append(arrived)
-        if not self._resting:
-            memset(&order, 0, sizeof(worker_job))
-            order.fd, order.disk = -1, &self.disk.for_workers
-            if worker_submit(<worker*>self._worker, order):
-                raise MemoryError("no memory to queue a read")
-            self._resting = True
-        return COLD
 
     cpdef int collect(self) except -1:
         cdef worker_job done
@@ -387,10 +375,7 @@ cdef class ReadCache:
         worker_clear_wake(<worker*>self._worker)
         self.packer.collect()
         while worker_take(<worker*>self._worker, &done):
-            if done.fd < 0:
-                self._resting = False
-            else:
-                self._arrive(self._jobs.pop(done.ticket), done.got, done.error)
+            self._arrive(self._jobs.pop(done.ticket), done.got, done.error)
         starved, self._starved = self._starved, []
         for arrived in starved:
             arrived()
@@ -398,7 +383,7 @@ cdef class ReadCache:
 
     cdef int _arrive(self, ColdRead job, size_t got, int error) except -1:
         cdef char* data = job.data
-        os.close(job.fd)
+        self.disk.close(job.fd)
         del self._flying[(job.id, job.key)]
         job.data = NULL
         if error:

@@ -211,6 +211,8 @@ cdef class Recovery(LogParts):
                 self._wipe_summary(part)           # damaged: it gets another one
             end = self._replay_records(part, end)
         self._log.disk.drop(self._log.fd(part.number), 0, part.file_bytes)
+        if self.clean and part == &self._parts[self._count - 1]:
+            end -= <uint32_t>sizeof(Head)          # CLEAN was never synced: what follows must not rely on it
         segment.used = part.end if part.end_known else end
         segment.written = segment.asked = segment.synced = segment.records_end = segment.used
         segment.copies = part.copies
@@ -588,6 +590,7 @@ cdef class Recovery(LogParts):
         if not self.clean:
             for i in range(self._sync_from, self._count):
                 self._log.disk.sync(self._log.fd(self._parts[i].number))
+            self._log.disk.sync(self._log.directory_fd)
         self._log.last_seq = self._store.index.state.last_seq
         self._log.last_ts_ns = self._store.index.state.last_ts_ns
         for number in range(self._log.count):

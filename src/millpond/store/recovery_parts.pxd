@@ -62,4 +62,5 @@ cdef class LogParts:
     cdef uint32_t _read_around(self, Part* part) except? 0xFFFFFFFF
     cdef int _find_distrust(self) except -1
     cdef int _write_again(self) except -1
+    cdef int _name_again(self) except -1
     cdef uint32_t _survey(self, Part* part, uint32_t* first_bad, uint32_t* last) except? 0xFFFFFFFF

@@ -11,7 +11,6 @@ head of which neither copy can be read is no loss either: a neighbour knows the 
 log's identity that makes the seed by which the file's records verify, or do not.
 """
 
-import os
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
@@ -50,18 +49,20 @@ from millpond.store.segment import segment_number
 from millpond.store.space import is_full, is_shortage
 
 cdef uint32_t NOWHERE = 0xFFFFFFFF
+cdef uint32_t CLEAN_BYTES = sizeof(Head)
 cdef uint32_t SEGMENT_BYTES_LARGE = limits.SEGMENT_BYTES_LARGE
 
 
 cdef size_t _read_start(Disk disk, int fd, char* out) except? 0xFFFFFFFFFFFFFFFF:
-    """A file's head, as far as it can be read."""
-    try:
-        return disk.read(fd, out, RECORDS_AT, 0)
-    except OSError as error:
-        if is_shortage(error):
-            raise
-        memset(out, 0xFF, RECORDS_AT)
-        return RECORDS_AT
+    """A file's head, as far as it can be read; a second look decides, for a file without one is used again."""
+    for _ in range(2):
+        try:
+            return disk.read(fd, out, RECORDS_AT, 0)
+        except OSError as error:
+            if is_shortage(error):
+                raise
+    memset(out, 0xFF, RECORDS_AT)
+    return RECORDS_AT
 
 
 cdef bint _find_foot(Disk disk, int fd, const SegmentHead* head, uint64_t size, SummaryFoot* out) except *:
@@ -106,6 +107,7 @@ cdef class LogParts:
         self._find_distrust()
         if not self.clean:
             self._write_again()
+            self._name_again()
         self._trim(self._oldest(trims, left))
         return True
 
@@ -113,7 +115,7 @@ cdef class LogParts:
         cdef Part part
         cdef uint32_t number
         cdef list parts = [], headless = []
-        for name in sorted(os.listdir(self._log.directory)):
+        for name in self._log.disk.names(self._log.directory):
             if name == REPACKED:
                 self._log.disk.unlink(self._log.directory_fd, name)
             elif name == WITNESS:
@@ -221,7 +223,7 @@ cdef class LogParts:
         """Is the file that segment? Its records say, or the blocks of a packed one: nobody else's have this seed."""
         cdef Segment* segment = &self._log.at[number]
         cdef int fd = self._log.fd(number)
-        cdef uint64_t size = os.fstat(fd).st_size
+        cdef uint64_t size = self._log.disk.size(fd)
         cdef SummaryFoot foot
         cdef uint32_t i, identity = self._log.identity or self._witness.identity
         if not identity or size <= RECORDS_AT:
@@ -260,7 +262,7 @@ cdef class LogParts:
         cdef char[RECORDS_AT] start
         cdef Segment* segment = &self._log.at[number]
         cdef int fd = self._log.fd(number)
-        cdef uint64_t size = os.fstat(fd).st_size
+        cdef uint64_t size = self._log.disk.size(fd)
         cdef size_t got = _read_start(self._log.disk, fd, start)
         memset(part, 0, sizeof(Part))
         part.number, part.file_bytes = number, size
@@ -414,7 +416,8 @@ cdef class LogParts:
             batch = self._survey(&self._parts[i], &bad, &kind)
             self._parts[i].distrust = bad
             if i + 1 == self._count:
-                self.clean = kind == CLEAN and bad == NOWHERE
+                # In a segment of its own the name of that may not be on disk either.
+                self.clean = kind == CLEAN and bad == NOWHERE and self._parts[i].valid_end > RECORDS_AT + CLEAN_BYTES
             if batch == 0 and self._parts[i].gap:
                 self._parts[i].distrust = 0
         self._sync_from, self._sync_at = i, page_floor(batch) if batch else NOWHERE
@@ -444,6 +447,16 @@ cdef class LogParts:
                 if not is_full(error):
                     raise
             self._log.disk.sync(self._log.fd(part.number))
+        return 0
+
+    cdef int _name_again(self) except -1:
+        """Segments that the last write began: the sync of their names may have failed before the end of the server."""
+        cdef uint32_t i, first = self._sync_from + (self._sync_at != 0)   # where it did not begin with its segment
+        try:
+            self._log.name_again([self._parts[i].number for i in range(first, self._count)])
+        except OSError as error:
+            if not is_full(error):
+                raise
         return 0
 
     cdef list _trims(self):

@@ -18,6 +18,7 @@ from millpond.store.record cimport (
 from millpond.store.segment cimport RECORDS_AT, SegmentHead, segment_head_read, segment_identity, segment_seed
 from millpond.store.witness cimport Witness, witness_take
 
+from millpond.store.disk import REAL
 from millpond.store.packed import plain_bytes
 
 KINDS = {1: "message", 2: "remove", 3: "floor", 4: "first", 5: "trim", 6: "erased", 7: "clean"}
@@ -38,8 +39,7 @@ of the segment after (before_end) knows."""
 
 def scan_segment(path):
     """Read the segment file at `path`; nothing is changed. Returns a SegmentScan. Raises OSError, StoreError."""
-    with open(path, "rb") as file:
-        return scan_bytes(file.read())
+    return scan_bytes(REAL.contents(str(path)))
 
 
 def scan_bytes(bytes data):
@@ -70,8 +70,7 @@ def read_witness(path):
     cdef bytes data
     cdef Witness row
     try:
-        with open(path, "rb") as file:
-            data = file.read(sizeof(Witness))
+        data = REAL.contents(str(path), sizeof(Witness))
     except OSError:
         return None
     return row if witness_take(PyBytes_AS_STRING(data), len(data), &row) else None

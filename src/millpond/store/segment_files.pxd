@@ -30,7 +30,7 @@ cdef class SegmentFiles:
     cdef void close_file(self, Segment* segment) noexcept
     cdef uint32_t bytes_for(self, uint32_t n) noexcept
 
-    cdef uint32_t _absent(self) except? 0xFFFFFFFF
+    cdef uint32_t free_number(self) except? 0xFFFFFFFF
     cdef uint32_t _spare(self, uint32_t least, uint32_t most) noexcept
     cdef int _open_file(self, uint32_t number, uint32_t bytes) except -1
     cdef int remove_file(self, uint32_t number) except -1        # it gets another life, under this name, or none

@@ -58,7 +58,7 @@ cdef class SegmentFiles:
         self.count = max(self.count, number + 1)
         return 0
 
-    cdef uint32_t _absent(self) except? 0xFFFFFFFF:
+    cdef uint32_t free_number(self) except? 0xFFFFFFFF:
         """The lowest number without a file."""
         cdef uint32_t i
         for i in range(self.count):
@@ -86,7 +86,7 @@ cdef class SegmentFiles:
             return self._small_file(n, no_room(self.directory))
         number = self._spare(0, NO_SEGMENT)
         if number == NO_SEGMENT:
-            number = self._absent()
+            number = self.free_number()
         try:
             self._open_file(number, bytes)
         except OSError as error:
@@ -103,7 +103,7 @@ cdef class SegmentFiles:
             return number
         bytes = max(least, min(BYTES_LEAST, self.bytes_small) if self.urgent else self.bytes_small)
         while self.urgent or not self.space.full:
-            number = self._absent()
+            number = self.free_number()
             try:
                 self._open_file(number, bytes)
                 if self.urgent:
@@ -135,7 +135,7 @@ cdef class SegmentFiles:
             if wanted and self.space.full:
                 raise no_room(self.directory)
             for i in range(<uint32_t>wanted):
-                number = self._absent()
+                number = self.free_number()
                 self._open_file(number, bytes)
                 made.append(number)
         except OSError as error:

@@ -305,6 +305,8 @@ cdef class SegmentLog:
         if not self._dirty and not self._patched:
             return -1
         self._batch_bytes >>= 1
+        for number in self._patched:               # none may be lacking when something is written
+            self.fd(number)
         for number in self._dirty:
             self._flush(&self.at[number])
         self._syncing, self._dirty = list(dict.fromkeys(self._dirty)), []      # a full disk refused some before
@@ -491,6 +493,23 @@ cdef class SegmentLog:
         return 0
 
     # --- life ---
+
+    def names_failed(self):
+        """A sync has failed, perhaps the directory's. The next start is to rely on names, if the disk lets it."""
+        try:
+            self.name_again(self.order)
+        except OSError:
+            pass                                       # it has failed already
+
+    def name_again(self, numbers):
+        """The names of these files are made anew, by moving each away and back: under any number it is the same segment,
+        and no other one has that, whatever a power cut leaves of it. For a sync of the directory that has failed: when it
+        succeeds later it says nothing of what was made before."""
+        cdef uint32_t number, other = self.count
+        for number in numbers:
+            self.disk.rename(self.directory_fd, segment_name(number), segment_name(other))
+            self.disk.rename(self.directory_fd, segment_name(other), segment_name(number))
+            other += 1
 
     cdef void _free_buffer(self, Segment* segment) noexcept:
         free(segment.buffer)

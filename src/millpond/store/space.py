@@ -2,6 +2,9 @@
 
     room ──(a write or a reservation is refused)──> full ──(probe: what was set aside is back, and a bit more)──> room
 
+A process that has no descriptor left for a file is something else: nothing is wrong with the disk, and whoever met it
+tries again a moment later (`passes`, `waits`).
+
 While the disk is full nothing new is taken. What makes room or must not wait (removals, consumers' journals,
 compaction) may spend the file that was set aside at the start; it is filled again before new messages are taken. One
 line in the log says when it begins and one when it ends. Whoever owns the timer calls `probe`.
@@ -38,6 +41,11 @@ def is_shortage(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in SHORT
 
 
+def passes(error: BaseException) -> bool:
+    """Is it worth another try, with nothing lost meanwhile?"""
+    return is_full(error) or is_shortage(error)
+
+
 def no_room(place: str) -> OSError:
     """What is raised without asking the disk again."""
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), place)
@@ -53,6 +61,9 @@ class Space:
         self.held = 0
         """Bytes that are set aside now."""
         self.on_full: Callable[[], None] = lambda: None
+        self.on_short: Callable[[], None] = lambda: None
+        """Somebody waits for another try: `Committer.retry` is to be called in a moment."""
+        self._waiting: list[Callable[[], object]] = []
         self._directory = directory
         self._reserve_bytes = reserve_bytes
         self._began_s = self._silent_until_s = 0.0
@@ -64,7 +75,7 @@ class Space:
         """A disk that is full already is no reason not to start."""
         try:
             self._fd = self._disk.open_path(str(directory / NAME))
-            self.held = min(os.fstat(self._fd).st_size, self._reserve_bytes)
+            self.held = min(self._disk.size(self._fd), self._reserve_bytes)
             if not self._take():
                 raise no_room(str(directory))
         except OSError as error:
@@ -85,8 +96,37 @@ class Space:
         free = self.free_bytes
         return f"no space left under {self._directory} ({free} bytes free, {self.held} set aside)"
 
+    def waits(self, error: OSError, done: Callable[[], object] | None) -> bool:
+        """Is a descriptor, or memory, all that was lacking? Then `done()` when it is time for another try. Raises the error where
+        nobody can wait for that (`done` is None)."""
+        if not is_shortage(error):
+            return False
+        if done is None:
+            raise error
+        if done not in self._waiting:
+            self._waiting.append(done)
+        self._short(error)
+        return True
+
+    def _short(self, error: OSError) -> None:
+        if time.monotonic() >= self._silent_until_s:
+            self._silent_until_s = time.monotonic() + limits.LARGE_REFUSED_QUIET_S
+            log.error("No file of %s can be opened: %s. What needs one waits or is refused. Fix: %s",
+                      self._directory, (error.strerror or str(error)).lower(),
+                      "free memory" if error.errno == errno.ENOMEM else "raise the limit of open files (ulimit -n)")  # fmt: skip
+        self.on_short()
+
+    def tell_waiting(self) -> None:
+        """It is time for another try."""
+        waiting, self._waiting = self._waiting, []
+        for done in waiting:
+            done()
+
     def exhausted(self, error: OSError) -> None:
-        """The disk refused. Said once until there is room again."""
+        """The disk refused, said once until there is room again; or there was no descriptor, or no memory."""
+        if is_shortage(error):
+            self._short(error)
+            return
         if self.full:
             return
         self.full, self._began_s = True, time.monotonic()

@@ -60,15 +60,17 @@ cdef int _apply(bytearray content, tuple step, object rng) except -1:
     return 0
 
 
-cdef int _rename(dict names, tuple step) except -1:
-    """One change of names."""
+cdef int _rename(dict names, tuple step, object moved) except -1:
+    """One change of names. moved: what the old name of a MOVED stood for when it was moved."""
     kind = step[0]
     if kind == NAME:
         names[step[1]] = step[2]
     elif kind == GONE:
         names.pop(step[1], None)
-    elif step[1] in names:
-        names[step[2]] = names.pop(step[1])
+    else:
+        names[step[2]] = moved
+        if names.get(step[1]) is moved:
+            del names[step[1]]
     return 0
 
 
@@ -80,12 +82,13 @@ cdef class DiskImage:
     """
 
     cdef dict _names, _contents        # what is certain: path -> File or None; File -> Content
-    cdef list _pending                 # changes of names: (number, directory, step)
+    cdef dict _now                     # the same of names without any cut
+    cdef list _pending                 # changes of names: (number, directory, step, what a MOVED moves)
     cdef uint64_t _fed
     cdef object _rng                   # decides what a failed sync has done
 
     def __init__(self, dict files, dict contents, rng):
-        self._names, self._pending, self._rng = dict(files), [], rng
+        self._names, self._now, self._pending, self._rng = dict(files), dict(files), [], rng
         self._contents = {file: Content(contents[path]) for path, file in files.items() if file is not None}
 
     def feed(self, tuple step):
@@ -102,7 +105,9 @@ cdef class DiskImage:
         else:
             if kind == NAME and step[2] is not None:
                 self._contents[step[2]] = Content()
-            self._pending.append((self._fed, step[1].rpartition("/")[0], step))
+            moved = self._now[step[1]] if kind == MOVED else None
+            self._pending.append((self._fed, step[1].rpartition("/")[0], step, moved))
+            _rename(self._now, step, moved)
         self._fed += 1
 
     cdef int _sync(self, Content content, uint64_t before, bint success) except -1:
@@ -121,7 +126,7 @@ cdef class DiskImage:
             if change[0] >= before or change[1] != directory:
                 left.append(change)
             elif success or self._rng.random() < 0.5:
-                _rename(self._names, change[2])
+                _rename(self._names, change[2], change[3])
         self._pending = left
         return 0
 
@@ -133,9 +138,9 @@ cdef class DiskImage:
         """{path: bytes, or None for a directory}, one of the possible ones."""
         kept, torn = self._chosen(rng, survival)
         names = dict(self._names)
-        for number, _, step in self._pending:
+        for number, _, step, moved in self._pending:
             if number in kept:
-                _rename(names, step)
+                _rename(names, step, moved)
         found = {}
         for path in sorted(names):
             parent = path.rpartition("/")[0]
@@ -160,7 +165,7 @@ cdef class DiskImage:
 
     cdef tuple _chosen(self, rng, str survival):
         """(numbers of the steps that are there, those of them that are there in part)."""
-        everything = [number for number, _, _ in self._pending]
+        everything = [number for number, _, _, _ in self._pending]
         for content in self._contents.values():
             everything += [number for number, _ in (<Content>content).pending]
         everything.sort()

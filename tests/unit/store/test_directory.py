@@ -1,5 +1,6 @@
 """StoreDirectory: one server at a time; slots are few and used again."""
 
+import errno
 import os
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ from millpond.store.disk import Disk
 
 from millpond.base import limits
 from millpond.base.errors import StoreInUseError
-from millpond.store.directory import StoreDirectory, is_unfinished, mark_released, remove_files, reveal
+from millpond.store.directory import MARKS, StoreDirectory, is_unfinished, mark_released, remove_files, reveal
 
 
 def test_a_second_server_is_refused_and_told_who_holds_it(tmp_path):
@@ -36,6 +37,57 @@ def test_slots_are_recycled(tmp_path):
     assert (directory.create_slot(), directory.create_slot()) == (one, two), "the lowest first"
     assert {path.name for path in directory.streams.iterdir()} == {"0000", "0001"}
     directory.close()
+
+
+def test_names_are_certain_that_another_server_had_no_time_to_sync(tmp_path):
+    """One that was killed between making a directory and syncing its name."""
+    synced = []
+
+    class Noted(Disk):
+        def open_directory(self, path):
+            synced.append(path)
+            return Disk.open_directory(self, path)
+
+    (tmp_path / "jetstream" / "$G" / "streams").mkdir(parents=True)
+    StoreDirectory(tmp_path, disk=Noted()).close()
+    base = tmp_path / "jetstream"
+    assert synced[:3] == [str(tmp_path), str(base), str(base / "$G")]
+
+
+def test_a_directory_whose_name_cannot_be_synced_is_not_left_there(tmp_path):
+    """A sync that succeeds later would say nothing of it."""
+
+    class Failing(Disk):
+        def sync(self, fd):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(OSError, match="Input/output"):
+        StoreDirectory(tmp_path, disk=Failing())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mark_that_is_found_is_made_anew_before_anything_is_removed(tmp_path):
+    """A sync of its name may have failed."""
+    calls = []
+
+    class Noted(Disk):
+        def move(self, old, new):
+            calls.append(("move", old, new))
+            return Disk.move(self, old, new)
+
+        def remove(self, path):
+            calls.append(("remove", path))
+            return Disk.remove(self, path)
+
+    for mark, other in (MARKS, reversed(MARKS)):
+        slot = tmp_path / "jetstream" / "$G" / "streams" / "0000"
+        slot.mkdir(parents=True, exist_ok=True)
+        for name in (mark, "stream.0"):
+            (slot / name).touch()
+        calls.clear()
+        StoreDirectory(tmp_path, disk=Noted()).close()
+        assert calls[:2] == [("move", str(slot / mark), str(slot / other)), ("remove", str(slot / "stream.0"))]
+        assert list(slot.iterdir()) == []
 
 
 def test_the_name_of_a_slot_that_is_used_again_is_made_anew(tmp_path):

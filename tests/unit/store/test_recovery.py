@@ -10,6 +10,7 @@ import pytest
 from file_rig import SMALL, START_NS, Rig, bodies, by_generation, rig, written
 from millpond.store.scan import scan_segment
 from millpond.testing.faulty_disk import FaultyDisk
+from millpond.testing.simulated_disk import MOVED, SYNCED, SimulatedDisk
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -448,6 +449,42 @@ def test_the_last_write_is_written_again_before_it_is_believed(tmp_path):
         disk.written.clear()
         assert sorted(bodies(r.open(segment_bytes=1 << 17))) == [1, 2, 3, 4]
         assert disk.written == [], "an orderly stop leaves nothing to be written again"
+
+
+def test_an_orderly_stop_is_no_damage_when_a_power_cut_takes_its_record(tmp_path):
+    """Nobody syncs it; the next segment must not say that it was there."""
+    with rig(tmp_path) as r:
+        store = r.open()
+        store.append_message(b"a", b"kept")
+        r.commit()
+        (path,) = r.segments()
+        before = path.read_bytes()
+        store = r.reopen()
+        assert path.read_bytes() != before, "the record of the stop"
+        store.append_message(b"a", b"later")
+        r.commit()
+        path.write_bytes(before)
+        store = r.crash(tmp_path / "cut")
+        assert bodies(store) == {1: b"kept", 2: b"later"}
+        assert not store.damage
+
+
+def test_names_of_a_write_that_was_not_proven_are_made_anew(tmp_path):
+    """The sync of the directory may have failed before the kill: one that succeeds later would say nothing of them."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    with rig(first) as r:
+        store = r.open()
+        store.append_message(b"a", b"kept")
+        r.commit()
+        shutil.copytree(first, second)
+    disk = SimulatedDisk(str(second))
+    with rig(second, disk=disk) as r:
+        assert bodies(r.open()) == {1: b"kept"}
+        assert [step[1:] for step in disk.trace if step[0] == MOVED] == [
+            ("/log.0000", "/log.0001"), ("/log.0001", "/log.0000"),
+        ]  # fmt: skip
+        assert [step[1] for step in disk.trace if step[0] == SYNCED][-1] == "", "the directory"
 
 
 def test_a_packed_segment_is_never_written_again(tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
-import select
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,36 +72,12 @@ def test_who_waits_for_it_is_told_once(filled: Rig) -> None:
     refusing(filled, errno.EMFILE)
     store.owner.told.clear()
     assert store.load_message(1, False) == store.load_message(2, False) == "cold"
-    filled.cache.collect()
+    assert store.owner.told == []
+    filled.committer.retry()
     assert store.owner.told == [("warm",)]
     assert store.load_message(1, False) == "cold"
-    filled.cache.collect()
+    filled.committer.retry()
     assert store.owner.told == [("warm",)] * 2
-
-
-def test_the_worker_rests_before_it_tells(tmp_path: Path) -> None:
-    """On a real disk: who asks again at once would take all of a processor."""
-    with rig(tmp_path) as made:
-        store = made.open()
-        for i in range(60):
-            store.append_message(b"s", b"%d" % i * 300, b"", i + 1)
-            made.commit()
-        made.reopen()
-        forget(made)
-        store = made.store
-        assert store is not None
-        first, last = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (0, last))
-        try:
-            assert store.load_message(1, False) == "cold"
-            assert select.select([made.cache.event_fd], [], [], 0)[0] == []
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (first, last))
-        store.owner.told.clear()
-        select.select([made.cache.event_fd], [], [])
-        made.cache.collect()
-        assert store.owner.told == [("warm",)]
-        assert store.load_message(1)["body"] == b"0" * 300
 
 
 @pytest.mark.parametrize("code", SHORT)
