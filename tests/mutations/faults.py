@@ -406,3 +406,11 @@ FAULTS: Final = (
         (TAIL,),
     ),
 )  # fmt: skip
+
+SIMULATED: Final = (
+    "sync-skipped", "acknowledged-before-the-sync", "directories-synced-without-their-names", "tombstone-forgotten",
+    "failed-sync-tried-again", "save-writes-over-the-certain-copy", "last-write-not-written-again",
+    "last-write-written-again-without-a-sync", "newer-copy-relied-on-unsynced", "new-segments-name-not-synced",
+    "acknowledgement-confirmed-before-the-sync", "visible-before-the-sync", "torn-removal-believed",
+)  # fmt: skip
+"""What the simulator finds by itself (`run.py --simulate`)."""

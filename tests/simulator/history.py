@@ -98,6 +98,12 @@ class History:
         self.states.append(State.of(self.model))
         return sent
 
+    def take_back(self, model: Stream) -> None:
+        """The last operation was refused, and has done nothing. `model`: the state before it."""
+        self.sent.pop()
+        self.states.pop()
+        self.model = model
+
     def answer(self, sent: Sent, found: list[Answer], at: int, failed: bool) -> None:
         """`failed`: the disk has refused something, so this may be refused as well."""
         if failed and (not found or any("refused" in one for one in found)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from millpond.broker.sink import CallableSink
 from millpond.broker.turn import Turn
 from millpond.store.file_store import FileStore
 from millpond.testing.model_store import finish
-from millpond.testing.simulated_disk import SimulatedDisk
+from millpond.testing.simulated_disk import File, SimulatedDisk
 
 from millpond.config.options import JetStreamOptions
 from millpond.jetstream import shelf, storage
@@ -49,19 +49,33 @@ class Taken(NamedTuple):
 
 
 class World:
-    """`rng` decides when syncs end and in which order, and which reads have to wait. `begin_ns`: the clock's."""
+    """`rng` decides when syncs end and in which order, and which reads have to wait. `begin_ns`: the clock's.
 
-    def __init__(self, folder: Path, rng: Random, files: Files, begin_ns: int) -> None:
+    known, trace: of the disk, when somebody was killed and this one goes on with what was in memory.
+    """
+
+    def __init__(
+        self, folder: Path, rng: Random, files: Files, begin_ns: int, known: dict[str, Any] | None = None,
+        trace: Sequence[Any] = (),
+    ) -> None:  # fmt: skip
         self.folder, self.rng, self.before = folder, rng, files
+        self.found_trace = trace
         put_files(folder, files)
+        if known is None:
+            known = {path: File() for path, data in files.items() if data is not None}
+        self.found: dict[str, File | None] = {path: known.get(path) for path in files}
+        """What there was at the beginning; directories are None."""
         self.clock = ManualClock(begin_ns)
-        self.disk = SimulatedDisk(str(folder))
-        self.found = self.disk.files()
+        self.disk = SimulatedDisk(str(folder), known, trace)
         self.disk.cold = lambda: rng.random() < 0.1
+        self.disk.pieces = lambda size: rng.randint(1, size) if rng.random() < 0.02 else size
         self.patient = True
+        self.stalled = 0
+        """For so many turns hardly a sync ends."""
         self.disk.next_job = self._next_job
         self.failed = False
         """Has the disk refused something? From then on requests may be."""
+        self.failed_at = 0
         self.requests = 0
         self.taken: dict[int, list[Taken]] = {}
         self.turn, self.router = Turn(self.clock), Router()
@@ -76,6 +90,8 @@ class World:
     def _next_job(self) -> int:
         if self.patient:
             return self.rng.choice((0, 0, 1))
+        if self.stalled:
+            return -1 if self.rng.random() < 0.95 else 1
         return self.rng.choice((-1, 0, 1))
 
     def fail(self, kind: str, later: int, error: int) -> None:
@@ -88,6 +104,7 @@ class World:
                 return 0
             left -= 1
             self.failed = left < 0
+            self.failed_at = self.now
             return error if self.failed else 0
 
         self.disk.fault = fault
@@ -95,6 +112,11 @@ class World:
     def _take(self, subject: bytes, reply: bytes, hdr: bytes, body: bytes, source: object) -> None:
         number = int(subject.split(b".")[1])
         self.taken.setdefault(number, []).append(Taken(self.now, reply, hdr, body))
+
+    @property
+    def is_full(self) -> bool:
+        """What needs room may be refused: there is none, or it was not noticed yet that there is some again."""
+        return self.disk.free is not None or self.storage.committer.space.full
 
     @property
     def now(self) -> int:
@@ -125,6 +147,9 @@ class World:
         self.router.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}".encode(), asked, inbox)
         return number
 
+    def hear(self, subject: bytes, take: Callable[..., None]) -> None:
+        self._pulls.append(self.router.subscribe(subject, CallableSink(take)))
+
     def ask(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         number = self.request(verb, body)
         self.settle()
@@ -135,6 +160,7 @@ class World:
     def step(self) -> None:
         """A turn; perhaps some syncs end before it."""
         self.patient = False
+        self.stalled = max(0, self.stalled - 1)
         if self.rng.random() < 0.6:
             self.storage.committer.collect()
         if self.rng.random() < 0.5:
@@ -175,9 +201,10 @@ class World:
 def put_files(folder: Path, files: Files) -> None:
     """They are in `folder`, and nothing else is."""
     root = str(folder)
-    for path, data in files.items():
+    for path, data in sorted(files.items()):
         if data is None:
-            os.makedirs(root + path, exist_ok=True)
+            if path:
+                os.mkdir(root + path)
         else:
             fd = os.open(root + path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
             os.write(fd, data)
