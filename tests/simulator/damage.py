@@ -49,7 +49,8 @@ def spoil(trace: list[Any], slot: str, rng: Random) -> Spoiled | None:
     if kind == "lost":
         step = WRITE, file, 0, b""
     elif kind == "misdirected":
-        other = rng.choice(sorted(paths, key=lambda each: paths[each]))
+        there = {step[2] for step in trace[:number] if step[0] == NAME}
+        other = rng.choice(sorted(there & paths.keys(), key=lambda each: paths[each]))
         step = WRITE, other, rng.choice((0, SECTOR, 4096, offset + SECTOR, offset % 4096)), data
     else:
         step = WRITE, file, offset, _changed(data, offset, kind, rng)
@@ -122,7 +123,8 @@ def judge(life: Life, start: Callable[[], World], cut: int) -> None:
 def _judge_stream(life: Life, world: World, told: Told, cut: int) -> None:
     stream = world.engine.streams.get("S")
     if stream is None:
-        if life.created_at is not None and life.created_at <= cut and not world.storage.unrecovered:
+        promised = life.history.answered(cut, True)    # an empty directory looks like one of no stream
+        if promised and not world.storage.unrecovered:
             raise Violation("the stream is gone, and nobody says so")
         return
     found = messages_of(stream.store, readable=False)
@@ -148,8 +150,7 @@ def _judge_messages(life: Life, found: dict[int, dict[str, Any]], lines: list[st
         if not any(same(message, one) for one in ever.get(seq, ())):
             raise Violation(f"{seq} is {message}, was {ever.get(seq)}")
     state = history.states[certain].messages
-    removed = {seq for i in range(certain, sent) for seq in history.states[i].messages.keys()
-               - history.states[i + 1].messages.keys()}  # fmt: skip
+    removed = _in_flight(life, cut)
     missing = [seq for seq in state if seq not in found and seq not in removed]
     said = named(lines)
     unsaid = [seq for seq in missing if seq not in said]
@@ -159,7 +160,15 @@ def _judge_messages(life: Life, found: dict[int, dict[str, Any]], lines: list[st
         raise Violation(f"{sorted(said & found.keys())} are said to be lost, and are there: {lines}")
 
 
+def _in_flight(life: Life, cut: int) -> set[int]:
+    """What is being removed."""
+    states = life.history.states[life.history.answered(cut, True) : life.history.sent_by(cut) + 1]
+    return {seq for before, after in zip(states, states[1:], strict=False) for seq in before.messages.keys()
+            - after.messages.keys()}  # fmt: skip
+
+
 def _judge_consumers(life: Life, stream: Any, live: set[int], lines: list[str], cut: int) -> None:
+    removed = _in_flight(life, cut)
     for name, lives in life.readers.lives.items():
         consumer = stream.consumers.get(name)
         there = [one for one in lives if one.sent <= cut]
@@ -174,7 +183,7 @@ def _judge_consumers(life: Life, stream: Any, live: set[int], lines: list[str], 
         pending = {row[0] for row in consumer.state.pending()}
         passed = {seq for seq in live if seq <= floor or (seq <= delivered and seq not in pending)}
         subjects = {seq: message.subject for state in life.history.states for seq, message in state.messages.items()}
-        wrong = {seq for seq in passed - settled if seq in subjects and one.wants(subjects[seq])}
+        wrong = {seq for seq in passed - settled - removed if seq in subjects and one.wants(subjects[seq])}
         if one.ack_all:
             wrong = {seq for seq in wrong if seq > max(settled, default=0)}
         if wrong:

@@ -21,7 +21,7 @@ from .world import World
 STEP_NS = 1_000_000
 HALF_NS = 500_000_000
 QUARTER_NS = 250_000_000
-NO_ROOM = {"refused": 10047}
+NO_ROOM = 10047
 
 
 class Larger(Chooser):
@@ -110,7 +110,7 @@ class Life:
                 self._send(operation)
             if self.rng.random() < 0.5:
                 self.readers.act()
-        elif len(operations) == 1:
+        elif len(operations) == 1 and not is_batched(operations[0]):
             self._try(operations[0])
         if self.queue is not None and self.rng.random() < 0.4:
             self.queue.act()
@@ -126,7 +126,7 @@ class Life:
         number = self._send(operation)
         self._turns()
         taken = self.w.taken.get(number, [])
-        if [understood(one.body) for one in taken] == [NO_ROOM]:
+        if [understood(one.body).get("refused") for one in taken] == [NO_ROOM]:
             del self._open[number], self.w.taken[number]
             self.history.take_back(before)
 
@@ -140,6 +140,7 @@ class Life:
         for _ in range(8):
             self.history.advance(QUARTER_NS, self.w.now)
             self.w.advance(QUARTER_NS)
+            self.w.probe()
             self._listen()
             if not self.w.is_full:
                 return
@@ -186,6 +187,10 @@ class Life:
         for other in (self.readers, self.queue, self.coming, self.backups):
             if other is not None:
                 other.listen()
+
+
+def is_batched(operation: Operation) -> bool:
+    return isinstance(operation, Publish) and bool(operation.place or operation.header("Nats-Batch-Id"))
 
 
 def slot_of(world: World, name: str) -> str:

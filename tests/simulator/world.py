@@ -184,6 +184,12 @@ class World:
         self.clock.advance(ns / 1e9)
         self.settle()
 
+    def probe(self) -> None:
+        """As the server does, when the disk was full."""
+        self.storage.committer.space.probe()
+        self.storage.committer.retry()
+        self.settle()
+
     def stop(self) -> None:
         """An orderly stop."""
         self.api.close()

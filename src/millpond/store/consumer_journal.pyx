@@ -47,7 +47,7 @@ cdef class ConsumerJournal(Target):
 
     def __init__(self, str directory, Committer committer, uint32_t identity=0):
         self._committer = committer
-        self._files = JournalFiles(directory, checksum, identity, committer.disk)
+        self._files = JournalFiles(directory, checksum, identity, committer.disk, committer.ever_syncs)
         self.log, self.step_bytes = OpLog(committer, self), STEP_BYTES
         self.failure = ""
         self._states, self._configs, self._ids = {}, {}, {}
