@@ -76,6 +76,7 @@ class World:
         self.failed = False
         """Has the disk refused something? From then on requests may be."""
         self.failed_at = 0
+        self._careful = False
         self.requests = 0
         self.taken: dict[int, list[Taken]] = {}
         self.turn, self.router = Turn(self.clock), Router()
@@ -97,6 +98,7 @@ class World:
     def fail(self, kind: str, later: int, error: int) -> None:
         """The disk will refuse the one of these steps that comes after `later` others, once."""
         left = later
+        self._careful = kind not in ("sync", "write")
 
         def fault(asked: str) -> int:
             nonlocal left
@@ -115,8 +117,9 @@ class World:
 
     @property
     def is_full(self) -> bool:
-        """What needs room may be refused: there is none, or it was not noticed yet that there is some again."""
-        return self.disk.free is not None or self.storage.committer.space.full
+        """What needs room, or a descriptor, may be refused, and the next one not: there is none, or it was not noticed
+        yet that there is some again."""
+        return self._careful or self.disk.free is not None or self.storage.committer.space.full
 
     @property
     def now(self) -> int:
