@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import errno
-import shutil
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,8 +22,9 @@ from millpond.testing.simulated_disk import GONE, MOVED, NAME, WRITE
 from stream_model_rules import START_NS
 
 from .damage import judge, spoil
-from .history import Unknown, Violation
+from .history import Found, Unknown, Violation
 from .life import Life, found_in
+from .seen import Seen, SeenWorld, recovered
 from .world import Files, World
 
 DEPTH_MAX = 3
@@ -57,6 +58,8 @@ class Figures:
     failures: int = 0
     filled: int = 0
     unknown: int = 0
+    spared: int = 0
+    """Slots that were as some cut before had left them."""
     survivals: Counter[str] = field(default_factory=Counter)
     seen: Counter[str] = field(default_factory=Counter)
 
@@ -68,7 +71,7 @@ class Figures:
         """What there was of each kind."""
         kinds = ", ".join(f"{count} {name}" for name, count in sorted((self.survivals + self.seen).items()))
         return (f"{self.kills} kills, {self.damages} with a wrong write, {self.failures} failed, {self.filled} became full; "
-                f"{self.steps} steps of the disk; {kinds}")  # fmt: skip
+                f"{self.spared} slots known; {self.steps} steps of the disk; {kinds}")  # fmt: skip
 
 
 class Campaign:
@@ -106,7 +109,7 @@ class Campaign:
 
     def _stop(self, world: World) -> None:
         world.stop()
-        shutil.rmtree(world.folder)
+        remove(world.folder)
 
     def _count(self, life: Life) -> None:
         self.figures.operations += len(life.history.sent)
@@ -138,7 +141,7 @@ class Campaign:
 
     def _cut(self, life: Life, rng: Random, cuts: int, where: str, depth: int) -> None:
         trace, disk, fed = life.w.disk.trace, life.start, life.begins
-        first = disk.copy(Random(rng.random())) if depth == 1 else None
+        first, seen = disk.copy(Random(rng.random())) if depth == 1 else None, Seen()
         for at in self._moments(life, rng, cuts):
             while fed < at:
                 disk.feed(trace[fed])
@@ -153,13 +156,39 @@ class Campaign:
             else:
                 survival = rng.choice(SURVIVALS)
                 self.figures.survivals[survival] += 1
-                self._power(life, disk.image(chosen, survival), Cut(at, chosen, name + survival, depth))
+                self._power(life, disk.image(chosen, survival), Cut(at, chosen, name + survival, depth), seen)
+        self.figures.spared += seen.spared
 
-    def _power(self, life: Life, files: Files, cut: Cut) -> None:
+    def _power(self, life: Life, files: Files, cut: Cut, seen: Seen) -> None:
+        if cut.rng.random() < 0.75 and self._glance(life, files, cut, seen):
+            return
+
         def start(place: Path) -> tuple[World, DiskImage | None]:
             return World(place, cut.rng, files, life.history.model.now_ns), None
 
         self._one(life, start, cut)
+
+    def _glance(self, life: Life, files: Files, cut: Cut, seen: Seen) -> bool:
+        """Only what was not recovered before is. False: all of it has to be."""
+        judged, at = judge_of(life, cut.at)
+        left, slots, known = seen.partly(files)
+        try:
+            found: Any = SeenWorld(known)
+            if slots:
+                world = World(self._place(), cut.rng, left, life.history.model.now_ns)
+                try:
+                    found = recovered(world, slots, known, seen, cut.depth > 1)
+                finally:
+                    self._stop(world)
+            if found is None:
+                return False
+            stream = found.engine.streams.get("S")
+            self._judge(judged, at, found, stream and stream.found, False)
+        except Violation as violation:
+            raise Violation(f"{cut.where}: {violation}") from violation
+        except Exception as error:
+            raise Violation(f"{cut.where}: {error!r}") from error
+        return True
 
     def _kill(self, life: Life, disk: DiskImage, cut: Cut) -> None:
         """Perhaps in the middle of a write."""
@@ -196,13 +225,25 @@ class Campaign:
 
     def _check(self, life: Life, world: World, disk: DiskImage | None, cut: Cut) -> Life | None:
         """The life that goes on from there; None: none does."""
-        judged, at = life, cut.at
-        while judged.before is not None and at < judged.ready:
-            judged, at = judged.before
+        judged, at = judge_of(life, cut.at)
         killed = bool(world.found_trace)
-        goes_on = cut.depth < DEPTH_MAX and cut.rng.random() < (0.6 if killed else 0.1)
-        closely = not goes_on and cut.rng.random() < 0.2
+        goes_on = cut.depth < DEPTH_MAX and cut.rng.random() < (0.6 if killed else 0.4)
+        closely = not goes_on
         found = found_in(world, cut.depth > 1)
+        removed = self._judge(judged, at, world, found, closely)
+        if found is None:
+            return None
+        if closely:
+            there = {seq: found.messages[seq] for seq in found.messages.keys() - removed}
+            judged.readers.check_delivery(world, at, there)
+            return None
+        if disk is None:                           # everything that is there is certain
+            contents = {path: data for path, data in world.before.items() if data is not None}
+            disk = DiskImage(world.found, contents, Random(cut.rng.random()))
+        return self._again(judged, world, disk, at, Going(cut, found, removed, killed))
+
+    def _judge(self, judged: Life, at: int, world: Any, found: Found | None, closely: bool) -> set[int]:
+        """What an operation in flight was to remove."""
         if judged.coming is not None:
             judged.coming.check(world, at)
         if judged.backups is not None:
@@ -212,18 +253,10 @@ class Campaign:
         if found is None:
             if judged.created_at is not None and judged.created_at <= at:
                 raise Violation("the stream's creation was answered, and it is not there")
-            return None
+            return set()
         removed = judged.history.check(found, at)
         judged.readers.check(world, at)
-        if closely:
-            there = {seq: found.messages[seq] for seq in found.messages.keys() - removed}
-            judged.readers.check_delivery(world, at, there)
-        if not goes_on:
-            return None
-        if disk is None:                           # everything that is there is certain
-            contents = {path: data for path, data in world.before.items() if data is not None}
-            disk = DiskImage(world.found, contents, Random(cut.rng.random()))
-        return self._again(judged, world, disk, at, Going(cut, found, removed, killed))
+        return removed
 
     def _again(self, life: Life, world: World, disk: DiskImage, at: int, going: Going) -> Life | None:
         rng = going.cut.rng
@@ -256,11 +289,29 @@ class Campaign:
         files, place = disk.image(cut.rng, cut.rng.choice(SURVIVALS)), self._place()
         try:
             judge(life, lambda: World(place, cut.rng, files, life.history.model.now_ns), cut.at)
-            shutil.rmtree(place)
+            remove(place)
         except Violation as violation:
             raise Violation(f"{cut.where}: {violation}") from violation
         except Exception as error:
             raise Violation(f"{cut.where}: {error!r}") from error
+
+
+def judge_of(life: Life, at: int) -> tuple[Life, int]:
+    """Whose promises what is left must keep, and as of when: of who was killed, until what was found is looked at."""
+    while life.before is not None and at < life.ready:
+        life, at = life.before
+    return life, at
+
+
+def remove(folder: str | Path) -> None:
+    """With everything in it."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                remove(entry.path)
+            else:
+                os.unlink(entry.path)
+    os.rmdir(folder)
 
 
 @dataclass(frozen=True)

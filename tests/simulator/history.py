@@ -23,6 +23,7 @@ from stream_model_rules import Answer, Operation, Publish, Update, agrees, block
 LIMITS = (
     "max_msgs", "max_bytes", "max_msgs_per_subject", "max_msg_size", "max_age", "discard", "discard_new_per_subject",
 )  # fmt: skip
+NEVER = 1 << 60
 
 
 class Violation(AssertionError):
@@ -58,7 +59,7 @@ class Sent:
     expected: list[Answer]
     at: int
     answered_at: int | None = None
-    seen_at: int = 1 << 60
+    seen_at: int = NEVER
     """A consumer has got a message of it."""
 
     @property
@@ -81,6 +82,8 @@ class History:
     excused: set[int] = field(default_factory=set)
     """What an operation was to remove that a power cut has undone: consumers may have heard of it."""
     _delivered: int = 0
+    _over: bool = False
+    _certain: tuple[list[int], list[int]] | None = None
 
     def __post_init__(self) -> None:
         self.states.append(State.of(self.model))
@@ -128,12 +131,24 @@ class History:
 
     def answered(self, cut: int, logged: bool) -> int:
         """How many operations must be in what is found: those up to the last one answered that changed something."""
-        last = 0
+        if self._certain is None or len(self._certain[0]) != len(self.sent) or not self._over:
+            self._certain = self._when_certain()
+        moments = self._certain[logged]
+        return max((i for i, at in enumerate(moments, 1) if at <= cut), default=0)
+
+    def over(self) -> None:
+        """Nothing is sent or answered any more."""
+        self._over = True
+
+    def _when_certain(self) -> tuple[list[int], list[int]]:
+        """Since when each operation is certain: of what is not in the log, of what is."""
+        found: tuple[list[int], list[int]] = [], []
         for i, sent in enumerate(self.sent):
-            done = sent.is_promised and sent.answered_at is not None and sent.answered_at <= cut
-            if (done or sent.seen_at <= cut) and sent.is_logged == logged and self._changes(i):
-                last = i + 1
-        return last
+            answered = sent.answered_at if sent.is_promised and sent.answered_at is not None else NEVER
+            at = min(answered, sent.seen_at) if self._changes(i) else NEVER
+            for logged in (False, True):
+                found[logged].append(at if sent.is_logged == logged else NEVER)
+        return found
 
     def _changes(self, i: int) -> bool:
         before, after = self.states[i], self.states[i + 1]

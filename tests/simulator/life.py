@@ -103,6 +103,7 @@ class Life:
         if self._full_for and not self.w.failed:
             self._make_room()
         self.settle()
+        self.history.over()
 
     def _act(self) -> None:
         operations = self.chooser.next(self.history.model)

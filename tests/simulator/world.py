@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -25,9 +25,10 @@ from millpond.testing.model_store import finish
 from millpond.testing.simulated_disk import File, SimulatedDisk
 
 from millpond.config.options import JetStreamOptions
-from millpond.jetstream import shelf, storage
+from millpond.jetstream import engine, shelf, storage, stored
 from millpond.jetstream.api.registry import Api
 from millpond.jetstream.engine import Engine
+from millpond.jetstream.go_json import Shape
 from millpond.jetstream.storage import Storage
 from millpond.store.space import Space
 
@@ -220,11 +221,42 @@ def put_files(folder: Path, files: Files) -> None:
             os.close(fd)
 
 
+# Configurations are read at every start and are few: what was made of one is remembered.
+name_and_time = lru_cache(1000)(shelf.name_and_time)
+_streams: dict[str, Any] = {}
+_understood: dict[tuple[int, str], tuple[dict[str, Any], str]] = {}
+
+
+def read_stream(written: dict[str, Any]) -> Any:
+    text = json.dumps(written)
+    if text not in _streams:
+        _streams[text] = stored.read_stream(written)
+    return _streams[text]
+
+
+def understood(written: dict[str, Any], shape: Shape, read: Any = stored.understood) -> tuple[dict[str, Any], str]:
+    key = id(shape), json.dumps(written)
+    if key not in _understood:
+        _understood[key] = read(written, shape)
+    values, reason = _understood[key]
+    return dict(values), reason
+
+
+def forget_configurations() -> None:
+    """Another seed has others."""
+    _streams.clear()
+    _understood.clear()
+
+
 @contextmanager
 def simulated(seed: int) -> Iterator[None]:
     """Chance comes from the seed, and segments are small."""
+    forget_configurations()
     rng = Random(seed)
     before = os.urandom, shelf.FileStore, storage.Space
+    reading = engine.read_stream, stored.understood, shelf.name_and_time
+    engine.read_stream, stored.understood = read_stream, understood  # type: ignore[assignment]
+    shelf.name_and_time = storage.name_and_time = name_and_time  # type: ignore[assignment]
     os.urandom = rng.randbytes
     shelf.FileStore = partial(FileStore, segment_bytes=SEGMENT_BYTES, summary_bytes=SUMMARY_BYTES)  # type: ignore[misc,assignment]
     storage.Space = partial(Space, reserve_bytes=SEGMENT_BYTES)  # type: ignore[misc,assignment]
@@ -232,3 +264,5 @@ def simulated(seed: int) -> Iterator[None]:
         yield
     finally:
         os.urandom, shelf.FileStore, storage.Space = before  # type: ignore[misc]
+        engine.read_stream, stored.understood, shelf.name_and_time = reading
+        storage.name_and_time = reading[2]
