@@ -190,7 +190,8 @@ class Backups:
         possible = {**era.base, **sent}
         wrong = [seq for seq, body in found.items() if possible.get(seq) != body]
         if wrong or must - found.keys():
-            raise Violation(f"B: era {era.number}: {wrong} were not published so, {sorted(must - found.keys())} are lost")
+            lost = sorted(must - found.keys())
+            raise Violation(f"B: era {era.number}: {wrong} were not published so, {lost} are lost")
 
 
 def contents(archive: bytes) -> dict[int, bytes]:

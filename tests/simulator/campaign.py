@@ -23,9 +23,9 @@ from stream_model_rules import START_NS
 
 from .damage import judge, spoil
 from .history import Found, Unknown, Violation
-from .life import Life, found_in
+from .life import Life, Past, found_in
 from .seen import Seen, SeenWorld, recovered
-from .world import Files, World
+from .world import Files, Killed, World
 
 DEPTH_MAX = 3
 """So many cuts follow each other."""
@@ -70,7 +70,8 @@ class Figures:
     def told(self) -> str:
         """What there was of each kind."""
         kinds = ", ".join(f"{count} {name}" for name, count in sorted((self.survivals + self.seen).items()))
-        return (f"{self.kills} kills, {self.damages} with a wrong write, {self.failures} failed, {self.filled} became full; "
+        return (f"{self.kills} kills, {self.damages} with a wrong write, {self.failures} failed, "
+                f"{self.filled} became full; "
                 f"{self.spared} slots known; {self.steps} steps of the disk; {kinds}")  # fmt: skip
 
 
@@ -204,7 +205,7 @@ class Campaign:
 
         def start(place: Path) -> tuple[World, DiskImage | None]:
             files, known = disk.memory()
-            return World(place, cut.rng, files, life.history.model.now_ns, known, before), disk
+            return World(place, cut.rng, files, life.history.model.now_ns, Killed(known, before)), disk
 
         self._one(life, start, cut)
 
@@ -267,7 +268,7 @@ class Campaign:
             return None
         queue = life.queue.go_on(world, rng, at) if life.queue is not None else None
         readers = life.readers.go_on(world, rng, history.delivered, at)
-        again = Life(world, rng, disk, history, readers, queue)
+        again = Life(world, rng, disk, Past(history, readers, queue))
         if going.killed:
             again.before = life, at
         again.run(rng.choice((0, 1, 5)))

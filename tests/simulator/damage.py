@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from random import Random
 from typing import Any, NamedTuple
 
@@ -131,7 +132,7 @@ def _judge_stream(life: Life, world: World, told: Told, cut: int) -> None:
     wrong = stream.store.check()
     if wrong:
         raise Violation(f"the store finds itself wrong: {wrong}")
-    lines = [line for line in told.lines if life.slot + "/" in line or life.slot + ":" in line or life.slot + " " in line]
+    lines = [line for line in told.lines if any(life.slot + behind in line for behind in "/: ")]
     _judge_messages(life, found, lines, cut)
     _judge_consumers(life, stream, set(found), lines, cut)
 
@@ -163,7 +164,7 @@ def _judge_messages(life: Life, found: dict[int, dict[str, Any]], lines: list[st
 def _in_flight(life: Life, cut: int) -> set[int]:
     """What is being removed."""
     states = life.history.states[life.history.answered(cut, True) : life.history.sent_by(cut) + 1]
-    return {seq for before, after in zip(states, states[1:], strict=False) for seq in before.messages.keys()
+    return {seq for before, after in pairwise(states) for seq in before.messages.keys()
             - after.messages.keys()}  # fmt: skip
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from millpond.testing.disk_image import DiskImage
 from stream_model import Stream
-from stream_model_rules import START_NS, Operation, Publish, Update, api_request, block, understood
+from stream_model_rules import Operation, Publish, Update, api_request, block, understood
 from stream_model_steps import Chooser, configuration
 
-from .coming import Coming
 from .backups import Backups
+from .coming import Coming
 from .history import LIMITS, Found, History, Sent, Violation
 from .queue import Queue
 from .readers import Readers
@@ -32,17 +32,25 @@ class Larger(Chooser):
         return super().body() + b"x" * self.rng.choice((0, 0, 0, 0, 0, 0, 0, 900, 2500))
 
 
+class Past(NamedTuple):
+    """What a life goes on from."""
+
+    history: History | None = None
+    readers: Readers | None = None
+    queue: Queue | None = None
+
+
 class Life:
-    """The world `w` with stream `S`, driven and remembered. `history` None: the stream is to be created.
+    """The world `w` with stream `S`, driven and remembered. `past` None: the stream is to be created.
 
     `start`: what is on its disk for certain when its own part of the trace begins. `before`: the life that was killed,
     and when, if this one comes after a kill: until `ready` what is left is judged as what was left of that one.
     """
 
     def __init__(
-        self, world: World, rng: Random, start: DiskImage, history: History | None = None,
-        readers: Readers | None = None, queue: Queue | None = None,
-    ) -> None:  # fmt: skip
+        self, world: World, rng: Random, start: DiskImage, past: Past | None = None
+    ) -> None:
+        history, readers, queue = past or Past()
         self.w, self.rng, self.start = world, rng, start
         self.before: tuple[Life, int] | None = None
         self.begins, self.ready = len(world.found_trace), world.now

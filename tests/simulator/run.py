@@ -3,7 +3,7 @@
     python -m tests.simulator.run --seeds 10000 --cuts 1000000 --first 1000000 --jobs 2
 
 Seeds are handed out one at a time; what a seed does depends on nothing else. One that breaks a promise is printed with
-the command that repeats it; after ten of them it ends. Exit code 1: there was one.
+the command that repeats it; after ten of them it ends, and when it is interrupted. Exit code 1: there was one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,7 +47,10 @@ def run(seeds: int, cuts: int, first: int, jobs: int) -> int:
     each = max(1, cuts // seeds)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     total, failed, spent, began = Figures(), [], 0.0, time.monotonic()
-    with TemporaryDirectory(prefix="millpond-", dir=memory) as folder, multiprocessing.Pool(jobs) as pool:
+    with (
+        TemporaryDirectory(prefix="millpond-", dir=memory) as folder, multiprocessing.Pool(jobs) as pool,
+        suppress(KeyboardInterrupt),
+    ):  # fmt: skip
         for seed, broken, figures, seconds in pool.imap_unordered(
             partial(one, folder, each), range(first, first + seeds)
         ):
@@ -57,11 +61,11 @@ def run(seeds: int, cuts: int, first: int, jobs: int) -> int:
                 print(f"{broken}\n  again: {repeat(seed, each)}", flush=True)
             if len(failed) == FAILURES_MAX:
                 break
-        pool.terminate()
     wall = time.monotonic() - began
     print(total.told())
     print(f"{total.cuts:,} cuts in {total.seeds:,} lives and {total.nested:,} that went on, {total.operations:,} "
-          f"operations, {len(failed)} seeds with a violation; {total.cuts / spent:.0f} cuts a second of processor time, "
+          f"operations, {len(failed)} seeds with a violation; "
+          f"{total.cuts / spent:.0f} cuts a second of processor time, "
           f"{total.cuts / wall:.0f} a second with {jobs} jobs ({wall:.0f} s)")  # fmt: skip
     if failed:
         print(f"put them into tests/simulator/failed_seeds.txt: {' '.join(f'{seed} {each}' for seed in failed)}")

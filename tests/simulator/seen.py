@@ -1,8 +1,8 @@
 """What was recovered from a slot, to be judged again: whoever recovers the same bytes finds the same.
 
-Most cuts of a life leave most slots as some other cut has left them. So a slot whose bytes were recovered before is left
-out of the image, and what was found then takes its place. (Not where a life goes on, not after a kill, and not where
-deliveries are looked at: there everything is recovered together.)
+Most cuts of a life leave most slots as some other cut has left them. So a slot whose bytes were recovered before is
+left out of the image, and what was found then takes its place. (Not where a life goes on, not after a kill, and not
+where deliveries are looked at: there everything is recovered together.)
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ def _is_in(path: str, slots: dict[str, Any]) -> bool:
     return place is not None and place[0] in slots
 
 
-def recovered(world: World, slots: dict[str, Key], known: dict[str, SeenStream], seen: Seen, torn: bool) -> SeenWorld | None:
+def recovered(
+    world: World, slots: dict[str, Key], known: dict[str, SeenStream], seen: Seen, torn: bool
+) -> SeenWorld | None:
     """What was found, with what is known of the rest. None: they belong together, and must be recovered so."""
     if world.storage.unrecovered:
         raise Violation(f"{world.storage.unrecovered} cannot be recovered")

@@ -49,21 +49,28 @@ class Taken(NamedTuple):
     body: bytes
 
 
+class Killed(NamedTuple):
+    """What the next one finds of a disk: its files by path, and its trace."""
+
+    known: dict[str, Any]
+    trace: Sequence[Any]
+
+
 class World:
     """`rng` decides when syncs end and in which order, and which reads have to wait. `begin_ns`: the clock's.
 
-    known, trace: of the disk, when somebody was killed and this one goes on with what was in memory.
+    `killed`: somebody was, and this one goes on with what was in memory.
     """
 
     def __init__(
-        self, folder: Path, rng: Random, files: Files, begin_ns: int, known: dict[str, Any] | None = None,
-        trace: Sequence[Any] = (),
-    ) -> None:  # fmt: skip
+        self, folder: Path, rng: Random, files: Files, begin_ns: int, killed: Killed | None = None
+    ) -> None:
         self.folder, self.rng, self.before = folder, rng, files
-        self.found_trace = trace
         put_files(folder, files)
-        if known is None:
-            known = {path: File() for path, data in files.items() if data is not None}
+        if killed is None:
+            killed = Killed({path: File() for path, data in files.items() if data is not None}, ())
+        known, trace = killed
+        self.found_trace = trace
         self.found: dict[str, File | None] = {path: known.get(path) for path in files}
         """What there was at the beginning; directories are None."""
         self.clock = ManualClock(begin_ns)

@@ -136,14 +136,14 @@ class FileShelf(Shelf):
         return self
 
     def hold(self) -> None:
-        """Write nothing but the catalog until somebody says that it may go on: who saves the first one, or `_marked`."""
+        """Write nothing but the catalog until the first save, or the mark of a hidden place, is on disk."""
         assert self.journal is not None, "open() comes first"
         self.store.hold()
         self.journal.hold()
 
     def go_on_when_marked(self) -> None:
-        """A hidden place: a log and a journal without a catalog must not be there without the mark. Where that cannot be
-        synced, the log's own sync of the same directory fails as well."""
+        """A hidden place: a log and a journal without a catalog must not be there without the mark. Where that cannot
+        be synced, the log's own sync of the same directory fails as well."""
         self.names.keep(self._marked)
 
     def _marked(self, _failure: str) -> None:
