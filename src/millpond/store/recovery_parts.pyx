@@ -194,10 +194,12 @@ cdef class LogParts:
         return 0
 
     cdef list _missing_generations(self):
+        """Before parts, unless the last one says that what was there had left the log; and the newest."""
         cdef list found = []
         cdef uint32_t i
+        cdef uint64_t left = max([row[0] for row in self._trims()], default=0) if self._count else 0
         for i in range(self._count):
-            if self._parts[i].gap and self._parts[i].head.before:
+            if self._parts[i].gap and self._parts[i].head.before and self._parts[i].head.generation > left:
                 found.append(self._parts[i].head.before)
         if self._witness.generation and (self._count == 0
                                          or self._parts[self._count - 1].head.generation < self._witness.generation):

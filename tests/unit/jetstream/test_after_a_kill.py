@@ -95,6 +95,7 @@ def test_a_new_segments_name_is_on_disk_before_a_message_in_it_is_acknowledged(t
     account = made(tmp_path)
     account.publish(b"s", b"written")
     again = account.kill(tmp_path / "killed")
+    assert again.cut(tmp_path / "early").engine.streams["S"].state()["messages"] == 1, "it was there to be delivered"
     again.publish(b"s", b"acknowledged")
     again.settle()
     assert [json.loads(answer) for answer in again.answers] == [{"stream": "S", "seq": 2}]
