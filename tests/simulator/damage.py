@@ -21,7 +21,7 @@ from millpond.testing.simulated_disk import GONE, MOVED, NAME, SYNCED, WRITE
 
 from ..corruption.judge import named
 from ..corruption.rooms import Told
-from .history import Violation, same
+from .history import LIMITS, Violation, same
 from .life import Life, messages_of
 from .world import World
 
@@ -133,11 +133,15 @@ def _judge_stream(life: Life, world: World, told: Told, cut: int) -> None:
     if wrong:
         raise Violation(f"the store finds itself wrong: {wrong}")
     lines = [line for line in told.lines if any(life.slot + behind in line for behind in "/: ")]
-    _judge_messages(life, found, lines, cut)
+    config = {name: getattr(stream.config, name) for name in LIMITS}
+    _judge_messages(life, found, lines, cut, config)
     _judge_consumers(life, stream, set(found), lines, cut)
 
 
-def _judge_messages(life: Life, found: dict[int, dict[str, Any]], lines: list[str], cut: int) -> None:
+def _judge_messages(
+    life: Life, found: dict[int, dict[str, Any]], lines: list[str], cut: int, config: dict[str, Any]
+) -> None:
+    """`config`: what it came back with. An older one, whose limits take messages away, looks like the last one."""
     history = life.history
     certain, sent = history.answered(cut, True), history.sent_by(cut)
     ever: dict[int, list[Any]] = {}
@@ -155,6 +159,9 @@ def _judge_messages(life: Life, found: dict[int, dict[str, Any]], lines: list[st
     missing = [seq for seq in state if seq not in found and seq not in removed]
     said = named(lines)
     unsaid = [seq for seq in missing if seq not in said]
+    last = history.states[max(certain, history.answered(cut, False))].config
+    if config != {name: last[name] for name in LIMITS}:
+        unsaid = []
     if unsaid and not any("write is torn" in line for line in lines):
         raise Violation(f"{unsaid} are lost, and nobody says so: {lines}")
     if said & found.keys():

@@ -386,6 +386,8 @@ cdef class Stream(StreamCore):
         }
 
     cpdef bint delete_message(self, uint64_t stream_seq, bint secure) except *:
+        if self.failure:                           # its store may not have failed: what it does is not undone
+            raise StoreError(self.failure)
         removed = self.store.remove(stream_seq, secure)
         self.answer_later()
         return removed
@@ -435,6 +437,8 @@ cdef class Stream(StreamCore):
     cpdef int start_purge(self, bytes subject, uint64_t below_seq, uint64_t keep, object done,
                           object failed=None) except -1:
         cdef Filters filters = Filters([subject] if subject else [])
+        if self.failure:
+            raise StoreError(self.failure)
         if is_short(self.store, filters) and not self._removals.busy():
             done(self.purge(subject, below_seq, keep))
             return 0

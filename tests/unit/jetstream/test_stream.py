@@ -9,6 +9,8 @@ from millpond.jetstream.stream import Cold
 from millpond.testing.model_store import finish
 from stream_rig import Rig
 
+from millpond.base.errors import StoreError
+
 
 def bodies(rig: Rig) -> list[bytes]:
     return [body for _, _, body in rig.replies]
@@ -105,6 +107,21 @@ def test_a_failed_append_and_all_that_follow_are_refused() -> None:
     assert [subject for subject, _, _ in rig.replies] == [b"re.1", b"re.2", b"re.3"]
     assert {json.loads(body)["error"]["err_code"] for body in bodies(rig)} == {10047}
     assert rig.stream.failure == "input/output error"
+
+
+def test_a_stream_that_has_failed_removes_nothing_that_it_says_it_could_not() -> None:
+    """Its store could: only an append has failed."""
+    rig = Rig()
+    rig.publish(b"s.a")
+    rig.publish(b"s.b")
+    rig.store.fail_next = True
+    rig.send(b"s.a")
+    finish(rig.turn)
+    with pytest.raises(StoreError, match="input/output error"):
+        rig.stream.delete_message(1, False)
+    with pytest.raises(StoreError, match="input/output error"):
+        rig.stream.start_purge(b"", 0, 0, lambda count: None)
+    assert [row[0] for row in rig.store.rows] == [1, 2]
 
 
 def test_after_commit_waits_for_the_position() -> None:
