@@ -18,7 +18,7 @@ from random import Random
 from typing import Any
 
 from millpond.testing.disk_image import SURVIVALS, DiskImage
-from millpond.testing.simulated_disk import GONE, MOVED, NAME, WRITE
+from millpond.testing.simulated_disk import GONE, MOVED, NAME, UNSYNCED, WRITE
 from stream_model_rules import START_NS
 
 from .damage import judge, spoil
@@ -150,7 +150,7 @@ class Campaign:
             self.figures.cuts += 1
             chance, chosen = rng.random(), Random(rng.random())
             name = f"{where}, cut {at} of {len(trace)}, "
-            if chance < 0.2:
+            if chance < 0.2 and not names_in_doubt(trace[:at]):
                 self._kill(life, disk, Cut(at, chosen, name + "kill", depth))
             elif chance < 0.25 and first is not None and not life.w.failed:
                 self._damage(life, first, Cut(at, chosen, name, depth))
@@ -302,6 +302,11 @@ def judge_of(life: Life, at: int) -> tuple[Life, int]:
     while life.before is not None and at < life.ready:
         life, at = life.before
     return life, at
+
+
+def names_in_doubt(trace: list[Any]) -> bool:
+    """Has the sync of a directory failed? Pages are written again after a kill; a name cannot be."""
+    return any(step[0] == UNSYNCED and isinstance(step[1], str) for step in trace)
 
 
 def remove(folder: str | Path) -> None:

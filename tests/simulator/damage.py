@@ -21,7 +21,7 @@ from millpond.testing.simulated_disk import GONE, MOVED, NAME, SYNCED, WRITE
 
 from ..corruption.judge import named
 from ..corruption.rooms import Told
-from .history import LIMITS, Violation, same
+from .history import LIMITS, Found, Violation, same
 from .life import Life, messages_of
 from .world import World
 
@@ -159,8 +159,7 @@ def _judge_messages(
     missing = [seq for seq in state if seq not in found and seq not in removed]
     said = named(lines)
     unsaid = [seq for seq in missing if seq not in said]
-    last = history.states[max(certain, history.answered(cut, False))].config
-    if config != {name: last[name] for name in LIMITS}:
+    if unsaid and history.limits_explain(Found(found, 0, max(found, default=0), config), unsaid, certain, sent):
         unsaid = []
     if unsaid and not any("write is torn" in line for line in lines):
         raise Violation(f"{unsaid} are lost, and nobody says so: {lines}")
@@ -177,6 +176,7 @@ def _in_flight(life: Life, cut: int) -> set[int]:
 
 def _judge_consumers(life: Life, stream: Any, live: set[int], lines: list[str], cut: int) -> None:
     removed = _in_flight(life, cut)
+    live = live & life.history.states[life.history.answered(cut, True)].messages.keys()    # others are back
     for name, lives in life.readers.lives.items():
         consumer = stream.consumers.get(name)
         there = [one for one in lives if one.sent <= cut]

@@ -181,7 +181,7 @@ class History:
             elif not same(message, expected):
                 raise Violation(f"{seq} is {message}, expected {expected}")
         missing = [seq for seq in state.messages if seq not in found.messages and seq not in removed]
-        if missing and not self._limits_explain(found, missing, certain, sent):
+        if missing and not self.limits_explain(found, missing, certain, sent):
             raise Violation(
                 f"{missing} are lost: answered were {certain} operations of {sent}, found {sorted(found.messages)} up "
                 f"to {found.last_seq}, expected {sorted(state.messages)}"
@@ -205,7 +205,7 @@ class History:
         if found.config not in possible:
             raise Violation(f"its configuration is {found.config}, and should be one of {possible}")
 
-    def _limits_explain(self, found: Found, missing: list[int], certain: int, sent: int) -> bool:
+    def limits_explain(self, found: Found, missing: list[int], certain: int, sent: int) -> bool:
         """Removals in flight that are lost leave more to be evicted than there was; so does an update that is not."""
         config = found.config
         if any(isinstance(one.operation, Update) for one in self.sent[certain:sent]) or config != {
@@ -236,7 +236,7 @@ class History:
                 raise Violation(f"of an atomic batch {there} are there and {gone} are not")
 
     def _limits_explain_batch(self, found: Found, gone: list[int], i: int, sent: int) -> bool:
-        return self._limits_explain(found, gone, i + 1, sent)
+        return self.limits_explain(found, gone, i + 1, sent)
 
     # --- going on ---
 

@@ -12,6 +12,7 @@ import argparse
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -79,6 +80,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1_000_000, help="the first seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     asked = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)       # a shell may have it ignored in the background
     return 1 if run(asked.seeds, asked.cuts, asked.first, asked.jobs) else 0
 
 
