@@ -28,6 +28,7 @@ from millpond.base import limits
 from millpond.base.errors import StoreError
 from millpond.store.directory import WITNESS, sync_directory
 from millpond.store.disk import REAL, Disk
+from millpond.store.space import is_full
 
 NAMES: Final = ("consumers.0", "consumers.1")
 HEADERS: Final = {1: struct.Struct("<4sIQI"), 2: struct.Struct("<4sIQII")}
@@ -171,11 +172,16 @@ class JournalFiles:
 
     def _write_again(self, name: str, end: int) -> None:
         """Nothing says that what was read is on disk. Pages whose sync has failed may be called clean: they are written
-        once more before they are synced, and their name with them."""
+        once more before they are synced, and their name with them. A full disk keeps what it has."""
         fd = self.disk.open_path(str(self.directory / name))
         try:
             with (self.directory / name).open("rb") as file:
-                self.disk.put(fd, file.read(end), 0)
+                data = file.read(end)
+            try:
+                self.disk.put(fd, data, 0)
+            except OSError as error:
+                if not is_full(error):
+                    raise
             self.disk.sync(fd)
         finally:
             self.disk.close(fd)
