@@ -65,6 +65,11 @@ FAULTS: Final = (
         (AFTER_A_KILL,),
     ),
     Fault(
+        "mark-believed-after-a-kill", "store/directory.py",
+        "                sync_directory(path, self._disk)   # a kill", "                pass   # a kill",
+        (AFTER_A_KILL,),
+    ),
+    Fault(
         "what-has-left-is-missing", "store/recovery_parts.pyx",
         " and self._parts[i].head.generation > left:", ":",
         (RECOVERY,),

@@ -51,7 +51,8 @@ def spoil(trace: list[Any], slot: str, rng: Random) -> Spoiled | None:
         step = WRITE, file, 0, b""
     elif kind == "misdirected":
         there = {step[2] for step in trace[:number] if step[0] == NAME}
-        other = rng.choice(sorted(there & paths.keys(), key=lambda each: paths[each]))
+        others = [each for each in there & paths.keys() if "/log." not in paths[each]]     # a log's end may be torn
+        other = rng.choice(sorted(others, key=lambda each: paths[each]))
         step = WRITE, other, rng.choice((0, SECTOR, 4096, offset + SECTOR, offset % 4096)), data
     else:
         step = WRITE, file, offset, _changed(data, offset, kind, rng)

@@ -173,6 +173,7 @@ class StoreDirectory:
         self._next = 0
         for path in self._folders():
             if (path / RELEASED).exists():
+                sync_directory(path, self._disk)   # a kill may have come before that: the mark goes first
                 self.finish_release(path)
             elif not any(path.iterdir()):
                 heapq.heappush(self._free, path)

@@ -11,7 +11,7 @@ from millpond.base.clock import ManualClock
 from millpond.broker.broker import Broker
 from millpond.broker.sink import CallableSink
 from millpond.testing.disk_image import DiskImage
-from millpond.testing.simulated_disk import NAME, SYNCED, WRITE, SimulatedDisk
+from millpond.testing.simulated_disk import GONE, NAME, SYNCED, WRITE, SimulatedDisk
 
 from millpond.config.options import JetStreamOptions, Options
 from millpond.jetstream.api.registry import Api
@@ -124,6 +124,18 @@ def test_a_journal_that_is_known_to_be_on_disk_is_not_written_again(tmp_path: Pa
     again = account.kill(tmp_path / "stopped")
     journals = {step[2] for step in account.disk.trace if step[0] == NAME and "/consumers." in step[1]}
     assert journals and not [step for step in again.disk.trace[len(account.disk.trace) :] if step[1] in journals]
+
+
+def test_a_mark_that_was_found_is_on_disk_before_what_it_condemns_goes(tmp_path: Path) -> None:
+    account = made(tmp_path)
+    account.publish(b"s", b"kept")
+    account.settle()
+    account.request("STREAM.DELETE.S", {})
+    before, slot = len(account.disk.trace), "/jetstream/$G/streams/0000"
+    again = account.kill(tmp_path / "killed")
+    steps = [(step[0], step[1]) for step in again.disk.trace[before:]]
+    gone = [number for number, (kind, path) in enumerate(steps) if kind == GONE and path.startswith(slot)]
+    assert "S" not in again.engine.streams and gone and steps.index((SYNCED, slot)) < gone[0]
 
 
 def test_a_hidden_place_is_written_to_when_its_mark_is_on_disk(tmp_path: Path) -> None:
