@@ -31,7 +31,7 @@ DEPTH_MAX = 3
 """So many cuts follow each other."""
 PAGE_BYTES = 4096
 FAULTS = (
-    ("sync", errno.EIO), ("sync", errno.EIO), ("write", errno.EIO), ("open", errno.EMFILE), ("name", errno.ENOSPC),
+    *[("sync", errno.EIO)] * 6, ("write", errno.EIO), ("open", errno.EMFILE), ("name", errno.ENOSPC),
     ("reserve", errno.EIO),
 )  # fmt: skip
 
@@ -150,7 +150,7 @@ class Campaign:
             self.figures.cuts += 1
             chance, chosen = rng.random(), Random(rng.random())
             name = f"{where}, cut {at} of {len(trace)}, "
-            if chance < 0.2 and not names_in_doubt(trace[:at]):
+            if chance < (0.6 if life.w.failed else 0.2) and not names_in_doubt(trace[:at]):
                 self._kill(life, disk, Cut(at, chosen, name + "kill", depth))
             elif chance < 0.25 and first is not None and not life.w.failed:
                 self._damage(life, first, Cut(at, chosen, name, depth))
