@@ -67,13 +67,13 @@ model: build
 	MILLPOND_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/property/test_stream_model.py \
 		tests/property/test_reader_model.py tests/property/test_consumer_model.py tests/property/test_retention_model.py
 
-# Simulated power cuts, in memory: SEEDS lives, CUTS in all of them together, from the seed FIRST on.
+# Simulated power cuts, in memory: SEEDS lives, CUTS in all of them together, from the seed FIRST on, in JOBS processes.
 simulate: SEEDS = 1000
 simulate: CUTS = 100000
 simulate: FIRST = 1000000
+simulate: JOBS = $(shell nproc 2>/dev/null || echo 1)
 simulate: build
-	MILLPOND_SEEDS=$(SEEDS) MILLPOND_CUTS=$(CUTS) MILLPOND_FIRST_SEED=$(FIRST) \
-		$(BIN)/python -m pytest -s -m slow tests/simulator
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulator.run --seeds $(SEEDS) --cuts $(CUTS) --first $(FIRST) --jobs $(JOBS)
 
 # Every call that a script makes of the disk: refused with each error it may have, and a crash before and within it.
 # EVERY: each k-th case only.

@@ -24,6 +24,7 @@ SUMMARIES: Final = UNIT + "test_summaries.py"
 TORN: Final = UNIT + "test_torn_write.py"
 MODEL: Final = "tests/property/test_file_store_model.py"
 CONSUMERS: Final = "tests/property/test_consumer_model.py"
+AFTER_A_KILL: Final = "tests/unit/jetstream/test_after_a_kill.py"
 TAIL: Final = "tests/unit/jetstream/test_recovery_tail.py"
 CUTS: Final = "tests/crash/test_power_cut.py"
 SYNCS: Final = "tests/crash/test_failing_sync.py"
@@ -47,6 +48,32 @@ class Fault(NamedTuple):
 
 
 FAULTS: Final = (
+    # --- believed after a kill ---
+    Fault(
+        "names-of-segments-believed-after-a-kill", "store/recovery.pyx",
+        "            self._log.disk.sync(self._log.directory_fd)        # a kill", "            pass        # a kill",
+        (AFTER_A_KILL,),
+    ),
+    Fault(
+        "journal-believed-after-a-kill", "store/consumer_file.py",
+        "            self._write_again(NAMES[self.current], best.end)", "            pass",
+        (AFTER_A_KILL,),
+    ),
+    Fault(
+        "hidden-place-written-before-its-mark", "jetstream/storage.py",
+        "            shelf.go_on_when_marked()", "            shelf._marked('')",
+        (AFTER_A_KILL,),
+    ),
+    Fault(
+        "mark-believed-after-a-kill", "store/directory.py",
+        "                sync_directory(path, self._disk)   # a kill", "                pass   # a kill",
+        (AFTER_A_KILL,),
+    ),
+    Fault(
+        "what-has-left-is-missing", "store/recovery_parts.pyx",
+        " and self._parts[i].head.generation > left:", ":",
+        (RECOVERY,),
+    ),
     # --- acknowledged before it is on disk ---
     Fault(
         "sync-skipped", "store/committer.pyx",
@@ -417,3 +444,12 @@ FAULTS: Final = (
         (TAIL,),
     ),
 )  # fmt: skip
+
+SIMULATED: Final = (
+    "sync-skipped", "acknowledged-before-the-sync", "directories-synced-without-their-names", "tombstone-forgotten",
+    "failed-sync-tried-again", "save-writes-over-the-certain-copy", "last-write-not-written-again",
+    "last-write-written-again-without-a-sync", "newer-copy-relied-on-unsynced", "new-segments-name-not-synced",
+    "acknowledgement-confirmed-before-the-sync", "visible-before-the-sync", "torn-removal-believed",
+    "names-of-segments-believed-after-a-kill", "journal-believed-after-a-kill", "hidden-place-written-before-its-mark",
+)  # fmt: skip
+"""What the simulator finds by itself (`run.py --simulate`)."""

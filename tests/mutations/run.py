@@ -1,6 +1,7 @@
 """Seeds each fault of faults.py into a copy of the store, and asks whether the tests notice.
 
     python tests/mutations/run.py [NAME ...]        those named, or all of them
+    python tests/mutations/run.py --simulate        not their tests are asked but the simulator: 60 lives of 30 cuts
 
     for each fault:  its text replaced in build/mutants/src ──> that module compiled ──> its tests, until one fails
                      caught: a test failed    survived: all passed    broken: it does not compile, or no test ran
@@ -26,7 +27,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.mutations.faults import FAULTS, ROOT, Fault
+from tests.mutations.faults import FAULTS, ROOT, SIMULATED, Fault
 
 COPY = ROOT / "build" / "mutants"
 TEST_S_MAX = 1200
@@ -75,7 +76,16 @@ def run_tests(tests: Iterable[str]) -> tuple[int, str]:
     return done.returncode, said[0] if said else (done.stdout + done.stderr)[-300:].strip()
 
 
-def try_fault(fault: Fault) -> tuple[str, str]:
+def simulate() -> tuple[int, str]:
+    """The simulator's exit code on the copy, and the first violation."""
+    environment = {**os.environ, "PYTHONPATH": str(COPY / "src"), "PYTHONHASHSEED": "0"}
+    command = [sys.executable, "-m", "tests.simulator.run", "--seeds", "60", "--cuts", "1800"]
+    done = subprocess.run(command, cwd=COPY, env=environment, check=False, capture_output=True, text=True)
+    said = [line for line in done.stdout.splitlines() if line.startswith("seed ")]
+    return (done.returncode if said or done.returncode == 0 else 2), said[0] if said else done.stderr[-300:].strip()
+
+
+def try_fault(fault: Fault, simulated: bool) -> tuple[str, str]:
     """(caught, survived or broken; by what)."""
     target = COPY / "src" / "millpond" / fault.file
     whole = target.read_text()
@@ -83,7 +93,7 @@ def try_fault(fault: Fault) -> tuple[str, str]:
     try:
         if wrong := compile_copy():
             return BROKEN, wrong
-        code, said = run_tests(fault.tests)
+        code, said = simulate() if simulated else run_tests(fault.tests)
     finally:
         target.write_text(whole)  # its time is now: it is compiled once more
     if code == 0:
@@ -94,7 +104,9 @@ def try_fault(fault: Fault) -> tuple[str, str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="faults of tests/mutations/faults.py")
-    names = parser.parse_args().names
+    parser.add_argument("--simulate", action="store_true", help="ask the simulator, by default about SIMULATED")
+    asked = parser.parse_args()
+    names = asked.names or (SIMULATED if asked.simulate else [])
     chosen = [fault for fault in FAULTS if not names or fault.name in names]
     if unknown := set(names) - {fault.name for fault in chosen}:
         parser.error(f"no such faults: {', '.join(sorted(unknown))}")
@@ -102,14 +114,14 @@ def main() -> int:
     if wrong := compile_copy():
         print(f"the copy does not compile:\n{wrong}", file=sys.stderr)
         return 2
-    code, said = run_tests(sorted({test for fault in chosen for test in fault.tests}))
+    code, said = simulate() if asked.simulate else run_tests(sorted({test for fault in chosen for test in fault.tests}))
     if code:
         print(f"without any fault: {said}", file=sys.stderr)
         return 2
     outcomes = []
     for fault in chosen:
         began = time.monotonic()
-        verdict, said = try_fault(fault)
+        verdict, said = try_fault(fault, asked.simulate)
         outcomes.append(verdict)
         print(f"{verdict:8}  {fault.name:32} {time.monotonic() - began:4.0f} s  {said}", flush=True)
     compile_copy()

@@ -21,11 +21,15 @@ class Coming(Churn):
         self.answered_at: dict[int, int] = {}
         self._waiting: dict[int, int] = {}
         self._refused: set[tuple[str, int]] = set()
-        """Names and lives of which a step was refused by a disk that failed."""
+        """Names and lives of which a step was refused by a disk that failed, or was full."""
+        self._doubtful: set[int] = set()
+        """Steps that were sent when it was full."""
 
     def act(self) -> None:
         self.sent_at.append(self.w.now)
         self._send(self)  # type: ignore[arg-type]
+        if self.w.is_full:
+            self._doubtful.add(len(self.steps) - 1)
 
     def inbox(self, name: str) -> str:
         """As its own wire: nobody needs the name."""
@@ -39,7 +43,7 @@ class Coming(Churn):
         for number in [number for number in self._waiting if number in self.w.taken]:
             step, (answer,) = self._waiting.pop(number), self.w.taken.pop(number)
             if b'"error"' in answer.body:
-                if self.w.failed:
+                if self.w.failed or step in self._doubtful or self.steps[step][::2] in self._refused:
                     self._refused.add(self.steps[step][::2])
                     continue
                 raise Violation(f"{self.steps[step]} is answered {answer.body!r}")

@@ -23,6 +23,7 @@ from stream_model_rules import Answer, Operation, Publish, Update, agrees, block
 LIMITS = (
     "max_msgs", "max_bytes", "max_msgs_per_subject", "max_msg_size", "max_age", "discard", "discard_new_per_subject",
 )  # fmt: skip
+NEVER = 1 << 60
 
 
 class Violation(AssertionError):
@@ -58,7 +59,7 @@ class Sent:
     expected: list[Answer]
     at: int
     answered_at: int | None = None
-    seen_at: int = 1 << 60
+    seen_at: int = NEVER
     """A consumer has got a message of it."""
 
     @property
@@ -79,6 +80,8 @@ class History:
     sent: list[Sent] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
     _delivered: int = 0
+    _over: bool = False
+    _certain: tuple[list[int], list[int]] | None = None
 
     def __post_init__(self) -> None:
         self.states.append(State.of(self.model))
@@ -95,6 +98,12 @@ class History:
         self.sent.append(sent)
         self.states.append(State.of(self.model))
         return sent
+
+    def take_back(self, model: Stream) -> None:
+        """The last operation was refused, and has done nothing. `model`: the state before it."""
+        self.sent.pop()
+        self.states.pop()
+        self.model = model
 
     def answer(self, sent: Sent, found: list[Answer], at: int, failed: bool) -> None:
         """`failed`: the disk has refused something, so this may be refused as well."""
@@ -120,12 +129,24 @@ class History:
 
     def answered(self, cut: int, logged: bool) -> int:
         """How many operations must be in what is found: those up to the last one answered that changed something."""
-        last = 0
+        if self._certain is None or len(self._certain[0]) != len(self.sent) or not self._over:
+            self._certain = self._when_certain()
+        moments = self._certain[logged]
+        return max((i for i, at in enumerate(moments, 1) if at <= cut), default=0)
+
+    def over(self) -> None:
+        """Nothing is sent or answered any more."""
+        self._over = True
+
+    def _when_certain(self) -> tuple[list[int], list[int]]:
+        """Since when each operation is certain: of what is not in the log, of what is."""
+        found: tuple[list[int], list[int]] = [], []
         for i, sent in enumerate(self.sent):
-            done = sent.is_promised and sent.answered_at is not None and sent.answered_at <= cut
-            if (done or sent.seen_at <= cut) and sent.is_logged == logged and self._changes(i):
-                last = i + 1
-        return last
+            answered = sent.answered_at if sent.is_promised and sent.answered_at is not None else NEVER
+            at = min(answered, sent.seen_at) if self._changes(i) else NEVER
+            for logged in (False, True):
+                found[logged].append(at if sent.is_logged == logged else NEVER)
+        return found
 
     def _changes(self, i: int) -> bool:
         before, after = self.states[i], self.states[i + 1]
@@ -158,7 +179,7 @@ class History:
             elif not same(message, expected):
                 raise Violation(f"{seq} is {message}, expected {expected}")
         missing = [seq for seq in state.messages if seq not in found.messages and seq not in removed]
-        if missing and not self._limits_explain(found, missing, certain, sent):
+        if missing and not self.limits_explain(found, missing, certain, sent):
             raise Violation(
                 f"{missing} are lost: answered were {certain} operations of {sent}, found {sorted(found.messages)} up "
                 f"to {found.last_seq}, expected {sorted(state.messages)}"
@@ -181,7 +202,7 @@ class History:
         if found.config not in possible:
             raise Violation(f"its configuration is {found.config}, and should be one of {possible}")
 
-    def _limits_explain(self, found: Found, missing: list[int], certain: int, sent: int) -> bool:
+    def limits_explain(self, found: Found, missing: list[int], certain: int, sent: int) -> bool:
         """Removals in flight that are lost leave more to be evicted than there was; so does an update that is not."""
         config = found.config
         if any(isinstance(one.operation, Update) for one in self.sent[certain:sent]) or config != {
@@ -212,7 +233,7 @@ class History:
                 raise Violation(f"of an atomic batch {there} are there and {gone} are not")
 
     def _limits_explain_batch(self, found: Found, gone: list[int], i: int, sent: int) -> bool:
-        return self._limits_explain(found, gone, i + 1, sent)
+        return self.limits_explain(found, gone, i + 1, sent)
 
     # --- going on ---
 

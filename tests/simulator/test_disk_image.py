@@ -84,6 +84,33 @@ def test_what_is_moved_is_the_file_that_had_the_name_then() -> None:
     assert {image["/d"] for image in images(steps) if "/d" in image} == {b"y"}
 
 
+def test_after_a_kill_everything_is_read_and_what_was_uncertain_stays_so() -> None:
+    steps = [(WRITE, A, 0, b"x"), (NAME, "/b", B), (WRITE, B, 0, b"y")]
+    found = set()
+    for seed in range(100):
+        rng = Random(seed)
+        disk = DiskImage({"": None, "/a": A}, {"/a": b"." * PAGE}, rng)
+        for step in steps:
+            disk.feed(step)
+        files, known = disk.memory()
+        assert files == {"": None, "/a": b"x" + b"." * (PAGE - 1), "/b": b"y"} and known == {"/a": A, "/b": B}
+        later = disk.copy(rng)
+        for step in ((WRITE, A, 1, b"z"), (SYNCED, A, 4)):
+            later.feed(step)
+        left = later.image(rng, "nothing")
+        assert left == {"": None, "/a": b"xz" + b"." * (PAGE - 2)}
+        found.add(disk.image(rng, "nothing")["/a"][:1])
+    assert found == {b"."}, "the copy's steps are its own"
+
+
+def test_what_a_failed_sync_has_left_out_is_read_after_a_kill() -> None:
+    for seed in range(20):
+        disk = DiskImage({"": None, "/a": A}, {"/a": b"."}, Random(seed))
+        for step in ((WRITE, A, 0, b"x"), (UNSYNCED, A, 1)):
+            disk.feed(step)
+        assert disk.memory()[0]["/a"] == b"x"
+
+
 def test_what_is_in_a_lost_directory_is_lost() -> None:
     steps = [(NAME, "/d", None), (NAME, "/d/b", B), (SYNCED, "/d", 2)]
     assert {"/d" in image for image in images(steps)} == {True, False}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -12,21 +11,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from millpond.testing.disk_image import DiskImage
 from stream_model_rules import START_NS
 
-from .history import Violation
-from .life import Campaign, Life
+from .campaign import Campaign
+from .life import Life
 from .world import World, simulated
 
-SEEDS = int(os.environ.get("MILLPOND_SEEDS", "200"))
-CUTS = int(os.environ.get("MILLPOND_CUTS", "4000"))
-FIRST = int(os.environ.get("MILLPOND_FIRST_SEED", "1000000"))
 FAILED = [
     (int(line.split()[0]), int(line.split()[1]))
     for line in Path(__file__).with_name("failed_seeds.txt").read_text().splitlines()
 ]
 """Seeds that have found something, and with how many cuts; a word why stands behind."""
-FAILURES_MAX = 10
 
 
 @pytest.fixture
@@ -56,7 +52,7 @@ def trace_of(folder: Path, seed: int) -> list[Any]:
     with simulated(seed):
         rng = Random(seed)
         world = World(folder, rng, {"": None}, START_NS)
-        Life(world, rng).run(12)
+        Life(world, rng, DiskImage({"": None}, {}, rng)).run(12)
         world.stop()
     files: dict[Any, int] = {}
     return [tuple(files.setdefault(one, len(files)) if type(one).__name__ == "File" else one for one in step)
@@ -68,21 +64,3 @@ def test_a_seed_always_makes_the_same_life(folder: Path) -> None:
     first.mkdir()
     second.mkdir()
     assert trace_of(first, 7) == trace_of(second, 7)
-
-
-@pytest.mark.slow
-def test_many_power_cuts(folder: Path) -> None:
-    campaign, failed = Campaign(folder), []
-    began = time.process_time()
-    for seed in range(FIRST, FIRST + SEEDS):
-        with simulated(seed):
-            try:
-                campaign.life(seed, max(1, CUTS // SEEDS))
-            except Violation as violation:
-                failed.append(seed)
-                print(violation)
-        if len(failed) == FAILURES_MAX:
-            break
-    spent = time.process_time() - began
-    print(f"{campaign.figures}\n{spent:.0f} s of processor time, {campaign.figures.cuts / spent:.0f} cuts a second")
-    assert not failed, f"seeds {failed}: put them into failed_seeds.txt"

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -22,12 +22,13 @@ from millpond.broker.sink import CallableSink
 from millpond.broker.turn import Turn
 from millpond.store.file_store import FileStore
 from millpond.testing.model_store import finish
-from millpond.testing.simulated_disk import SimulatedDisk
+from millpond.testing.simulated_disk import File, SimulatedDisk
 
 from millpond.config.options import JetStreamOptions
-from millpond.jetstream import shelf, storage
+from millpond.jetstream import engine, shelf, storage, stored
 from millpond.jetstream.api.registry import Api
 from millpond.jetstream.engine import Engine
+from millpond.jetstream.go_json import Shape
 from millpond.jetstream.storage import Storage
 from millpond.store.space import Space
 
@@ -48,20 +49,42 @@ class Taken(NamedTuple):
     body: bytes
 
 
-class World:
-    """`rng` decides when syncs end and in which order, and which reads have to wait. `begin_ns`: the clock's."""
+class Killed(NamedTuple):
+    """What the next one finds of a disk: its files by path, and its trace."""
 
-    def __init__(self, folder: Path, rng: Random, files: Files, begin_ns: int) -> None:
+    known: dict[str, Any]
+    trace: Sequence[Any]
+
+
+class World:
+    """`rng` decides when syncs end and in which order, and which reads have to wait. `begin_ns`: the clock's.
+
+    `killed`: somebody was, and this one goes on with what was in memory.
+    """
+
+    def __init__(
+        self, folder: Path, rng: Random, files: Files, begin_ns: int, killed: Killed | None = None
+    ) -> None:
         self.folder, self.rng, self.before = folder, rng, files
         put_files(folder, files)
+        if killed is None:
+            killed = Killed({path: File() for path, data in files.items() if data is not None}, ())
+        known, trace = killed
+        self.found_trace = trace
+        self.found: dict[str, File | None] = {path: known.get(path) for path in files}
+        """What there was at the beginning; directories are None."""
         self.clock = ManualClock(begin_ns)
-        self.disk = SimulatedDisk(str(folder))
-        self.found = self.disk.files()
+        self.disk = SimulatedDisk(str(folder), known, trace)
         self.disk.cold = lambda: rng.random() < 0.1
+        self.disk.pieces = lambda size: rng.randint(1, size) if rng.random() < 0.02 else size
         self.patient = True
+        self.stalled = 0
+        """For so many turns hardly a sync ends."""
         self.disk.next_job = self._next_job
         self.failed = False
         """Has the disk refused something? From then on requests may be."""
+        self.failed_at = 0
+        self._careful = False
         self.requests = 0
         self.taken: dict[int, list[Taken]] = {}
         self.turn, self.router = Turn(self.clock), Router()
@@ -76,11 +99,14 @@ class World:
     def _next_job(self) -> int:
         if self.patient:
             return self.rng.choice((0, 0, 1))
+        if self.stalled:
+            return -1 if self.rng.random() < 0.95 else 1
         return self.rng.choice((-1, 0, 1))
 
     def fail(self, kind: str, later: int, error: int) -> None:
         """The disk will refuse the one of these steps that comes after `later` others, once."""
         left = later
+        self._careful = kind not in ("sync", "write")
 
         def fault(asked: str) -> int:
             nonlocal left
@@ -88,6 +114,7 @@ class World:
                 return 0
             left -= 1
             self.failed = left < 0
+            self.failed_at = self.now
             return error if self.failed else 0
 
         self.disk.fault = fault
@@ -95,6 +122,12 @@ class World:
     def _take(self, subject: bytes, reply: bytes, hdr: bytes, body: bytes, source: object) -> None:
         number = int(subject.split(b".")[1])
         self.taken.setdefault(number, []).append(Taken(self.now, reply, hdr, body))
+
+    @property
+    def is_full(self) -> bool:
+        """What needs room, or a descriptor, may be refused, and the next one not: there is none, or it was not noticed
+        yet that there is some again."""
+        return self._careful or self.disk.free is not None or self.storage.committer.space.full
 
     @property
     def now(self) -> int:
@@ -125,6 +158,9 @@ class World:
         self.router.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}".encode(), asked, inbox)
         return number
 
+    def hear(self, subject: bytes, take: Callable[..., None]) -> None:
+        self._pulls.append(self.router.subscribe(subject, CallableSink(take)))
+
     def ask(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         number = self.request(verb, body)
         self.settle()
@@ -135,6 +171,7 @@ class World:
     def step(self) -> None:
         """A turn; perhaps some syncs end before it."""
         self.patient = False
+        self.stalled = max(0, self.stalled - 1)
         if self.rng.random() < 0.6:
             self.storage.committer.collect()
         if self.rng.random() < 0.5:
@@ -158,6 +195,12 @@ class World:
         self.clock.advance(ns / 1e9)
         self.settle()
 
+    def probe(self) -> None:
+        """As the server does, when the disk was full."""
+        self.storage.committer.space.probe()
+        self.storage.committer.retry()
+        self.settle()
+
     def stop(self) -> None:
         """An orderly stop."""
         self.api.close()
@@ -175,20 +218,52 @@ class World:
 def put_files(folder: Path, files: Files) -> None:
     """They are in `folder`, and nothing else is."""
     root = str(folder)
-    for path, data in files.items():
+    for path, data in sorted(files.items()):
         if data is None:
-            os.makedirs(root + path, exist_ok=True)
+            if path:
+                os.mkdir(root + path)
         else:
             fd = os.open(root + path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
             os.write(fd, data)
             os.close(fd)
 
 
+# Configurations are read at every start and are few: what was made of one is remembered.
+name_and_time = lru_cache(1000)(shelf.name_and_time)
+_streams: dict[str, Any] = {}
+_understood: dict[tuple[int, str], tuple[dict[str, Any], str]] = {}
+
+
+def read_stream(written: dict[str, Any]) -> Any:
+    text = json.dumps(written)
+    if text not in _streams:
+        _streams[text] = stored.read_stream(written)
+    return _streams[text]
+
+
+def understood(written: dict[str, Any], shape: Shape, read: Any = stored.understood) -> tuple[dict[str, Any], str]:
+    key = id(shape), json.dumps(written)
+    if key not in _understood:
+        _understood[key] = read(written, shape)
+    values, reason = _understood[key]
+    return dict(values), reason
+
+
+def forget_configurations() -> None:
+    """Another seed has others."""
+    _streams.clear()
+    _understood.clear()
+
+
 @contextmanager
 def simulated(seed: int) -> Iterator[None]:
     """Chance comes from the seed, and segments are small."""
+    forget_configurations()
     rng = Random(seed)
     before = os.urandom, shelf.FileStore, storage.Space
+    reading = engine.read_stream, stored.understood, shelf.name_and_time
+    engine.read_stream, stored.understood = read_stream, understood  # type: ignore[assignment]
+    shelf.name_and_time = storage.name_and_time = name_and_time  # type: ignore[assignment]
     os.urandom = rng.randbytes
     shelf.FileStore = partial(FileStore, segment_bytes=SEGMENT_BYTES, summary_bytes=SUMMARY_BYTES)  # type: ignore[misc,assignment]
     storage.Space = partial(Space, reserve_bytes=SEGMENT_BYTES)  # type: ignore[misc,assignment]
@@ -196,3 +271,5 @@ def simulated(seed: int) -> Iterator[None]:
         yield
     finally:
         os.urandom, shelf.FileStore, storage.Space = before  # type: ignore[misc]
+        engine.read_stream, stored.understood, shelf.name_and_time = reading
+        storage.name_and_time = reading[2]

@@ -1,7 +1,9 @@
 """A stream's place, from its creation to its end: on disk a slot of the store directory, in memory just the store.
 
 A new stream's log and journal are written once its catalog and the names that lead to it are on disk, and no former
-stream of its name can come back: so what a power cut leaves of a creation holds nothing that was promised.
+stream of its name can come back: so what a power cut leaves of a creation holds nothing that was promised. Those of a
+hidden place (a restore) are written once its mark is on disk: without a catalog they would be taken for a stream that
+lost it.
 
     created ──first save──> named ──condemned──> `Release`: marked, emptied, free
                                  └─ where the disk refuses that: abandoned, and left to the next start
@@ -135,10 +137,20 @@ class FileShelf(Shelf):
         return self
 
     def hold(self) -> None:
-        """Write nothing but the catalog until that was saved."""
+        """Write nothing but the catalog until the first save, or the mark of a hidden place, is on disk."""
         assert self.journal is not None, "open() comes first"
         self.store.hold()
         self.journal.hold()
+
+    def go_on_when_marked(self) -> None:
+        """A hidden place: a log and a journal without a catalog must not be there without the mark. Where that cannot
+        be synced, the log's own sync of the same directory fails as well."""
+        self.names.keep(self._marked)
+
+    def _marked(self, _failure: str) -> None:
+        assert self.journal is not None, "open() comes first"
+        self.store.go_on()
+        self.journal.go_on()
 
     def load(self) -> bytes | None:
         """The configuration that was saved last, None when there is none that can be read."""

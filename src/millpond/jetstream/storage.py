@@ -82,8 +82,9 @@ class Storage:
             with contextlib.suppress(OSError):
                 self._directory.free(slot)
             raise self._no_place(config, error) from error
-        if not hidden:
-            shelf.hold()
+        shelf.hold()
+        if hidden:
+            shelf.go_on_when_marked()
         self._shelves.append(shelf)
         return shelf
 

@@ -25,9 +25,9 @@ from typing import Final, NamedTuple
 
 from millpond.base import limits
 from millpond.base.errors import StoreError
-from millpond.store.directory import WITNESS
+from millpond.store.directory import WITNESS, sync_directory
 from millpond.store.disk import REAL, Disk
-from millpond.store.space import is_shortage
+from millpond.store.space import is_full, is_shortage
 
 NAMES: Final = ("consumers.0", "consumers.1")
 HEADERS: Final = {1: struct.Struct("<4sIQI"), 2: struct.Struct("<4sIQII")}
@@ -129,9 +129,11 @@ def read_row(directory: Path, checksum: Checksum, disk: Disk = REAL) -> Row | No
 class JournalFiles:
     """Opens the two fixed names of one stream's journal; appends to the current one, swaps to the other."""
 
-    def __init__(self, directory: str, checksum: Checksum, identity: int = 0, disk: Disk = REAL) -> None:
+    def __init__(
+        self, directory: str, checksum: Checksum, identity: int = 0, disk: Disk = REAL, syncs: bool = True
+    ) -> None:
         self.directory = Path(directory)
-        self.checksum, self.disk = checksum, disk
+        self.checksum, self.disk, self.syncs = checksum, disk, syncs
         self.identity = identity
         """Of the stream's log; 0: as the files say."""
         self.damage: list[str] = []
@@ -163,7 +165,24 @@ class JournalFiles:
             row = Row(0, 0, 0)
         self._look_for_damage(best, row)
         self.current = self._kept = found.index(best) if best.generation else -1
+        if best.generation and self.syncs and (best.generation, best.end) != (row.generation, row.end):
+            self._write_again(NAMES[self.current], best.end)
         return max(best.generation, row.generation if best.generation else 0), list(best.frames)
+
+    def _write_again(self, name: str, end: int) -> None:
+        """Nothing says that what was read is on disk. Pages whose sync has failed may be called clean: they are written
+        once more before they are synced, and their name with them. A full disk keeps what it has."""
+        fd = self.disk.open_path(str(self.directory / name))
+        try:
+            try:
+                self.disk.put(fd, self.disk.contents(str(self.directory / name), end), 0)
+            except OSError as error:
+                if not is_full(error):
+                    raise
+            self.disk.sync(fd)
+        finally:
+            self.disk.close(fd)
+        sync_directory(self.directory, self.disk)
 
     def _read(self, name: str) -> Journal:
         try:

@@ -54,7 +54,7 @@ cdef class ConsumerJournal(Target):
 
     def __init__(self, str directory, Committer committer, uint32_t identity=0, FileStore store=None):
         self._committer, self._store = committer, store
-        self._files = JournalFiles(directory, checksum, identity, committer.disk)
+        self._files = JournalFiles(directory, checksum, identity, committer.disk, committer.ever_syncs)
         self.log, self.step_bytes = OpLog(committer, self), STEP_BYTES
         self.failure = ""
         self._states, self._configs, self._ids = {}, {}, {}

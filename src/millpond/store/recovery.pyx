@@ -1,7 +1,8 @@
 """Recovery: from the files of one log to an index, and to a log that goes on in a new segment.
 
     names ──> heads ──> parts in order of generation, ends and gaps from their neighbours
-          ──> where belief ends ──> moved records gathered ──> replay, oldest first ──> sync what may not be on disk
+          ──> where belief ends ──> moved records gathered ──> replay, oldest first
+          ──> sync what may not be on disk, and the names
 
 The index takes sequences in ascending order, and compaction puts old ones at the end of the log: so records that
 were moved are gathered first, sorted, and merged with the originals by sequence; a moved one replaces its original.
@@ -590,7 +591,7 @@ cdef class Recovery(LogParts):
         if not self.clean:
             for i in range(self._sync_from, self._count):
                 self._log.disk.sync(self._log.fd(self._parts[i].number))
-            self._log.disk.sync(self._log.directory_fd)
+            self._log.disk.sync(self._log.directory_fd)        # a kill may have come before their names were
         self._log.last_seq = self._store.index.state.last_seq
         self._log.last_ts_ns = self._store.index.state.last_ts_ns
         for number in range(self._log.count):

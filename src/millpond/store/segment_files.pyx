@@ -30,7 +30,7 @@ cdef class SegmentFiles:
         assert bytes_small % PAGE == 0 and bytes_small > RECORDS_AT
         self.bytes_small, self.bytes_large = bytes_small, bytes_small * LARGE_BY_SMALL
         self.directory, self.disk, self.space = directory, disk, Space()
-        self._names_synced, self.lent = True, NO_SEGMENT
+        self.lent = NO_SEGMENT                     # and of the names that are there, who knows which are on disk?
         self.directory_fd = -1
         self.directory_fd = disk.open_directory(directory)
 

@@ -9,6 +9,9 @@ What was synced is certain. Of everything else any part may be there:
   file's content is an empty file.
 - After a sync that failed, the kernel holds the pages for clean: what it should have made certain is there by chance,
   and no later sync makes it certain.
+
+A kill leaves everything, in memory: whoever comes next reads it as it was written (`memory`), and what is certain is
+certain no more than before. So the same image goes on with what the next one does, and a power cut may come then.
 """
 
 from libc.stdint cimport uint64_t
@@ -22,13 +25,18 @@ SURVIVALS = ("nothing", "everything", "first", "some", "all but one", "only one"
 
 
 cdef class Content:
-    """A file's bytes on disk, and what was done since: [(number of the step, step)]."""
+    """A file's bytes on disk and in memory, and what was done since: [(number of the step, step)]."""
 
-    cdef bytearray stable
+    cdef bytearray stable, memory
     cdef list pending
 
     def __init__(self, bytes stable=b""):
-        self.stable, self.pending = bytearray(stable), []
+        self.stable, self.memory, self.pending = bytearray(stable), bytearray(stable), []
+
+    cdef Content copy(self):
+        cdef Content other = Content()
+        other.stable, other.memory, other.pending = self.stable[:], self.memory[:], self.pending[:]
+        return other
 
 
 cdef int _grow(bytearray content, uint64_t size) except -1:
@@ -97,6 +105,7 @@ cdef class DiskImage:
         if kind in (WRITE, SIZE):
             content = self._contents[step[1]]
             content.pending.append((self._fed, step))
+            _apply(content.memory, step, None)
         elif kind in (SYNCED, UNSYNCED):
             if isinstance(step[1], str):
                 self._sync_names(step[1], step[2], kind == SYNCED)
@@ -109,6 +118,20 @@ cdef class DiskImage:
             self._pending.append((self._fed, step[1].rpartition("/")[0], step, moved))
             _rename(self._now, step, moved)
         self._fed += 1
+
+    def copy(self, rng):
+        """Another one that goes on from here by itself. rng: its own chance."""
+        cdef DiskImage other = DiskImage({}, {}, rng)
+        other._names, other._now, other._pending = dict(self._names), dict(self._now), self._pending[:]
+        other._contents = {file: (<Content>content).copy() for file, content in self._contents.items()}
+        other._fed = self._fed
+        return other
+
+    def memory(self):
+        """What a process reads that runs now: ({path: bytes, or None for a directory}, {path: File})."""
+        found = {path: None if file is None else bytes((<Content>self._contents[file]).memory)
+                 for path, file in sorted(self._now.items())}
+        return found, {path: file for path, file in self._now.items() if file is not None}
 
     cdef int _sync(self, Content content, uint64_t before, bint success) except -1:
         left = []

@@ -10,14 +10,17 @@ is made, changed, removed or synced is noted in `trace` as well, in the order in
 
 Workers do their work in the caller's thread, when their answers are taken. A sync that was asked for covers what was
 done until then, not what was done until the answer. A sync that fails is told to every descriptor that was open then,
-once, as by Linux. `disk_image` says what a power cut leaves of a trace.
+once, as by Linux. `disk_image` says what a power cut leaves of a trace, and what a process finds that comes after a kill.
+
+It may become full: `free` is what it has room for, by the lengths of its files. What has its place on it (a file's
+length) can be written; what would grow is refused, once there is no room.
 """
 
 import os
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.errno cimport EIO
-from libc.stdint cimport uint64_t
+from libc.errno cimport EIO, ENOSPC
+from libc.stdint cimport int64_t, uint64_t
 
 from millpond.store.disk cimport Disk, disk_calls
 
@@ -60,28 +63,41 @@ cdef int _in_line(void* self) noexcept with gil:
 cdef class SimulatedDisk(Disk):
     """Give it to a `Storage` in `root`, which is there. Paths in the trace begin behind `root`.
 
+    known: {path: File} of files that are the ones of a trace; trace: that one, which goes on with what is done now.
+
     fault: None, or asked before each step of a kind ("open", "write", "reserve", "size", "sync", "name", "read"): an
     errno refuses it, 0 does not. A refused write has written its first half. cold: None, or asked before each read
     that must not wait: is it of what is not in memory? next_job: None, or asked which of a worker's jobs it does now,
-    -1: none of them, 0: the first, 1: the last one.
+    -1: none of them, 0: the first, 1: the last one. pieces: None, or asked how many bytes of a write of so many are
+    taken at once, 1 at least; the others are another write. free: None, or how many bytes are free.
     """
 
     cdef public list trace
-    cdef public object fault, cold, next_job
+    cdef public object fault, cold, next_job, pieces, free
     cdef str _root
     cdef dict _files                   # inode -> File, or a directory's path
     cdef dict _open                    # descriptor -> inode
     cdef set _owed                     # descriptors whose next sync fails, too: they were open when another one's did
     cdef dict _asked                   # descriptor -> length of the trace when a worker was asked to sync it
 
-    def __init__(self, root):
+    def __init__(self, root, known=None, trace=()):
         self._root = os.path.realpath(root)
-        self.trace, self._files, self._asked, self._open, self._owed = [], {}, {}, {}, set()
+        known = known or {}
+        self.trace, self._files, self._asked, self._open, self._owed = list(trace), {}, {}, {}, set()
         self.for_workers = disk_calls(<void*>self, _in_line, _write, _read, _sync)
-        for folder, _, names in os.walk(self._root):
-            self._files[os.stat(folder).st_ino] = folder[len(self._root):]
-            for name in names:
-                self._files[os.stat(os.path.join(folder, name)).st_ino] = File()
+        self._files[os.stat(self._root).st_ino] = ""
+        self._look("", known)
+
+    cdef int _look(self, str folder, dict known) except -1:
+        with os.scandir(self._root + folder) as entries:
+            for entry in entries:
+                path = f"{folder}/{entry.name}"
+                if entry.is_dir():
+                    self._files[entry.inode()] = path
+                    self._look(path, known)
+                else:
+                    self._files[entry.inode()] = known.get(path) or File()
+        return 0
 
     def files(self):
         """{path: file} of what is there now; directories are None."""
@@ -99,6 +115,24 @@ cdef class SimulatedDisk(Disk):
         error = self.fault(kind) if self.fault is not None else 0
         if error:
             raise OSError(error, os.strerror(error))
+        return 0
+
+    cdef int _grow(self, int64_t more) except -1:
+        """Takes room, or gives some back (below 0)."""
+        if self.free is None:
+            return 0
+        if more > self.free:
+            raise OSError(ENOSPC, os.strerror(ENOSPC))
+        self.free -= more
+        return 0
+
+    cdef int _gives_back(self, object path, int directory_fd=-1) except -1:
+        """A name goes, and its file's bytes."""
+        if self.free is not None:
+            try:
+                self.free += os.stat(path, dir_fd=directory_fd if directory_fd >= 0 else None).st_size
+            except FileNotFoundError:
+                pass
         return 0
 
     cdef object _of(self, int fd):
@@ -165,12 +199,14 @@ cdef class SimulatedDisk(Disk):
 
     cdef int unlink(self, int directory_fd, str name) except -1:
         self._may("name")
+        self._gives_back(name, directory_fd)
         Disk.unlink(self, directory_fd, name)
         self.trace.append((GONE, f"{self._of(directory_fd)}/{name}"))
         return 0
 
     cdef int rename(self, int directory_fd, str old, str new) except -1:
         self._may("name")
+        self._gives_back(new, directory_fd)
         Disk.rename(self, directory_fd, old, new)
         folder = self._of(directory_fd)
         self.trace.append((MOVED, f"{folder}/{old}", f"{folder}/{new}"))
@@ -178,12 +214,14 @@ cdef class SimulatedDisk(Disk):
 
     cpdef int remove(self, str path) except -1:
         self._may("name")
+        self._gives_back(path)
         Disk.remove(self, path)
         self.trace.append((GONE, self._inside(path)))
         return 0
 
     cpdef int move(self, str old, str new) except -1:
         self._may("name")
+        self._gives_back(new)
         Disk.move(self, old, new)
         self.trace.append((MOVED, self._inside(old), self._inside(new)))
         return 0
@@ -213,6 +251,7 @@ cdef class SimulatedDisk(Disk):
 
     cdef int reserve(self, int fd, uint64_t size) except -1:
         self._may("reserve")
+        self._grow(<int64_t>size - <int64_t>os.fstat(fd).st_size)
         Disk.reserve(self, fd, size)
         self.trace.append((SIZE, self._of(fd), size))
         return 0
@@ -220,22 +259,39 @@ cdef class SimulatedDisk(Disk):
     cpdef int allocate(self, int fd, uint64_t begin, uint64_t end) except -1:
         self._may("reserve")
         if begin < end:
+            self._grow(<int64_t>end - <int64_t>os.fstat(fd).st_size)
             os.ftruncate(fd, end)                  # its blocks would be memory; what is set aside means nothing
         return 0
 
     cpdef int truncate(self, int fd, uint64_t size) except -1:
         self._may("size")
+        self._grow(<int64_t>size - <int64_t>os.fstat(fd).st_size)
         Disk.truncate(self, fd, size)
         self.trace.append((SIZE, self._of(fd), size))
         return 0
 
     cdef int write(self, int fd, const char* data, size_t n, uint64_t offset) except -1:
+        cdef size_t at = 0, part
+        while True:
+            part = n - at
+            if self.pieces is not None and part > 1:
+                part = min(part, <size_t>self.pieces(part))
+            self._write_piece(fd, data + at, part, offset + at)
+            at += part
+            if at == n:
+                return 0
+
+    cdef int _write_piece(self, int fd, const char* data, size_t n, uint64_t offset) except -1:
         cdef size_t first = n
         refusal = None
         try:
             self._may("write")
+            if self.free is not None:
+                self._grow(max(0, <int64_t>(offset + n) - <int64_t>os.fstat(fd).st_size))
         except OSError as error:
             first, refusal = n // 2, error
+            if error.errno == ENOSPC and self.free is not None:
+                first = min(n, max(0, <int64_t>os.fstat(fd).st_size - <int64_t>offset))
         Disk.write(self, fd, data, first, offset)
         self.trace.append((WRITE, self._of(fd), offset, PyBytes_FromStringAndSize(data, first)))
         if refusal is not None:
@@ -253,6 +309,9 @@ cdef class SimulatedDisk(Disk):
         if self.cold is not None and self.cold():
             return 0
         return self.read(fd, data, n, offset)
+
+    cpdef object free_bytes(self, object place):
+        return Disk.free_bytes(self, place) if self.free is None else self.free
 
     cdef int drop(self, int fd, uint64_t offset, uint64_t n) noexcept:
         return 0

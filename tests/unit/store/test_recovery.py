@@ -212,6 +212,26 @@ def test_a_head_that_is_gone_is_concluded_from_its_neighbours(tmp_path):
                 r.close()
 
 
+def test_a_new_segment_torn_without_its_head_is_no_damage_where_the_oldest_has_left(tmp_path):
+    """What was before the others is not missing: the log says that it has left."""
+    with rig(tmp_path) as r:
+        (tmp_path / "whole").mkdir()
+        store = r.open(tmp_path / "whole")
+        while len(r.segments()) < 2:
+            store.append_message(b"a", b"x" * 100)
+            r.turn()
+        last = store.append_message(b"a", b"y")
+        store.purge_messages(below=last)
+        for _ in range(3):
+            store.append_message(b"a", b"y")
+            r.turn()
+        shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+        (tmp_path / "cut" / "log.0000").unlink()    # as where there are enough spare ones
+        (tmp_path / "cut" / "log.0007").write_bytes(bytes(SMALL // 2) + b"torn" * (SMALL // 8))
+        store.close()
+        assert r.open(tmp_path / "cut").damage == []
+
+
 def test_a_file_whose_head_and_records_are_gone_is_left_alone(tmp_path):
     written(tmp_path / "whole", 200, 10)
     with rig(tmp_path) as r:
