@@ -14,7 +14,7 @@ STREAM: Final = {
 }  # fmt: skip
 WINDOW: Final = 256
 READ_BATCH: Final = 500
-ANSWER_S: Final = 10.0
+ANSWER_S: Final = 30.0
 
 
 def payload(number: int, most: int = 40) -> bytes:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-READY_S: Final = 30.0
+READY_S: Final = 60.0
 STOP_S: Final = 30.0
 
 
