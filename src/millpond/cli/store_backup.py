@@ -64,12 +64,13 @@ def backup(directory: Path, target: Path) -> StoreReport:
     partial = target.with_name(target.name + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
     copied = partial / "jetstream"
-    copied.mkdir(parents=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial.mkdir(0o700)                           # until everything in it is as private as the store is
+    copied.mkdir()
     damage: dict[tuple[str, str], list[Finding]] = {}
     for account, slot in _in_order(list(slots(directory))):
         to = copied / slot.relative_to(base)
         to.mkdir(parents=True)
-        shutil.copymode(slot, to)
         try:
             _copy_stream(account, slot, to)
         except _Gone:
@@ -77,8 +78,12 @@ def backup(directory: Path, target: Path) -> StoreReport:
         except _Changed as changed:
             damage[account, slot.name] = [Finding(str(changed), "changed all the time while it was read")]
     (copied / LOCK).touch()
-    for folder, _, _ in os.walk(partial, topdown=False):
+    for folder, _, _ in os.walk(copied, topdown=False):
+        _take_after(Path(folder), base / Path(folder).relative_to(copied))
         sync_directory(Path(folder))
+    _take_after(copied / LOCK, base / LOCK)
+    _take_after(partial, base.parent)
+    sync_directory(partial)
     partial.rename(target)
     sync_directory(target.parent)
     report = survey(target)
@@ -321,5 +326,12 @@ def _write(target: Path, source: Path, data: bytes | Iterator[tuple[int, bytes]]
                 done += os.pwrite(file.fileno(), part[done:], at + done)
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.copymode(source, target)
+    _take_after(target, source)
+
+
+def _take_after(target: Path, source: Path) -> None:
+    """Mode and owner, as far as we may: so that the same server can have it."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        status = source.stat()
+        os.chown(target, status.st_uid, status.st_gid)
+        target.chmod(status.st_mode & 0o7777)

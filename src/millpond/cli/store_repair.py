@@ -86,6 +86,9 @@ def repair(directory: Path, keep: Path | None, set_aside: bool) -> RepairReport:
     base = base_of(directory)
     if base.name != "jetstream":
         raise StoreError(f"{base} is not called jetstream: a server would not find it there. Rename it first")
+    owner = base.stat().st_uid
+    if owner != os.geteuid():
+        raise StoreError(f"{base} belongs to user {owner}: repair it as that user, or its server may not write there")
     work = _Work(base, keep or base.parent / f"damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}", set_aside)
     try:
         return work.run()
