@@ -168,7 +168,8 @@ def seeded_faults(seconds: float, seed: int, progress: Progress) -> Row:
     late = code == -signal.SIGKILL                 # its compiler had no time: not a fault that survived
     violations = len(missed) or int(code != 0 and not late)
     notes = f"{len(caught)} noticed, of {len(FAULTS)} that there are{', out of time' if late else ''}"
-    return Row(what, SERVER, len(caught) + len(missed), violations, time.monotonic() - began, notes)
+    tried = len(caught) + len(missed)
+    return Row(what, SERVER, tried, violations, time.monotonic() - began, notes, ran=bool(tried or violations))
 
 
 def system_calls(seconds: float, seed: int, progress: Progress) -> Row:
