@@ -6,9 +6,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check package crash kills oom damage bits full-disk simulate syscalls mutations model soak differential \
-	clean fuzz debug-build debug-test \
-	debug-fuzz bench bench-quick bench-growth instructions client-suites client-js
+.PHONY: run test check package crash kills oom damage bits full-disk simulate syscalls mutations model soak prove \
+	differential clean fuzz debug-build debug-test debug-fuzz bench bench-quick bench-growth instructions client-suites \
+	client-js
 
 run: build
 	$(BIN)/millpond serve --jetstream --addr 127.0.0.1
@@ -86,6 +86,11 @@ MINUTES ?= 30
 
 soak: build
 	MILLPOND_SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest -s -m slow tests/soak
+
+# All of that in MINUTES together (20 when none are given), and nats-server beside it: one table at the end.
+prove: MINUTES = 20
+prove: build
+	$(BIN)/python -m tests.prove --minutes $(MINUTES)
 
 SEEDS ?= 50
 

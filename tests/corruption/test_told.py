@@ -96,3 +96,27 @@ def test_pages_show_it(tmp_path: Path) -> None:
     (row,) = [row for row in account["stream_detail"] if row["name"] == "ONE"]
     assert row["state"]["lost"]["msgs"] == [199]
     assert health == 200, "what is there is served"
+
+
+def test_what_is_there_is_not_said_to_be_lost(tmp_path: Path) -> None:
+    """The record of the stop, whose sequence seems to end what is missing, stands at the file's beginning as well."""
+    rooms = Rooms(tmp_path)
+    rooms.request("STREAM.CREATE.ONE", {"name": "ONE", "subjects": ["one.>"], "storage": "file"})
+    for number in range(60):
+        rooms.publish(b"one.a", b"%03d" % number * 50)
+        rooms.turns()
+    rooms.close()
+    (path,) = [path for path in tmp_path.glob("jetstream/$G/streams/*/log.*") if scan_segment(path).records]
+    records = scan_segment(path).records
+    (clean,) = [record for record in records if record.kind == "clean"]
+    data = bytearray(path.read_bytes())
+    data[:4096] = bytes(136) + data[clean.offset : clean.offset + 32] + bytes(4096 - 168)
+    path.write_bytes(data)
+    rooms = Rooms(tmp_path)
+    there = {record.seq for record in records if record.kind == "message" and record.offset >= 4096}
+    store = rooms.engine.streams["ONE"].store
+    assert there <= {seq for seq in range(1, 61) if store.has(seq)}
+    lost = store.losses.sequences(100)
+    assert lost and not [seq for seq in lost if store.has(seq)]
+    assert set(lost) | {seq for seq in range(1, 61) if store.has(seq)} == set(range(1, 61))
+    rooms.close()

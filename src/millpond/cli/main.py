@@ -21,6 +21,7 @@ Usage: millpond serve [flags of nats-server]     start the server
        millpond bench memory [options]           the lock workload, and what a container is charged for it
        millpond bench <kind> [options]           rate, latency and CPU time, also beside nats-server
        millpond store verify|dump <dir>          what lies in a store directory, without writing to it
+       millpond store repair|backup <dir>        make a damaged one sound; copy one, also of a running server
        millpond shim <dir>                       an executable nats-server there that starts this Millpond
        millpond version
 

@@ -1,6 +1,8 @@
-"""`millpond store verify|dump DIR`: what lies in a store directory. Never writes, also when the store is in use.
+"""`millpond store verify|dump|repair|backup DIR`: what lies in a store directory, and what can be done about it.
 
-Exit codes: 0 everything is sound, 1 something is damaged, 2 wrong usage or not a store directory.
+verify and dump never write, also when the store is in use; backup only reads it. repair needs it for itself.
+
+Exit codes: 0 everything is sound, 1 something is damaged, 2 wrong usage, or it cannot be done.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -29,9 +31,15 @@ from millpond.cli.store_survey import (
     survey_slot,
 )
 
+if TYPE_CHECKING:
+    from millpond.cli.store_repair import RepairReport
+
 EXAMPLES: Final = """examples:
   millpond store verify ./millpond-data
   millpond store dump ./millpond-data --stream ORDERS --json
+  millpond store repair ./millpond-data --dry-run
+  millpond store repair ./millpond-data --keep /mnt/other/damaged
+  millpond store backup ./millpond-data /mnt/backups/monday
 """
 SHOWN_BYTES: Final = 60
 
@@ -42,6 +50,10 @@ def main(argv: Sequence[str]) -> int:
     try:
         if options.command == "verify":
             return _verify(options.directory, options.json)
+        if options.command == "repair":
+            return _repair(options)
+        if options.command == "backup":
+            return _backup(options.directory, options.target, options.json)
         return _dump(options.directory, options.stream, options.json)
     except BrokenPipeError:
         return 0
@@ -56,10 +68,18 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     verify = commands.add_parser("verify", help="say what is sound, torn or damaged, with sequences and offsets")
     dump = commands.add_parser("dump", help="print every record")
-    for command in (verify, dump):
+    repair = commands.add_parser("repair", help="make a stopped server's store sound, and name what is lost")
+    backup = commands.add_parser("backup", help="copy a store, also while a server runs on it")
+    for command in (verify, dump, repair, backup):
         command.add_argument("directory", type=Path, help="the store directory, as -sd names it")
         command.add_argument("--json", action="store_true", help="JSON instead of text")
     dump.add_argument("--stream", help="only this stream")
+    repair.add_argument("--dry-run", action="store_true", help="say what would be done (on a copy of damaged streams)")
+    keep = "where the damaged files go (default: damaged-<time> in the store directory)"
+    repair.add_argument("--keep", type=Path, metavar="DIR", help=keep)
+    aside = "move streams that cannot be opened there too, so that a server starts without them"
+    repair.add_argument("--set-aside", action="store_true", help=aside)
+    backup.add_argument("target", type=Path, help="a directory that is not there yet; a server can start on it")
     return parser
 
 
@@ -97,6 +117,57 @@ def _finding(finding: Finding) -> str:
     where = f" at {finding.offset}, {finding.bytes} bytes" if finding.offset >= 0 else ""
     lost = f"; sequences {finding.lost[0]}..{finding.lost[1]} may be lost" if finding.lost else ""
     return f"{finding.file}{where}: {finding.what}{lost}"
+
+
+# --- repair, backup ---
+
+
+def _repair(options: argparse.Namespace) -> int:
+    from millpond.cli import store_repair  # and an engine with it
+
+    if options.dry_run:
+        report = store_repair.dry_run(options.directory, options.set_aside)
+    else:
+        report = store_repair.repair(options.directory, options.keep, options.set_aside)
+    if options.json:
+        print(msgspec.json.encode(report).decode())
+    else:
+        print("\n".join(_repair_lines(report)))
+    return 0 if report.sound else 1
+
+
+def _repair_lines(report: RepairReport) -> Iterator[str]:
+    for stream in report.streams:
+        lost = ", ".join(str(first) if first == last else f"{first}..{last}" for first, last in stream.lost)
+        count = sum(last - first + 1 for first, last in stream.lost)
+        verdict = f"{'would be ' if report.dry_run else ''}{stream.outcome}"
+        yield (
+            f"{stream.account} {stream.name or '(no readable name)'}: {verdict}, "
+            f"{f'{count} messages lost: {lost}' if lost else 'no message lost'}, slot {stream.slot}"
+        )
+        yield from (f"  found    {_finding(finding)}" for finding in stream.found)
+        yield from (f"  said     {line}" for line in stream.said)
+        if stream.kept and not report.dry_run:
+            yield f"  kept     {' '.join(stream.kept)}"
+    if report.keep:
+        yield f"what was damaged is in {report.keep}"
+    if report.dry_run:
+        yield "nothing was written" if report.streams else "nothing to repair"
+    elif not report.streams:
+        yield "nothing to repair"
+    else:
+        yield "the store is sound" if report.sound else "the store is not sound: see what is left above"
+
+
+def _backup(directory: Path, target: Path, as_json: bool) -> int:
+    from millpond.cli import store_backup
+
+    report = store_backup.backup(directory, target)
+    if as_json:
+        print(msgspec.json.encode({"sound": report.sound, **msgspec.structs.asdict(report)}).decode())
+    else:
+        print("\n".join(_lines(report)))
+    return 0 if report.sound else 1
 
 
 # --- dump ---

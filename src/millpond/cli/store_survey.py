@@ -23,20 +23,26 @@ from millpond.store import consumer_file
 from millpond.store.catalog import read_copies
 from millpond.store.checksum import checksum
 from millpond.store.directory import CATALOG, LOCK, MARKS, RELEASED, REPACKED, WITNESS, is_unfinished
+from millpond.store.packed import mended_blocks
 from millpond.store.scan import SegmentScan, read_witness, scan_segment
 
 LOG: Final = "log."
+FLIPPED: Final = "blocks with a flipped bit, which is mended when they are read"
+PACKED: Final = 2
+"""The version of a packed segment's head."""
 FIXED_NAMES: Final = (f"{CATALOG}.0", f"{CATALOG}.1", *consumer_file.NAMES, *MARKS, REPACKED, WITNESS)
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that is not as it should be. `lost`: sequences that it may have taken, both ends included."""
+    """One thing that is not as it should be. `lost`: sequences that it may have taken, both ends included. `mendable`:
+    nothing is lost, and a repair would put it in order."""
 
     file: str
     what: str
     offset: int = -1
     bytes: int = 0
     lost: tuple[int, int] | None = None
+    mendable: bool = False
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -77,13 +83,19 @@ class StoreReport(msgspec.Struct):
         return not any(stream.damage for stream in self.streams)
 
 
-def slots(directory: Path) -> Iterator[tuple[str, Path]]:
-    """(account, slot) of a store directory. Raises StoreError when it is none."""
+def base_of(directory: Path) -> Path:
+    """Where its accounts are. Raises StoreError when it is no store directory."""
     base = directory / "jetstream" if (directory / "jetstream").is_dir() else directory
     if not (base / LOCK).exists():
         raise StoreError(f"{directory} is not a store directory: there is no {base / LOCK}. Name what -sd names")
+    return base
+
+
+def slots(directory: Path) -> Iterator[tuple[str, Path]]:
+    """(account, slot) of a store directory. Raises StoreError when it is none."""
+    base = base_of(directory)
     for streams in sorted(base.glob("*/streams")):
-        for slot in sorted(path for path in streams.iterdir() if path.is_dir()):
+        for slot in sorted(path for path in streams.iterdir() if path.is_dir() and path.name.isdigit()):
             if any(slot.iterdir()):
                 yield unquote(streams.parent.name), slot
 
@@ -120,7 +132,7 @@ def survey_slot(account: str, slot: Path) -> StreamReport:
     _Log(slot, report).survey([name for name in names if name.startswith(LOG)])
     for name in names:
         if name not in FIXED_NAMES and not name.startswith(LOG):
-            report.notes.append(Finding(name, "not a file of the store"))
+            report.notes.append(Finding(name, "not a file of the store", mendable=True))
     return report
 
 
@@ -141,7 +153,8 @@ def _catalog(slot: Path, report: StreamReport) -> None:
     report.name = json.loads(max(whole)[1])["config"]["name"]
     for number, copy in enumerate(copies):
         if copy is None:
-            report.notes.append(Finding(f"{CATALOG}.{number}", "this copy is not whole; the other one is"))
+            what = "this copy is not whole; the other one is"
+            report.notes.append(Finding(f"{CATALOG}.{number}", what, mendable=True))
 
 
 def _consumers(slot: Path, names: list[str], report: StreamReport) -> None:
@@ -189,10 +202,15 @@ class _Log:
         for name, scan, end in parts(self._slot, names, report):
             assert scan.head is not None
             identities.add(scan.head["identity"])
+            if not report.segments and not any(finding.file == name for finding in report.damage):
+                self._last_original = scan.head["last_seq"]        # what was before has left the log
             report.last_seq = max(report.last_seq, scan.head["last_seq"])
             self._segment(name, scan, end)
             count = sum(record.offset < end and record.kind != "damaged" for record in scan.records)
             report.segments.append(Segment(name, scan.head["generation"], count, end, scan.size))
+            mended = mended_blocks((self._slot / name).read_bytes()) if scan.head["version"] == PACKED else 0
+            if mended:
+                report.notes.append(Finding(name, f"{FLIPPED}: {mended}", mendable=True))
         report.last_seq = max(report.last_seq, self._last_original, self._first - 1)
         witness = read_witness(self._slot / WITNESS) if (self._slot / WITNESS).exists() else None
         if witness is not None and witness["last_seq"] > report.last_seq and (
@@ -211,7 +229,8 @@ class _Log:
             if record.kind == "damaged":
                 pending.append((record.offset, record.length))
                 continue
-            if record.kind in ("message", "erased") and "copy" not in record.flags and record.seq:
+            is_original = record.kind == "message" and "copy" not in record.flags
+            if is_original or (record.kind == "erased" and record.seq > self._last_original):     # not an erased copy
                 self._original(name, record.seq, pending)
             self._apply(record)
         if scan.end < end and not (records and records[-1].kind == "damaged"):

@@ -4,6 +4,7 @@ Due when more than half of the log is dead. Then the oldest segment is read from
 index still points at is copied to the tail, with its sequence and times, and the index follows. What the tombstones
 in it refer to is older still, so they are never copied. A step ends with its budget or where a read has to wait;
 the next commit goes on. Over one round of the log twice as many bytes are looked at as become free, at most.
+A repair insists that segments leave (renewal.pyx).
 
 Lengths of dead records are believed, so their content need not be read. Where one lied, the walk looks for the next
 record that verifies; what it missed is found through the index in the end.
@@ -29,8 +30,18 @@ cdef class Compactor:
     def __init__(self, IndexedStore store, SegmentLog log):
         self._store, self._log = store, log
 
+    cdef int insist(self, uint64_t through) noexcept:
+        self._through = through
+        return 0
+
+    cdef bint insists(self) noexcept:
+        cdef SegmentLog log = self._log
+        return self._through and len(log.order) > 1 and log.at[<uint32_t>log.order[0]].generation <= self._through
+
     cdef bint due(self) noexcept:
         cdef SegmentLog log = self._log
+        if self._through:
+            return self.insists()
         return log.log_bytes > LOG_SEGMENTS_MIN * log.bytes_small and (log.log_bytes - log.live_bytes) * 2 > log.log_bytes \
             and log.live_bytes < log.log_bytes and len(log.order) > 1
 
@@ -65,7 +76,7 @@ cdef class Compactor:
         cdef Head* head
         cdef Entry entry
         n[0] = ALIGN
-        if self._log.view(number, self._at, sizeof(Head), False, &at, &have) == COLD:
+        if self._log.view(number, self._at, sizeof(Head), self._through > 0, &at, &have) == COLD:
             cold[0] = True
             return 0
         head = <Head*>at
@@ -84,7 +95,7 @@ cdef class Compactor:
         cdef Entry entry
         cdef uint32_t have, to, to_offset
         cdef char* at
-        cdef Load found = self._store.load(seq, &record)
+        cdef Load found = self._store.load(seq, &record, self._through > 0)
         if found != FOUND:
             cold[0] = found == COLD
             return 0

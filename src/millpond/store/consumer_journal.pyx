@@ -129,6 +129,15 @@ cdef class ConsumerJournal(Target):
             self._committer.drain()
         return self._end()
 
+    def renew(self):
+        """Both files anew, durably, for a repair. Raises StoreError when the disk refuses."""
+        for _ in range(2):
+            self._swap_next = True
+            self._committer.enlist(self)
+            self._committer.drain()
+            if self.failure or self.stalled:
+                raise StoreError(self.failure or f"no room for the consumers' journal in {self._files.directory}")
+
     cpdef int hold(self) except -1:
         return self._committer.hold(self)
 

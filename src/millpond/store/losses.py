@@ -6,6 +6,7 @@ to be overwritten is damaged on purpose: an erasure that a power cut tore. So a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 SEQ_MAX: Final = 0xFFFFFFFFFFFFFFFF
@@ -39,6 +40,22 @@ class Lost:
         for first, last in sorted(self.ranges):
             found.extend(range(first, min(last, first + most - len(found) - 1) + 1))
         return found
+
+
+def without(ranges: list[tuple[int, int]], next_live: Callable[[int], int]) -> list[tuple[int, int]]:
+    """What of these is not there after all: a record that came to a wrong place may seem to end what is lost.
+    next_live(seq): the first message from there on, 0: none."""
+    found: list[tuple[int, int]] = []
+    for begin, last in ranges:
+        first = begin
+        while first <= last:
+            live = next_live(first)
+            if not 0 < live <= last:
+                live = last + 1
+            if live > first:
+                found.append((first, live - 1))
+            first = live + 1
+    return found
 
 
 class Loss:

@@ -341,20 +341,29 @@ cdef int packed_read(Disk disk, int fd, const Packed* packed, uint32_t offset, u
 
 def plain_bytes(bytes data):
     """A segment file as it was before it was packed, up to the end of its records; a plain one as it is."""
+    return _plain(data)[0]
+
+
+def mended_blocks(bytes data):
+    """How many blocks of a segment file have a bit flipped, and are mended when they are read."""
+    return _plain(data)[1]
+
+
+cdef tuple _plain(bytes data):
     cdef SegmentHead head
     cdef const char* file = <const char*>data
     cdef size_t n = len(data), at = RECORDS_AT
     cdef Packed* packed
     cdef bytearray out
     if not segment_head_find(file, n, &head) or head.version != PACKED:
-        return data
+        return data, 0
     packed = packed_new(segment_seed(&head), head.bytes, 0)
     try:
         while at + sizeof(BlockHead) <= n:
             at += _note_block(packed, file + at, n - at, <uint32_t>at)
         out = bytearray(max(packed.end, <uint32_t>RECORDS_AT))
-        unpack(packed, file, 0, n, 0, <uint32_t>len(out), <char*>out)
+        mended = unpack(packed, file, 0, n, 0, <uint32_t>len(out), <char*>out)
         segment_head_write_as(&head, PLAIN, <char*>out)
-        return bytes(out)
+        return bytes(out), mended
     finally:
         packed_let_go(&packed)

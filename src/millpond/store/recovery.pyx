@@ -56,7 +56,7 @@ from millpond.store.subject_index cimport NO_SUBJECT
 from millpond.store.summary cimport HEADERS, Step, reading_begin, reading_end, reading_next, reading_whole, step_of
 from millpond.store.summary_file cimport summary_wipe
 
-from millpond.store.losses import Loss, Lost
+from millpond.store.losses import Loss, Lost, without
 
 log = logging.getLogger("millpond")
 
@@ -559,7 +559,7 @@ cdef class Recovery(LogParts):
     cdef int _report(self) except -1:
         """What is lost is known now: later records may have removed it anyway."""
         for loss in self._losses:
-            ranges = loss.ranges()
+            ranges = without(loss.ranges(), self._store.next_message)
             if not ranges and loss.is_erasure():
                 log.warning("%s: %s: an erasure was cut short, and is done again", self._log.directory, loss)
                 continue

@@ -220,7 +220,7 @@ def test_wrong_usage(tmp_path: Path, directory: Path, capsys: pytest.CaptureFixt
     assert store.main(["dump", str(directory), "--stream", "NOPE"]) == 2
     assert "there is no stream 'NOPE'" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
-        store.main(["repair", str(tmp_path)])
+        store.main(["mend", str(tmp_path)])
     assert caught.value.code == 2
 
 
@@ -267,3 +267,34 @@ def test_segments_that_left_the_log_are_not_missed(tmp_path: Path, capsys: pytes
     code, report = verify(tmp_path, capsys)
     (stream,) = report["streams"]
     assert (code, stream["damage"], stream["messages"]) == (0, [], 2)
+
+
+def test_what_left_the_log_before_its_first_record_is_not_missed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The oldest segment begins with a floor, and the message there lives in a copy behind it."""
+
+    async def main() -> None:
+        for number in range(2):
+            async with millpond.Server(store_dir=str(tmp_path)) as server:
+                client = await nats.connect(server.client_url)
+                js = client.jetstream()
+                if number == 0:
+                    await js.add_stream(name="P", subjects=["p", "stays"], storage="file")
+                    for message in range(1, 2001):
+                        await js.publish("stays" if message == 1000 else "p", bytes(1000))
+                else:                              # the first record after a start begins a segment
+                    await js.purge_stream("P", seq=1000)
+                    await js.purge_stream("P", subject="p")
+                    for _ in range(10):
+                        await js.publish("p", b"x")
+                await client.close()
+
+    asyncio.run(main())
+    path = next(tmp_path.glob("jetstream/*/streams/*/log.*"))
+    newest = max((scan_segment(each) for each in path.parent.glob("log.*")), key=lambda scan: scan.head["generation"])
+    assert newest.records[0].kind == "floor" and newest.head["last_seq"] == 2000
+    assert any("copy" in record.flags and record.seq == 1000 for record in newest.records)
+    code, report = verify(tmp_path, capsys)
+    (stream,) = report["streams"]
+    assert (code, stream["damage"], stream["messages"]) == (0, [], 11)
