@@ -72,16 +72,18 @@ class Summary:
             self.violations.append(f"seed {tally['seed']}: {tally['violation']}")
 
     def line(self) -> str:
-        took = time.monotonic() - self.began
+        return f"{time.monotonic() - self.began:.0f} s: {self._figures()}"
+
+    def _figures(self) -> str:
         return (
-            f"{took:.0f} s: {self.count} kills in {self.lives} lives, {self.sums['answers']} answers and "
+            f"{self.count} kills in {self.lives} lives, {self.sums['answers']} answers and "
             f"{self.sums['compared']} messages compared, {len(self.violations)} violations"
         )
 
     def text(self) -> str:
         took, kills = time.monotonic() - self.began, max(1, self.count)
         return "\n".join((
-            "", self.line(),
+            "", f"{self._figures()} in {took:.0f} s",
             f"{self.count / took * 60:.0f} kills a minute, {self.sums['cpu_s'] / kills * 1000:.0f} ms of processor time"
             " each",
             f"{self.sums['starts']} starts were waited for, {self.sums['slow_starts']} took longer than 2 s, the "
@@ -169,7 +171,7 @@ def main() -> int:
     try:
         if fence is not None and fence.why:
             print(fence.why, file=sys.stderr)
-            return 2
+            return os.EX_UNAVAILABLE
         groups = [fence.group(f"oom-{job}") for job in range(options.jobs)] if fence is not None else []
         campaign = Campaign(root, options.seed, options.jobs, groups=[one for one in groups if one])
         with contextlib.suppress(KeyboardInterrupt):           # then the summary is of the lives that are over

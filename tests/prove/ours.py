@@ -6,7 +6,6 @@ ends with another code than 0 is a violation, and then its output is shown.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import re
@@ -58,12 +57,18 @@ def _pytest(path: str, test: str, **environment: str) -> tuple[list[str], dict[s
     return [*command, *(["-k", test] if test else [])], environment
 
 
+def _module(name: str, **options: int | bool) -> list[str]:
+    """`python -m tests.<name>` with these options."""
+    command = [sys.executable, "-m", f"tests.{name}"]
+    for option, value in options.items():
+        command += [f"--{option}"] if value is True else [f"--{option}", str(value)]
+    return command
+
+
 def _simulated(seed: int) -> Slice:
     lives, cuts = 20, 600
-    first = 5_000_000 + seed * lives
-    path, test = "tests/simulator/test_power_cuts.py", "test_many_power_cuts"
-    how = {"MILLPOND_SEEDS": str(lives), "MILLPOND_CUTS": str(cuts), "MILLPOND_FIRST_SEED": str(first)}
-    return Slice(*_pytest(path, test, **how), cuts)
+    command = _module("simulator.run", seeds=lives, cuts=cuts, first=5_000_000 + seed * lives)
+    return Slice(command, {"PYTHONHASHSEED": "0"}, cuts)
 
 
 def _traced(seed: int) -> Slice:
@@ -73,14 +78,11 @@ def _traced(seed: int) -> Slice:
 
 
 def _kills(seed: int) -> Slice:
-    path, kills = "tests/crash/test_kill.py", "10"
-    return Slice(*_pytest(path, "test_many_kills", MILLPOND_CRASH_KILLS=kills, MILLPOND_CRASH_SEED=str(seed)), 10)
+    return Slice(_module("kills.campaign", kills=50, seed=2 * seed), {}, 50)
 
 
 def _oom(seed: int) -> Slice:
-    path, kills = "tests/crash/test_oom.py", "6"
-    test = "test_many_kills_for_want_of_memory"
-    return Slice(*_pytest(path, test, MILLPOND_OOM_KILLS=kills, MILLPOND_CRASH_SEED=str(seed)), 6)
+    return Slice(_module("kills.campaign", oom=True, kills=6, seed=2 * seed), {}, 6)
 
 
 def _full(seed: int) -> Slice:
@@ -99,26 +101,42 @@ def _failing(seed: int) -> Slice:
 
 
 def _damage(seed: int) -> Slice:
-    command = [sys.executable, "-m", "tests.corruption.campaign", "--cases", "400", "--stores", "2"]
-    return Slice([*command, "--seed", str(1000 + 2 * seed)], {}, 400)
+    return Slice(_module("corruption.campaign", cases=400, stores=2, seed=1000 + 2 * seed), {}, 400)
 
 
 def _repairs(seed: int) -> Slice:
-    return Slice([sys.executable, "-m", "tests.corruption.repairs", "--cases", "30", "--seed", str(seed)], {}, 30)
+    return Slice(_module("corruption.repairs", cases=30, seed=seed), {}, 30)
+
+
+def _system_calls(seed: int) -> Slice:
+    return Slice(_module("syscalls.campaign", every=100, seed=seed), {}, 180)
 
 
 CAMPAIGNS: Final = {
     "simulated": Campaign(
-        "a simulated power cut", _simulated, r"\bcuts=(\d+)", "any subset, order and tearing of what was not synced"
+        "a simulated power cut", _simulated, r"^([\d,]+) cuts in ",
+        "any subset, order and tearing of what was not synced",
+        r"(\d+) seeds with a violation",
     ),
     "traced": Campaign("a power cut, traced run", _traced, r"(\d+) power cuts", "writes and syncs of the real server"),
-    "kills": Campaign("kill -9", _kills, r"(\d+) kills", "pipelined load, locks, a consumer"),
-    "oom": Campaign("killed for want of memory", _oom, r"(\d+) kills", "memory group of 64 MiB"),
+    "kills": Campaign(
+        "kill -9", _kills, r"^(\d+) kills in ", "at answers, in starts and stops, at system calls",
+        r"(\d+) violations in ",
+    ),
+    "oom": Campaign(
+        "killed for want of memory", _oom, r"^(\d+) kills in ", "memory group of 64 MiB",
+        r"(\d+) violations in ",
+    ),
     "full": Campaign("a full disk", _full, r"(\d+) full-disk cycles", "pipelined load, kills in between"),
     "stalled": Campaign("a disk that stands still", _stalled, "", "syncs wait 5 s, core NATS goes on"),
     "failing": Campaign("a sync that fails", _failing, r"(\d+) passed", "scenarios"),
     "damage": Campaign(
         "damage to a file at rest", _damage, r": (\d+) cases,", "bits, sectors, files; every kind of stream",
+        r"^(\d+) violations$",
+    ),
+    "syscalls": Campaign(
+        "a call of the disk, refused or the last one", _system_calls, r"^(\d+) cases:",
+        "kills and power cuts behind it",
         r"^(\d+) violations$",
     ),
     "repairs": Campaign(
@@ -142,7 +160,10 @@ def run(name: str, seconds: float, seed: int, progress: Progress) -> Row:
         longest = max(longest, time.monotonic() - slice_began)
         if code == 0 and re.search(r"^\d+ skipped|SKIPPED", output, re.M) and not re.search(r"\d+ passed", output):
             return Row(campaign.what, SERVER, 0, 0, time.monotonic() - began, "this machine cannot: skipped", ran=False)
-        counts = [int(count) for count in re.findall(campaign.counted, output, re.M)] if campaign.counted else []
+        if code == os.EX_UNAVAILABLE:
+            return Row(campaign.what, SERVER, 0, 0, time.monotonic() - began, output.strip()[-100:], ran=False)
+        found = re.findall(campaign.counted, output, re.M) if campaign.counted else []
+        counts = [int(count.replace(",", "")) for count in found]
         injected += sum(counts) or part.injected
         if code:
             found = re.findall(campaign.found, output, re.M) if campaign.found else []
@@ -170,22 +191,6 @@ def seeded_faults(seconds: float, seed: int, progress: Progress) -> Row:
     notes = f"{len(caught)} noticed, of {len(FAULTS)} that there are{', out of time' if late else ''}"
     tried = len(caught) + len(missed)
     return Row(what, SERVER, tried, violations, time.monotonic() - began, notes, ran=bool(tried or violations))
-
-
-def system_calls(seconds: float, seed: int, progress: Progress) -> Row:
-    """A crash at the system calls of a script, where that part of the tests is there."""
-    what, began = "a crash at a system call", time.monotonic()
-    if importlib.util.find_spec("tests.syscalls") is None:
-        return Row(what, SERVER, 0, 0, 0.0, "tests/syscalls is not there", ran=False)
-    command = [sys.executable, "-m", "tests.syscalls", "--minutes", f"{seconds / 60:.2f}"]
-    code, output = _run(command, {}, seconds + PATIENCE_S)
-    if code:
-        print(f"\n{' '.join(command)}\n{output[-SHOWN_CHARACTERS:]}", flush=True)
-    counts = re.findall(r"(\d+) (?:crashes|cases|calls|faults)", output)
-    said = output.strip().splitlines()[-1][:100] if output.strip() else ""
-    progress(f"{what}: {said}")
-    return Row(what, SERVER, max((int(count) for count in counts), default=0), int(code != 0),
-               time.monotonic() - began, said)  # fmt: skip
 
 
 def _run(command: list[str], environment: dict[str, str], most_s: float) -> tuple[int, str]:
