@@ -148,7 +148,8 @@ class StoreDirectory:
         if not folder or len(folder) > FOLDER_BYTES_MAX:
             raise StoreError(f"account name {account!r} cannot name a directory")
         self.streams = self._base / folder / "streams"
-        self._make_sure_of(self._base)
+        if not locked:
+            self._make_sure_of(self._base)
         self._lock_fd = -1 if locked else self._lock()
         try:
             self._make_sure_of(self.streams.parent)
