@@ -102,6 +102,7 @@ def main(argv: Sequence[str], program: str = "millpond") -> int:
         if parsed.check:
             return check(parsed, program)
         start = Start(parsed)
+        early.hold_signals()
         listening = early.listen(start.options)
         lean.load()
         from millpond.server import logs
@@ -112,6 +113,7 @@ def main(argv: Sequence[str], program: str = "millpond") -> int:
 
         text = error.explained() if isinstance(error, ConfigErrors) else str(error)
         print(f"{program}: {text}", file=sys.stderr)
+        early.release_signals()
         return 1
     for warning in start.warnings:
         print(warning, file=sys.stderr)
@@ -173,6 +175,8 @@ def _run(start: Start, listening: socket | None) -> int:
         logs.fatal(str(error))
     except OSError as error:
         logs.fatal(explained(error, start.options.port))
+    finally:
+        early.release_signals()
     return 1
 
 

@@ -4,10 +4,14 @@ Whoever starts a server and connects a moment later, once, shall wait for INFO a
 listens as soon as it knows where, and imports and starts the rest then: the kernel takes the connections, the server
 accepts them when it is ready. nats-server listens only when its streams are recovered, so that nobody waits for what
 may take long; where there are many streams, this one does as well.
+
+Whoever finds it listening may send a signal, which would end a process that has no handler yet: signals are held until
+the server takes them (`server.lifecycle`).
 """
 
 from __future__ import annotations
 
+import _signal
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +23,16 @@ if TYPE_CHECKING:
 
 STREAMS_MAX: Final = 100
 """Recovered in a fraction of a second."""
+HELD: Final = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SIGUSR1, _signal.SIGUSR2)
+
+
+def hold_signals() -> None:
+    """For the main thread, while there are no others. What comes from here on waits for `release_signals`."""
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, HELD)
+
+
+def release_signals() -> None:
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, HELD)
 
 
 def listen(options: Options) -> socket | None:

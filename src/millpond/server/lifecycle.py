@@ -23,7 +23,7 @@ from millpond.base import limits
 from millpond.base.errors import MillpondError, OptionError
 from millpond.config.options import Options
 from millpond.monitor.memory_watch import budget_origin
-from millpond.server import logs, service_manager
+from millpond.server import early, logs, service_manager
 from millpond.server.collector import Collector
 from millpond.server.logs import log
 from millpond.server.server import Server
@@ -96,6 +96,7 @@ class Process:
         if options.pid_file:
             self._write_pid_file(options.pid_file)
         await self.server.start()
+        early.release_signals()  # the others are about a server that runs
         self._collector.start()
         gc.enable()
         for notice in notices:
@@ -134,6 +135,7 @@ class Process:
         }
         self._signals = Signals(asyncio.get_running_loop(), lambda number: self._trapped(number, actions[number]))
         self._signals.take(actions)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
 
     def _trapped(self, number: signal.Signals, action: Callable[[], None]) -> None:
         log.info('Trapped "%s" signal', SIGNAL_NAMES[number])

@@ -40,9 +40,8 @@ from millpond.store.erasing cimport erase_committed
 from millpond.store.index cimport Entry, Index
 from millpond.store.indexed_store cimport IndexedStore
 from millpond.store.pin cimport Kept, Pin
-from millpond.store.record cimport (
-    CLEAN, FIRST, FLOOR, MESSAGE, REMOVE, SECURE, Erasure, Head, aligned, record_message,
-)
+from millpond.store.record cimport CLEAN, FIRST, FLOOR, MESSAGE, REMOVE, SECURE, Erasure, Head, aligned, record_message
+from millpond.store.recovery cimport Recovery
 from millpond.store.segment cimport NO_SEGMENT, segment_name
 from millpond.store.witness cimport testify
 from millpond.wire.message cimport Msg
@@ -50,7 +49,6 @@ from millpond.wire.message cimport Msg
 from millpond.base import limits
 from millpond.base.errors import StoreError
 from millpond.store.space import is_full, is_shortage, no_room, passes
-from millpond.store.recovery cimport Recovery
 
 log = logging.getLogger("millpond")
 

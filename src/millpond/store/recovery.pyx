@@ -32,21 +32,8 @@ from libc.string cimport memcpy, memset
 from millpond.store.indexed_store cimport IndexedStore
 from millpond.store.index cimport Entry, Row
 from millpond.store.record cimport (
-    CLEAN,
-    COPY,
-    ERASED,
-    FIRST,
-    FLOOR,
-    MESSAGE,
-    REMOVE,
-    SECURE,
-    TRIM,
-    Erasure,
-    Head,
-    aligned,
-    page_ceil,
-    record_erase,
-    record_next,
+    CLEAN, COPY, ERASED, FIRST, FLOOR, MESSAGE, REMOVE, SECURE, TRIM, Erasure, Head, aligned, page_ceil,
+    record_erase, record_next,
 )
 from millpond.store.recovery_parts cimport LogParts, Part
 from millpond.store.repacking cimport Repacker

@@ -94,6 +94,24 @@ def test_a_client_that_comes_early_is_served(tmp_path: Path) -> None:
     assert process.returncode == 0, said
 
 
+def test_a_signal_that_comes_early_waits(tmp_path: Path) -> None:
+    """Starters take a port that answers for a server that can be told to reload."""
+    (tmp_path / "conf").write_text('listen: "127.0.0.1:-1"\n')
+    with subprocess.Popen(
+        [sys.executable, "-c", HELD_UP.replace('"-a", "127.0.0.1", "-p", "-1", ', ""), "-c", str(tmp_path / "conf")],
+        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        process.stdin.write("go on\n")
+        process.stdin.flush()
+        told = next((line for line in process.stderr if "Reloaded server configuration" in line), "")
+        process.send_signal(signal.SIGTERM)
+    assert told, "it has ended without"
+    assert process.returncode == 0
+
+
 def test_a_taken_port_is_told_as_ever(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

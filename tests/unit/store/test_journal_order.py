@@ -267,7 +267,7 @@ def test_a_journal_that_cannot_be_opened_now_is_not_damaged(tmp_path: Path, monk
     def refused(*_: object) -> bytes:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(Path, "read_bytes", refused)
+    monkeypatch.setattr(os, "open", refused)
     with pytest.raises(OSError, match="open files"):
         ConsumerJournal(str(tmp_path), Committer(0))
     monkeypatch.undo()
