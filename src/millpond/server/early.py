@@ -11,7 +11,7 @@ the server takes them (`server.lifecycle`).
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import os
 from typing import TYPE_CHECKING, Final
 
