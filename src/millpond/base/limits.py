@@ -309,6 +309,8 @@ TESTIMONY_S: Final = 0.25
 """So long after a commit it is written down how far its file was committed."""
 TESTIMONIES_PER_STEP: Final = 256
 """Files in one turn, some five microseconds each."""
+OPENED_AHEAD: Final = 64
+"""Streams that a start opens while the last writes of those before are synced."""
 SPACE_PROBE_S: Final = 0.25
 """A full disk is asked again so often."""
 LARGE_REFUSED_QUIET_S: Final = 60.0

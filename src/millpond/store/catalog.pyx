@@ -26,6 +26,7 @@ import struct
 from millpond.base.errors import StoreError
 from millpond.store.checksum import checksum
 from millpond.store.committer cimport tell_all
+from millpond.store.directory import read_file
 from millpond.store.space import is_full
 
 log = logging.getLogger("millpond")
@@ -56,10 +57,12 @@ def decode(bytes data):
     return generation, payload
 
 
-def read_copies(str prefix):
-    """[(generation, payload) or None] of the copies that exist, by suffix; a missing file is None."""
+def read_copies(str prefix, present=None):
+    """[(generation, payload) or None] of the copies that exist, by suffix; a missing file is None. present: the names
+    in the directory, if somebody knows."""
     directory, base = os.path.split(prefix)
-    present = set(os.listdir(directory))
+    if present is None:
+        present = os.listdir(directory)
     found = []
     for suffix in SUFFIXES:
         found.append(_read(prefix + suffix) if base + suffix in present else None)
@@ -69,8 +72,7 @@ def read_copies(str prefix):
 def _read(str path):
     """One copy; one that cannot be read is not whole."""
     try:
-        with open(path, "rb") as file:
-            return decode(file.read())
+        return decode(read_file(path))
     except OSError as error:
         if error.errno != errno.EIO:
             raise
@@ -89,13 +91,14 @@ cdef class Catalog(Target):
         self._fds = [-1, -1]
         self._certain = self._directory_fd = -1
 
-    cpdef bytes load(self):
+    cpdef bytes load(self, object present=None):
         """The newest valid value, None when there is none. Writes a bad or older copy again, if there is room."""
-        copies = read_copies(self._prefix)
+        copies = read_copies(self._prefix, present)
         good = [copy for copy in copies if copy is not None]
         if not good:
             return None
-        if len(good) == 2 and self._same is not None and not self._same(good[0][1], good[1][1]):
+        if len(good) == 2 and self._same is not None and good[0][1] != good[1][1] \
+                and not self._same(good[0][1], good[1][1]):
             raise StoreError(f"{self._prefix}.0 and .1 are copies of different things: one of the files was exchanged. "
                              "Remove the one that is not of this stream")
         generation, payload = max(good)

@@ -26,7 +26,7 @@ from typing import Final, NamedTuple
 
 from millpond.base import limits
 from millpond.base.errors import StoreError
-from millpond.store.directory import WITNESS
+from millpond.store.directory import WITNESS, read_file
 from millpond.store.disk import REAL, Disk
 
 NAMES: Final = ("consumers.0", "consumers.1")
@@ -110,12 +110,14 @@ def read_journal(data: bytes, checksum: Checksum) -> Journal:
     return Journal(generation, identity, frames, at, len(data)) if is_whole else Journal(size=len(data))
 
 
-def read_row(directory: Path, checksum: Checksum) -> Row | None:
+def read_row(directory: Path | str, checksum: Checksum) -> Row | None:
     """The journal's part of the witness that is there; None: it cannot be read."""
     try:
-        with (directory / WITNESS).open("rb") as file:
-            file.seek(ROW_AT)
-            data = file.read(ROW.size)
+        fd = os.open(f"{directory}/{WITNESS}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            data = os.pread(fd, ROW.size, ROW_AT)
+        finally:
+            os.close(fd)
     except OSError:
         return None
     if len(data) < ROW.size:
@@ -130,7 +132,7 @@ class JournalFiles:
     """Opens the two fixed names of one stream's journal; appends to the current one, swaps to the other."""
 
     def __init__(self, directory: str, checksum: Checksum, identity: int = 0, disk: Disk = REAL) -> None:
-        self.directory = Path(directory)
+        self.directory = directory
         self.checksum, self.disk = checksum, disk
         self.identity = identity
         """Of the stream's log; 0: as the files say."""
@@ -147,9 +149,11 @@ class JournalFiles:
         self._header = b""
         """Of the file that was started over, until its first frame is written."""
 
-    def recover(self) -> tuple[int, list[bytes]]:
-        """(generation, frames) of the file that is the truth; (0, []) for a new journal."""
-        present = set(os.listdir(self.directory))
+    def recover(self, present: Sequence[str] | None = None) -> tuple[int, list[bytes]]:
+        """(generation, frames) of the file that is the truth; (0, []) for a new journal. present: the names in the
+        directory, if somebody knows."""
+        if present is None:
+            present = os.listdir(self.directory)
         row = read_row(self.directory, self.checksum) if WITNESS in present else None
         found = [(self._read(name) if name in present else Journal()) for name in NAMES]
         identity = self.identity or (row.identity if row is not None else 0)
@@ -167,7 +171,7 @@ class JournalFiles:
 
     def _read(self, name: str) -> Journal:
         try:
-            return read_journal((self.directory / name).read_bytes(), self.checksum)
+            return read_journal(read_file(f"{self.directory}/{name}"), self.checksum)
         except OSError as error:
             self.damage.append(f"{name} cannot be read: {error}")
             return Journal()
@@ -237,7 +241,7 @@ class JournalFiles:
         """Writes down that this generation is on disk, up to there. What cannot be written down is not known later."""
         start = ROW.pack(ROW_MAGIC, ROW_VERSION, self.identity, 0, generation, end, 0)[:-4]
         with contextlib.suppress(OSError):
-            fd = self.disk.open_path(str(self.directory / WITNESS))
+            fd = self.disk.open_path(f"{self.directory}/{WITNESS}")
             try:
                 self.disk.put(fd, start + struct.pack("<I", self.checksum(start)), ROW_AT)
             finally:
@@ -250,7 +254,7 @@ class JournalFiles:
     def directory_descriptor(self) -> int:
         """What has to be synced as well, or -1: the directory, until the current file's name is on disk."""
         if self._directory_fd < 0 and not self._named[self.current]:
-            self._directory_fd = self.disk.open_directory(str(self.directory))
+            self._directory_fd = self.disk.open_directory(self.directory)
         return self._directory_fd
 
     def close(self) -> None:
@@ -273,7 +277,7 @@ class JournalFiles:
 
     def _open(self, which: int) -> int:
         if self._fds[which] < 0:
-            self._fds[which] = self.disk.open_path(str(self.directory / NAMES[which]))
+            self._fds[which] = self.disk.open_path(f"{self.directory}/{NAMES[which]}")
         return self._fds[which]
 
     def _append(self, data: bytes) -> None:

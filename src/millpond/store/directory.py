@@ -22,6 +22,7 @@ import contextlib
 import fcntl
 import heapq
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,6 +41,18 @@ PLAIN = dict.fromkeys(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123
 CATALOG = "stream"
 FOLDER_BYTES_MAX = 255
 """What file systems take as a name."""
+
+
+def read_file(path: str, window: int = 16_384) -> bytes:
+    """All of a file that is most likely smaller than `window`."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = [os.read(fd, window)]
+        while len(parts[-1]) == window:
+            parts.append(os.read(fd, window))
+    finally:
+        os.close(fd)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def sync_directory(path: Path, disk: Disk = REAL) -> None:
@@ -169,16 +182,28 @@ class StoreDirectory:
         """
         sync_directory(self.streams, self._disk)
         self._free: list[Path] = []
-        self._names = {path.name for path in self.streams.iterdir()}
+        self._names = set(os.listdir(self.streams))
         self._next = 0
+        self._found: list[tuple[Path, list[str]]] = []
         for path in self._folders():
-            if (path / RELEASED).exists():
+            present = [sys.intern(name) for name in os.listdir(path)]  # there are few names, and many slots
+            if RELEASED in present:
                 self.finish_release(path)
-            elif not any(path.iterdir()):
+            elif present:
+                self._found.append((path, present))
+            else:
                 heapq.heappush(self._free, path)
 
     def _folders(self) -> list[Path]:
-        return sorted(path for path in self.streams.iterdir() if path.name.isdigit() and path.is_dir())
+        with os.scandir(self.streams) as found:
+            names = sorted(each.name for each in found if each.name.isdigit() and each.is_dir())
+        return [self.streams / name for name in names]
+
+    def take_found(self) -> list[tuple[Path, list[str]]]:
+        """The slots that held something when the directory was opened, in order, and the names in them. The second time
+        there are none."""
+        found, self._found = self._found, []
+        return found
 
     def slots(self) -> list[Path]:
         """The slots that hold something, in order. One without a readable catalog is a damaged stream."""

@@ -87,11 +87,12 @@ cdef class FileStore(IndexedStore):
     """The stream in the directory `slot`, recovered. Raises StoreError, OSError when it cannot be read at all.
 
     cache: the server's; None makes one of its own. segment_bytes: of the smallest segments, summary_bytes: of the
-    smallest that get a summary (tests).
+    smallest that get a summary (tests). present: the names in `slot`. Not `wait`: log.settle() comes before all else.
     """
 
     def __init__(self, str slot, Committer committer, ReadCache cache=None, StoreOwner owner=None,
-                 uint32_t segment_bytes=SEGMENT_BYTES_SMALL, uint32_t summary_bytes=SUMMARY_BYTES_LEAST):
+                 uint32_t segment_bytes=SEGMENT_BYTES_SMALL, uint32_t summary_bytes=SUMMARY_BYTES_LEAST,
+                 object present=None, bint wait=True):
         self.owner, self._committer = owner, committer
         self._own_cache, self._cache = cache is None, cache if cache is not None else ReadCache()
         self._secure, self._secure_logged, self._secure_writing, self._erasures = [], [], [], []
@@ -101,19 +102,20 @@ cdef class FileStore(IndexedStore):
         self.log.space, self.log.closer = committer.space, committer.closer
         self._compactor = Compactor(self, self.log)
         self._repacker = Repacker(self.log, self._cache.packer, self.arrived, summary_bytes)
-        recovery = Recovery(self, self.log, self._repacker)
+        recovery = Recovery(self, self.log, self._repacker, os.listdir(slot) if present is None else present)
         recovery.run()
         self.damage, self.losses, self.cut_short = recovery.damage, recovery.lost, not recovery.clean
         self.state, self._erasures, self.torn_seq = self.index.state, recovery.erasures, recovery.torn_seq
-        self._start_committed()
+        self._start_committed(recovery.first_ts_ns)
+        self.log.prove(committer, recovery.unproven, wait)
 
     def __dealloc__(self):
         free(self._gone)
 
-    def _start_committed(self):
+    def _start_committed(self, int64_t first_ts_ns):
         """What was recovered is committed; the first message's time is exact."""
         self.committed_seq = self._writing_seq = self.state.last_seq
-        self._is_first_ts_near = True
+        self._is_first_ts_near, self.state.first_ts_ns = not first_ts_ns, first_ts_ns or self.state.first_ts_ns
         self.first_ts_ns(True)
         if self._erasures:
             self._committer.enlist(self._writer)

@@ -16,7 +16,9 @@ removed may have been replaced by a message that is missing), and overwritten, s
 is what lets the oldest segments go (TRIM): the copies of what lives in them may be torn.
 
 The last write may not be on disk although it can be read: after a sync that failed the kernel may call its pages clean.
-A sync of what was found would succeed and do nothing. So it is written again before it is synced and believed.
+A sync of what was found would succeed and do nothing. So it is written again before it is synced and believed. That is
+left out when the witness, which is written behind a commit, says that the log was committed to its very end: nearly
+always, but for what was written in the last second.
 
 Sequences are never issued twice: every head says how far they had come. The new segment's head says where the log
 before it ended, and its salt is new, so what lies behind that end can never be read as a part of it.
@@ -76,8 +78,8 @@ cdef int _by_sequence(const void* a, const void* b) noexcept nogil:
 cdef class Recovery(LogParts):
     """One run over one log; the store and the log are empty before."""
 
-    def __init__(self, IndexedStore store, SegmentLog log, Repacker repacker):
-        LogParts.__init__(self, log)
+    def __init__(self, IndexedStore store, SegmentLog log, Repacker repacker, object present):
+        LogParts.__init__(self, log, present)
         self._store, self._repacker = store, repacker
         self.lost, self.erasures, self._losses = Lost(), [], []
         self._home = NO_SEGMENT
@@ -88,18 +90,20 @@ cdef class Recovery(LogParts):
         free(self._erased)
         reading_end(&self._reading)
 
-    def run(self):
+    cdef int _run(self) except -1:
         """Fills the store's index and the log's table."""
         cdef uint32_t i
         if not self.find() and not self._witness.generation:
-            return
+            return 0
         self._gather()
         for i in range(self._count):
+            self._tell(i)
             self._replay(&self._parts[i])
         self._merge(0xFFFFFFFFFFFFFFFF)
         self._finish()
         for text in self.damage:
             log.error("%s: %s", self._log.directory, text)
+        return 0
 
     # --- records that compaction moved ---
 
@@ -574,13 +578,12 @@ cdef class Recovery(LogParts):
         return 0
 
     cdef int _finish(self) except -1:
-        cdef uint32_t i, number
+        cdef uint32_t number
+        cdef const Head* head
+        cdef Entry entry
         self._end_at_least()
         self._missing(0)
         self._report()
-        if not self.clean:
-            for i in range(self._sync_from, self._count):
-                self._log.disk.sync(self._log.fd(self._parts[i].number))
         self._log.last_seq = self._store.index.state.last_seq
         self._log.last_ts_ns = self._store.index.state.last_ts_ns
         for number in range(self._log.count):
@@ -589,5 +592,8 @@ cdef class Recovery(LogParts):
         if self._scrub_below:
             self._log.scrub(self._scrub_below)
         self._log.reclaim()
-        return self._log.close_files()
+        if self._store.index.get(self._store.index.state.first_seq, &entry):
+            head = self.at_hand(entry.run_id, entry.offset)
+            self.first_ts_ns = head.ts_ns if head != NULL and head.seq == entry.seq else 0
+        return 0
 

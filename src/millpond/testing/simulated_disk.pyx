@@ -138,17 +138,13 @@ cdef class SimulatedDisk(Disk):
         self._may("open")
         return self._opened(Disk.open_directory(self, path), "", False)
 
-    cdef int open(self, int directory_fd, str name, bint create) except -1:
-        cdef bint new = False
+    cdef int open(self, str directory, str name, bint create) except -1:
+        path = f"{directory}/{name}"
+        cdef bint new = create and not os.path.exists(path)
         self._may("open")
-        if create:
-            try:
-                os.stat(name, dir_fd=directory_fd)
-            except FileNotFoundError:
-                new = True
-                self._may("name")
-        return self._opened(Disk.open(self, directory_fd, name, create), f"{self._of(directory_fd)}/{name}" if new else "",
-                            new)
+        if new:
+            self._may("name")
+        return self._opened(Disk.open(self, directory, name, create), self._inside(path) if new else "", new)
 
     cpdef int open_path(self, str path) except -1:
         cdef bint new = not os.path.exists(path)
@@ -163,16 +159,16 @@ cdef class SimulatedDisk(Disk):
         self._owed.discard(fd)
         return Disk.close(self, fd)
 
-    cdef int unlink(self, int directory_fd, str name) except -1:
+    cdef int unlink(self, str directory, str name) except -1:
         self._may("name")
-        Disk.unlink(self, directory_fd, name)
-        self.trace.append((GONE, f"{self._of(directory_fd)}/{name}"))
+        Disk.unlink(self, directory, name)
+        self.trace.append((GONE, self._inside(f"{directory}/{name}")))
         return 0
 
-    cdef int rename(self, int directory_fd, str old, str new) except -1:
+    cdef int rename(self, str directory, str old, str new) except -1:
         self._may("name")
-        Disk.rename(self, directory_fd, old, new)
-        folder = self._of(directory_fd)
+        Disk.rename(self, directory, old, new)
+        folder = self._inside(directory)
         self.trace.append((MOVED, f"{folder}/{old}", f"{folder}/{new}"))
         return 0
 

@@ -435,6 +435,7 @@ def test_the_last_write_is_written_again_before_it_is_believed(tmp_path):
         (scan,) = r.scans()
         start = max(record.offset for record in scan.records if "batch" in record.flags)
         shutil.copytree(tmp_path / "a", tmp_path / "b")    # as a kill leaves it
+    (tmp_path / "b" / "witness").unlink()                  # a kill comes before it was written, or so
     disk = FaultyDisk()
     with rig(tmp_path / "b", disk=disk) as r:
         store = r.open(segment_bytes=1 << 17)
