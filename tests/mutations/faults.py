@@ -50,8 +50,8 @@ class Fault(NamedTuple):
 FAULTS: Final = (
     # --- believed after a kill ---
     Fault(
-        "names-of-segments-believed-after-a-kill", "store/recovery.pyx",
-        "            self._log.disk.sync(self._log.directory_fd)        # a kill", "            pass        # a kill",
+        "names-of-segments-believed-after-a-kill", "store/recovery_parts.pyx",
+        "        self.unproven.append(self._log.disk.open_directory(self._log.directory))", "        pass",
         (AFTER_A_KILL,),
     ),
     Fault(
