@@ -262,7 +262,7 @@ class Books:
             life = self.life_found(server, name, cut)
             assert life is not None
             found = found_in(server, name)
-            history = life.history.goes_on(found, server.clock.wall_ns, set())
+            history = life.history.goes_on(found, server.clock.wall_ns)
             new = Life(name, life.number, history, 0, 0, slot=life.slot)
             new.unsure = failed_sync and (life.created == LATE or life.unsure)
             for consumer in stream.consumers:

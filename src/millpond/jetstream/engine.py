@@ -141,9 +141,8 @@ class Engine:
         for count, found in enumerate(found_in(self._storage), 1):
             if isinstance(found, Offline):
                 self._set_offline(found)
-            elif found is not None:
-                if self._run_recovered(found) and found.positions:
-                    positions[found.config.name] = found.positions
+            elif found is not None and self._run_recovered(found) and found.positions:
+                positions[found.config.name] = found.positions
             yield count, self._storage.found
         for stream in self.streams.values():
             self._follow_others(stream, positions.get(stream.name, {}))

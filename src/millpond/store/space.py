@@ -97,8 +97,8 @@ class Space:
         return f"no space left under {self._directory} ({free} bytes free, {self.held} set aside)"
 
     def waits(self, error: OSError, done: Callable[[], object] | None) -> bool:
-        """Is a descriptor, or memory, all that was lacking? Then `done()` when it is time for another try. Raises the error where
-        nobody can wait for that (`done` is None)."""
+        """Is a descriptor, or memory, all that was lacking? Then `done()` when it is time for another try. Raises the
+        error where nobody can wait for that (`done` is None)."""
         if not is_shortage(error):
             return False
         if done is None:
@@ -111,9 +111,9 @@ class Space:
     def _short(self, error: OSError) -> None:
         if time.monotonic() >= self._silent_until_s:
             self._silent_until_s = time.monotonic() + limits.LARGE_REFUSED_QUIET_S
+            fix = "free memory" if error.errno == errno.ENOMEM else "raise the limit of open files (ulimit -n)"
             log.error("No file of %s can be opened: %s. What needs one waits or is refused. Fix: %s",
-                      self._directory, (error.strerror or str(error)).lower(),
-                      "free memory" if error.errno == errno.ENOMEM else "raise the limit of open files (ulimit -n)")  # fmt: skip
+                      self._directory, (error.strerror or str(error)).lower(), fix)  # fmt: skip
         self.on_short()
 
     def tell_waiting(self) -> None:

@@ -120,8 +120,8 @@ def test_a_last_write_that_cannot_be_synced_stops_one_stream(rig: Rig, tmp_path:
         path.unlink()
     disk = SimulatedDisk(str(tmp_path / "killed"))
     storage = Storage(JetStreamOptions(), tmp_path / "killed", disk=disk)
-    kinds = [0, errno.EIO, 0]
-    disk.fault = lambda kind: kinds.pop(0) if kind == "sync" else 0
+    kinds = [0, 0, errno.EIO, 0, 0, 0]                       # of each log, and of its directory
+    disk.fault = lambda kind: kinds.pop(0) if kind == "sync" and kinds else 0
     found = list(found_in(storage))
     assert [each.config.name if isinstance(each, Found) else None for each in found] == ["A", None, "C"]
     assert storage.unrecovered == ["B"] and storage.found == 3

@@ -239,7 +239,7 @@ def test_a_start_makes_sure_of_the_newer_copy_before_it_writes_over_the_older_on
 
     def recorded(name, act):
         def call(fd, *rest):
-            done.append((name, inodes[os.fstat(fd).st_ino]))
+            done.append((name, inodes.get(os.fstat(fd).st_ino, paths[1 - newer].name)))  # or made anew
             return act(fd, *rest)
 
         return call
