@@ -75,8 +75,6 @@ class Life:
     slot: str = ""
     unsure: bool = False
     """Its creation was refused, since a sync failed, and it is there after a start: a power cut may take it yet."""
-    undone: set[int] = field(default_factory=set)
-    """What an operation in flight was to remove: consumers may have heard of it, and do not deliver it."""
 
     def reader(self, name: str) -> Reader | None:
         """The one that is there, as far as is known."""
@@ -161,7 +159,7 @@ class Books:
             raise Violation(f"{life.name}: a crash is no damage: {store.damage}, {store.lost} lost")
         found = found_in(server, life.name)
         try:
-            life.undone = life.history.check(found, cut)
+            life.history.check(found, cut)
         except Violation as violation:
             raise Violation(f"{life.name}: {violation}") from None
         if kill:
@@ -245,7 +243,7 @@ class Books:
         server.settle()
         got = {int(one.reply.split(b".")[5]) for one in server.taken.pop(number, ()) if one.reply}
         settled = {seq for seq, at in reader.settled.items() if at <= cut}
-        missing = there - got - settled - life.undone
+        missing = there - got - settled
         if missing:
             raise Violation(f"{life.name}: {sorted(missing)} do not come to {reader.name}, it is stuck: {sorted(got)}")
         again = {one.seq for one in reader.confirmations if one.at <= cut} & got
