@@ -139,13 +139,13 @@ FAULTS: Final = (
     # --- after a failed sync or write ---
     Fault(
         "failed-sync-tried-again", "store/file_store.pyx",
-        '            return self._fail(f"cannot sync {self.log.directory}: {os.strerror(error)}")',
+        '            return self.fail(f"cannot sync {self.log.directory}: {os.strerror(error)}")',
         "            return self._committer.enlist(self._writer)",
         (FILE, SYNCS),
     ),
     Fault(
         "failed-write-passed-over", "store/file_store.pyx",
-        '            self._fail(f"cannot write {self.log.directory}: {error}")\n', "",
+        '            self.fail(f"cannot write {self.log.directory}: {error}")\n', "",
         (FULL, FILE),
     ),
     Fault(

@@ -159,12 +159,17 @@ class FileShelf(Shelf):
         self.journal.hold()
 
     def go_on_when_marked(self) -> None:
-        """A hidden place: a log and a journal without a catalog must not be there without the mark. Where that cannot
-        be synced, the log's own sync of the same directory fails as well."""
-        self.names.keep(self._marked)
+        """A hidden place: a log and a journal without a catalog must not be there without the mark, nor be believed
+        where the slot's own name is not on disk: who asks later would not be told."""
+        parts = All(2, self._marked)
+        self.names.keep(parts)
+        self.storage.names.keep(parts)
 
-    def _marked(self, _failure: str) -> None:
+    def _marked(self, failure: str) -> None:
         assert self.journal is not None, "open() comes first"
+        if failure:
+            self.store.fail(failure)
+            return
         self.store.go_on()
         self.journal.go_on()
 

@@ -284,7 +284,7 @@ cdef class FileStore(IndexedStore):
         except (OSError, StoreError, MemoryError) as error:
             if passes(error):
                 raise
-            self._fail(f"cannot write {self.log.directory}: {error}")
+            self.fail(f"cannot write {self.log.directory}: {error}")
             return -1
         finally:
             self.log.urgent = False
@@ -384,7 +384,7 @@ cdef class FileStore(IndexedStore):
             return 0
         if error:
             self.log.names_failed()
-            return self._fail(f"cannot sync {self.log.directory}: {os.strerror(error)}")
+            return self.fail(f"cannot sync {self.log.directory}: {os.strerror(error)}")
         self._erasures, self._secure_writing = self._erasures + self._secure_writing, []
         try:
             for number in self.log.committed():
@@ -394,7 +394,7 @@ cdef class FileStore(IndexedStore):
                     self._home = NO_SEGMENT
             more = self.log.reclaim()
         except (OSError, MemoryError) as failed:
-            return self._fail(f"cannot put segments in {self.log.directory} in order: {failed}")
+            return self.fail(f"cannot put segments in {self.log.directory} in order: {failed}")
         self.committed_position, self.committed_seq = self._writing_position, self._writing_seq
         self._committer.testify_later(self._writer)
         if more or self._erasures or self.position > self._writing_position \
@@ -404,7 +404,8 @@ cdef class FileStore(IndexedStore):
             self.owner.committed()
         return self._repacker.look()
 
-    cdef int _fail(self, str reason) except -1:
+    cpdef int fail(self, str reason) except -1:
+        """Nothing is written any more."""
         if self.failure:
             return 0
         self.failure = reason

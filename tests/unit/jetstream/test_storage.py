@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from millpond.store.catalog import encode
-from millpond.testing.simulated_disk import SimulatedDisk
+from millpond.testing.simulated_disk import WRITE, SimulatedDisk
 
 from millpond.base import limits
 from millpond.base.errors import ApiError
@@ -129,6 +130,27 @@ def test_a_last_write_that_cannot_be_synced_stops_one_stream(rig: Rig, tmp_path:
         if isinstance(each, Found):
             assert each.shelf.store.committed_seq == 1
             each.shelf.store.close()
+    storage.close()
+
+
+@pytest.mark.parametrize("place", ["slot", "streams"])
+def test_a_hidden_place_takes_nothing_when_its_mark_or_its_name_cannot_be_synced(tmp_path: Path, place: str) -> None:
+    """A later sync would succeed, and say nothing of either."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    disk = SimulatedDisk(str(folder))
+    storage = Storage(JetStreamOptions(), folder, disk=disk)
+    shelf = storage.create(StreamConfig(name="A", storage="file"), hidden=True)
+    assert isinstance(shelf, FileShelf) and shelf.journal is not None
+    shelf.store.append_message(b"x", b"x")
+    shelf.journal.open_consumer("c", b"{}")
+    begin, syncs = len(disk.trace), itertools.count()
+    fails = 0 if place == "slot" else 1
+    disk.fault = lambda kind: errno.EIO if kind == "sync" and next(syncs) == fails else 0
+    storage.committer.drain()
+    assert "cannot sync" in shelf.store.failure
+    assert not any(step[0] == WRITE for step in disk.trace[begin:]) and shelf.store.committed_seq == 0
+    shelf.put_away()
     storage.close()
 
 
