@@ -66,12 +66,12 @@ FAULTS: Final = (
     ),
     Fault(
         "mark-believed-after-a-kill", "store/directory.py",
-        "                sync_directory(path, self._disk)   # a kill", "                pass   # a kill",
+        "                mark_again(path, self._disk)\n", "",
         (AFTER_A_KILL,),
     ),
     Fault(
         "what-has-left-is-missing", "store/recovery_parts.pyx",
-        " and self._parts[i].head.generation > left:", ":",
+        " and self._parts[i].head.generation > oldest:", ":",
         (RECOVERY,),
     ),
     # --- acknowledged before it is on disk ---
@@ -133,7 +133,7 @@ FAULTS: Final = (
     ),
     Fault(
         "directories-synced-without-their-names", "store/disk.h",
-        "    if (S_ISDIR(info.st_mode)) return fsync(fd) ? errno : 0;", "    if (S_ISDIR(info.st_mode)) return 0;",
+        "        if (S_ISDIR(info.st_mode)) failed = fsync(fd);", "        if (S_ISDIR(info.st_mode)) failed = 0;",
         (CUTS,),
     ),
     # --- after a failed sync or write ---
@@ -156,15 +156,14 @@ FAULTS: Final = (
     ),
     Fault(
         "last-write-not-written-again", "store/recovery_parts.pyx",
-        "                self._log.disk.write(self._log.fd(part.number), self._image + begin, end - begin, begin)",
+        "                self._log.disk.write(self.unproven[i - self._sync_from], self._image + begin, end - begin, begin)",
         "                pass",
         (RECOVERY,),
     ),
     Fault(
-        "last-write-written-again-without-a-sync", "store/recovery_parts.pyx",
-        "            self._log.disk.sync(self._log.fd(part.number))\n        return 0\n\n    cdef list _trims",
-        "        return 0\n\n    cdef list _trims",
-        (RECOVERY,),
+        "last-write-written-again-without-a-sync", "store/segment_log.pyx",
+        "        self._proof_runs = Proof(committer, fds, self.directory) if fds else None\n", "",
+        (RECOVERY, UNIT + "test_witness.py"),
     ),
     # --- removals ---
     Fault(
@@ -364,7 +363,7 @@ FAULTS: Final = (
     ),
     Fault(
         "newer-copy-relied-on-unsynced", "store/catalog.pyx",
-        "            self._committer.disk.sync(self._fds[self._certain])\n", "",
+        "            disk.sync(self._fds[self._certain])\n", "",
         (CATALOG,),
     ),
     Fault(
