@@ -156,8 +156,7 @@ FAULTS: Final = (
     ),
     Fault(
         "last-write-not-written-again", "store/recovery_parts.pyx",
-        "                self._log.disk.write(self.unproven[i - self._sync_from], self._image + begin, end - begin, begin)",
-        "                pass",
+        "self._log.disk.write(self.unproven[i - self._sync_from], self._image + begin, end - begin, begin)", "pass",
         (RECOVERY,),
     ),
     Fault(
