@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check package crash kills oom damage bits full-disk simulate syscalls mutations model soak prove \
+.PHONY: run test check package crash starts kills oom damage bits full-disk simulate syscalls mutations model soak prove \
 	differential clean fuzz debug-build debug-test debug-fuzz bench bench-quick bench-growth instructions client-suites \
 	client-js
 
@@ -27,6 +27,12 @@ package: build
 
 crash: build
 	$(BIN)/python -m pytest -s -m slow tests/crash
+
+# Starts after a kill: of so many streams, and of one with so many messages of 1 KiB (12 GB of disk).
+starts: STREAMS = 35000
+starts: MESSAGES = 10000000
+starts: build
+	MILLPOND_STREAMS=$(STREAMS) MILLPOND_MESSAGES=$(MESSAGES) $(BIN)/python -m pytest -s -m slow tests/crash/test_starts.py
 
 # Faults that are seeded into a copy of the store, one at a time: do the tests notice? FAULTS: names, or all of them.
 mutations: build

@@ -50,8 +50,8 @@ class Fault(NamedTuple):
 FAULTS: Final = (
     # --- believed after a kill ---
     Fault(
-        "names-of-segments-believed-after-a-kill", "store/recovery.pyx",
-        "            self._log.disk.sync(self._log.directory_fd)        # a kill", "            pass        # a kill",
+        "names-of-segments-believed-after-a-kill", "store/recovery_parts.pyx",
+        "        self.unproven.append(self._log.disk.open_directory(self._log.directory))", "        pass",
         (AFTER_A_KILL,),
     ),
     Fault(
@@ -133,19 +133,19 @@ FAULTS: Final = (
     ),
     Fault(
         "directories-synced-without-their-names", "store/disk.h",
-        "if (S_ISDIR(info.st_mode)) failed = fsync(fd);", "if (S_ISDIR(info.st_mode)) failed = 0;",
+        "        if (S_ISDIR(info.st_mode)) failed = fsync(fd);", "        if (S_ISDIR(info.st_mode)) failed = 0;",
         (CUTS,),
     ),
     # --- after a failed sync or write ---
     Fault(
         "failed-sync-tried-again", "store/file_store.pyx",
-        '            return self._fail(f"cannot sync {self.log.directory}: {os.strerror(error)}")',
+        '            return self.fail(f"cannot sync {self.log.directory}: {os.strerror(error)}")',
         "            return self._committer.enlist(self._writer)",
         (FILE, SYNCS),
     ),
     Fault(
         "failed-write-passed-over", "store/file_store.pyx",
-        '            self._fail(f"cannot write {self.log.directory}: {error}")\n', "",
+        '            self.fail(f"cannot write {self.log.directory}: {error}")\n', "",
         (FULL, FILE),
     ),
     Fault(
@@ -156,15 +156,13 @@ FAULTS: Final = (
     ),
     Fault(
         "last-write-not-written-again", "store/recovery_parts.pyx",
-        "                self._log.disk.write(self._log.fd(part.number), self._image + begin, end - begin, begin)",
-        "                pass",
+        "self._log.disk.write(self.unproven[i - self._sync_from], self._image + begin, end - begin, begin)", "pass",
         (RECOVERY,),
     ),
     Fault(
-        "last-write-written-again-without-a-sync", "store/recovery_parts.pyx",
-        "            self._log.disk.sync(self._log.fd(part.number))\n        return 0\n\n    cdef int _name_again",
-        "        return 0\n\n    cdef int _name_again",
-        (RECOVERY,),
+        "last-write-written-again-without-a-sync", "store/segment_log.pyx",
+        "        self._proof_runs = Proof(committer, fds, self.directory) if fds else None\n", "",
+        (RECOVERY, UNIT + "test_witness.py"),
     ),
     # --- removals ---
     Fault(

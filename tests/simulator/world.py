@@ -25,7 +25,7 @@ from millpond.testing.model_store import finish
 from millpond.testing.simulated_disk import File, SimulatedDisk
 
 from millpond.config.options import JetStreamOptions
-from millpond.jetstream import engine, shelf, storage, stored
+from millpond.jetstream import recovered, shelf, storage, stored
 from millpond.jetstream.api.registry import Api
 from millpond.jetstream.engine import Engine
 from millpond.jetstream.go_json import Shape
@@ -230,19 +230,18 @@ def put_files(folder: Path, files: Files) -> None:
 
 # Configurations are read at every start and are few: what was made of one is remembered.
 name_and_time = lru_cache(1000)(shelf.name_and_time)
-_streams: dict[str, Any] = {}
-_understood: dict[tuple[int, str], tuple[dict[str, Any], str]] = {}
+_streams: dict[bytes, Any] = {}
+_understood: dict[tuple[int, bytes], tuple[dict[str, Any], str]] = {}
 
 
-def read_stream(written: dict[str, Any]) -> Any:
-    text = json.dumps(written)
-    if text not in _streams:
-        _streams[text] = stored.read_stream(written)
-    return _streams[text]
+def read_stream(written: bytes) -> Any:
+    if written not in _streams:
+        _streams[written] = stored.read_stream(written)
+    return _streams[written]
 
 
-def understood(written: dict[str, Any], shape: Shape, read: Any = stored.understood) -> tuple[dict[str, Any], str]:
-    key = id(shape), json.dumps(written)
+def understood(written: bytes, shape: Shape, read: Any = stored.understood) -> tuple[dict[str, Any], str]:
+    key = id(shape), written
     if key not in _understood:
         _understood[key] = read(written, shape)
     values, reason = _understood[key]
@@ -261,8 +260,8 @@ def simulated(seed: int) -> Iterator[None]:
     forget_configurations()
     rng = Random(seed)
     before = os.urandom, shelf.FileStore, storage.Space
-    reading = engine.read_stream, stored.understood, shelf.name_and_time
-    engine.read_stream, stored.understood = read_stream, understood  # type: ignore[assignment]
+    reading = recovered.read_stream, stored.understood, shelf.name_and_time
+    recovered.read_stream, stored.understood = read_stream, understood  # type: ignore[assignment]
     shelf.name_and_time = storage.name_and_time = name_and_time  # type: ignore[assignment]
     os.urandom = rng.randbytes
     shelf.FileStore = partial(FileStore, segment_bytes=SEGMENT_BYTES, summary_bytes=SUMMARY_BYTES)  # type: ignore[misc,assignment]
@@ -271,5 +270,5 @@ def simulated(seed: int) -> Iterator[None]:
         yield
     finally:
         os.urandom, shelf.FileStore, storage.Space = before  # type: ignore[misc]
-        engine.read_stream, stored.understood, shelf.name_and_time = reading
+        recovered.read_stream, stored.understood, shelf.name_and_time = reading
         storage.name_and_time = reading[2]

@@ -39,4 +39,4 @@ def test_some_of_all_cases() -> None:
     finally:
         logging.disable(logging.NOTSET)
     assert not figures.violations
-    assert figures.cases["killed"] > 5 and figures.cases["EIO"] > 5 and figures.cases["ENOSPC lasting"] > 5
+    assert figures.cases["killed"] > 5 and figures.cases["EIO"] > 5 and figures.cases["ENOSPC lasting"] > 1

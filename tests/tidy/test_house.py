@@ -156,13 +156,14 @@ FILE_WORK = re.compile(
 )
 OTHER_FILES = {
     "jetstream/schedules_pattern.py": "the machine's time zones",
-    "server/early.py": "names are counted before there is a store",
+    "server/early.py": "counts streams before anything else is loaded",
     "server/directory.py": "accounts' tokens, which are no part of a store",
     "server/jetstream.py": "a private directory goes as a whole, when nobody has it any more",
     "server/lifecycle.py": "files of ports and process ids",
     "server/logs.py": "log files",
     "server/operator.py": "an operator's folder of tokens",
-    "server/port_holder.py": "/proc", "server/trapped.py": "a pipe",
+    "server/port_holder.py": "/proc",
+    "server/trapped.py": "a pipe for signals",
     "store/closer.pyx": "descriptors of events", "store/packer.pyx": "descriptors of events",
 }  # fmt: skip
 """What else is done with files, and where. `store/disk` is the door."""

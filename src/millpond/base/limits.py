@@ -320,6 +320,8 @@ TESTIMONY_S: Final = 0.25
 """So long after a commit it is written down how far its file was committed."""
 TESTIMONIES_PER_STEP: Final = 256
 """Files in one turn, some five microseconds each."""
+OPENED_AHEAD: Final = 32
+"""Streams that a start opens while the last writes of those before are synced: each holds two descriptors or a few."""
 SPACE_PROBE_S: Final = 0.25
 """A full disk is asked again so often."""
 LARGE_REFUSED_QUIET_S: Final = 60.0

@@ -35,9 +35,19 @@ def disk_free_bytes(directory: str) -> int:
 
 def disk_held_bytes(directory: str) -> int:
     """Bytes that the files below `directory` have on the disk; what leaves meanwhile does not count."""
-    held = 0
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                held += os.lstat(os.path.join(folder, name)).st_blocks * 512
+    held, folders = 0, [directory]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as found:
+            for each in found:
+                if each.is_dir(follow_symlinks=False):
+                    folders.append(each.path)
+                else:
+                    held += _blocks(each)
     return held
+
+
+def _blocks(file: os.DirEntry[str]) -> int:
+    try:
+        return file.stat(follow_symlinks=False).st_blocks * 512
+    except FileNotFoundError:
+        return 0

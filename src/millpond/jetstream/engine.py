@@ -7,16 +7,15 @@ Creating, updating and deleting go through here, from the API and from recovery 
 from __future__ import annotations
 
 import itertools
-import json
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from millpond.base import limits
 from millpond.base.clock import Clock
-from millpond.base.errors import ApiError, StoreError
+from millpond.base.errors import StoreError
 from millpond.broker.router import Router
 from millpond.broker.turn import Turn
 from millpond.config.options import JetStreamOptions
@@ -33,15 +32,16 @@ from millpond.jetstream.dedupe import Dedupe
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_time import format_time
 from millpond.jetstream.leaving import Leaving
-from millpond.jetstream.offline import Offline, stopped_by
+from millpond.jetstream.offline import Offline
 from millpond.jetstream.pump import CommitPhase, Pump
+from millpond.jetstream.recovered import Found, found_in
 from millpond.jetstream.request_queue import RequestQueue
 from millpond.jetstream.reservations import Reservations
-from millpond.jetstream.shelf import Done, FileShelf, Shelf, condemn, nobody
+from millpond.jetstream.shelf import Done, Shelf, condemn, nobody
 from millpond.jetstream.steps import Steps
 from millpond.jetstream.storage import NO_LIMIT, Storage
 from millpond.jetstream.storage_room import StorageRoom
-from millpond.jetstream.stored import read_consumers, read_stream, stored, stored_stream
+from millpond.jetstream.stored import stored, stored_stream
 from millpond.jetstream.stream import Stream
 from millpond.jetstream.stream_config import ServerLimits, StreamConfig
 from millpond.jetstream.usage import Usage, usage_of
@@ -131,49 +131,37 @@ class Engine:
     def recover(self) -> None:
         """Bring back every stream on disk with its consumers. One that cannot be read is logged and left alone, one
         that a newer server stored is offline."""
+        for _ in self.recovery():
+            pass
+
+    def recovery(self) -> Iterator[tuple[int, int]]:
+        """The same in steps, one for each stream: (how many have been dealt with, of how many). No turn may run before
+        the last step: what one stream does may concern another one."""
         positions: dict[str, dict[str, Any]] = {}
-        for payload, shelf in self._storage.recover():
-            entry = json.loads(payload)
-            recovered = self._recover_stream(entry, shelf)
-            if recovered is not None:
-                positions[recovered.name] = entry.get("positions", {})
+        for count, found in enumerate(found_in(self._storage), 1):
+            if isinstance(found, Offline):
+                self._set_offline(found)
+            elif found is not None and self._run_recovered(found) and found.positions:
+                positions[found.config.name] = found.positions
+            yield count, self._storage.found
         for stream in self.streams.values():
             self._follow_others(stream, positions.get(stream.name, {}))
             stream.report_damage()
         for others in self._source_sets.values():
             others.begin()
-        if self.streams:
-            log.info("  Restored %d streams", len(self.streams))
 
-    def _recover_stream(self, entry: dict[str, Any], shelf: FileShelf) -> Stream | None:
+    def _run_recovered(self, found: Found) -> bool:
         try:
-            config, reason = read_stream(entry["config"])
-        except ApiError as error:
-            self._storage.forget(shelf, error.description)
-            return None
-        if reason:
-            self._set_offline(Offline(config=config, reason=reason, shelf=shelf))
-            return None
-        if not self._storage.open(shelf):
-            return None
-        assert shelf.journal is not None, "it is open"
-        consumers, unsupported = read_consumers(shelf.journal)
-        if unsupported:
-            shelf.put_away()
-            reason = stopped_by(min(unsupported))
-            self._set_offline(Offline(config=config, reason=reason, shelf=shelf, consumers=unsupported))
-            return None
-        try:
-            stream = self._open(config, entry["created"], shelf, rolled_through=entry.get("rolled_through", 0))
+            stream = self._open(found.config, found.created_ns, found.shelf, rolled_through=found.rolled_through)
         except (StoreError, OSError) as error:
-            self._storage.forget(shelf, error)
-            return None
-        for name, (asked, created_ns, state) in consumers.items():
+            self._storage.forget(found.shelf, error)
+            return False
+        for name, (asked, created_ns, state) in found.consumers.items():
             consumer = self._consumer(stream, name, asked, created_ns, state)
             stream.add_consumer(consumer)
             consumer.start(True)
         stream.review(1, False)
-        return stream
+        return True
 
     def _set_offline(self, found: Offline) -> None:
         self.offline[found.config.name] = found

@@ -8,17 +8,18 @@ that a wrong type gives the text that its users know. The rules that matter:
 * of duplicate keys each one is decoded onto what the earlier one left: structs and maps merge;
 * `null` empties a pointer, a list or a map and leaves everything else as it is.
 
-Nearly every small request is a flat object in plain spelling. msgspec takes those in a twentieth of the time;
-whatever it does not take, right or wrong, is judged by the rules above.
+Nearly every request is in plain spelling. msgspec takes those in a twentieth of the time; whatever it does not take,
+right or wrong, is judged by the rules above.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from keyword import iskeyword
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -70,9 +71,9 @@ class Shape(msgspec.Struct, frozen=True, dict=True):
     pointer: bool = True
 
     @cached_property
-    def quick(self) -> msgspec.json.Decoder[Any] | None:
-        """For flat documents; None when a field is more than a number, a string or a truth value."""
-        return _quick_decoder(self)
+    def quick(self) -> _Quick | None:
+        """Made when it is needed; None: it is not to be tried (tests)."""
+        return _Quick(self)
 
 
 class ListOf(msgspec.Struct, frozen=True):
@@ -88,37 +89,68 @@ class MapOf(msgspec.Struct, frozen=True):
 Kind = str | Choice | Shape | ListOf | MapOf
 
 
+_INT64: Final = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _QUICK: Final[dict[str, Any]] = {
-    "int": Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)],
-    "int64": Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)],
+    "int": _INT64,
+    "int64": _INT64,
+    "int32": Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)],
     "uint64": Annotated[int, msgspec.Meta(ge=0)],
+    "time.Duration": _INT64,
     "string": str,
     "bool": bool,
 }
+_UNUSUAL: Final = re.compile(rb"[:,\[]\s*-?(?:0(?<=-0)|[0-9]{20}|[0-9]+[.eE])")
+"""Numbers that the ranges do not judge, or that Go takes otherwise."""
 
 
-def _quick_decoder(shape: Shape) -> msgspec.json.Decoder[Any] | None:
-    fields = []
-    for name, kind in shape.fields.items():
-        if not isinstance(kind, str) or kind not in _QUICK or not name.isidentifier() or iskeyword(name):
+class _Quick:
+    """The quick way of one shape. A document with a field that msgspec would judge otherwise is not taken."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.repeated: set[bytes] = set()
+        """Names whose second value would be decoded onto the first one, wherever they are."""
+        self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self._struct(shape))
+
+    def _struct(self, shape: Shape) -> type[Any]:
+        fields = []
+        for name, kind in shape.fields.items():
+            found = self._type(kind) if name.isidentifier() and not iskeyword(name) else None
+            if found is None:
+                continue  # one that has it is refused, as one with a field that is not known
+            if isinstance(kind, Shape | ListOf | MapOf):
+                self.repeated.add(f'"{name}"'.encode())
+            fields.append((name, found | UnsetType, UNSET))
+        return msgspec.defstruct(shape.name, fields, forbid_unknown_fields=True)
+
+    def _type(self, kind: Kind) -> Any:
+        """None: the general way has to judge it."""
+        if isinstance(kind, str):
+            return _QUICK.get(kind)
+        if isinstance(kind, Choice):
+            return Literal[kind.values]
+        if isinstance(kind, Shape):
+            return self._struct(kind)
+        if isinstance(kind, MapOf):
+            return dict[str, str] if kind.values == "string" else None
+        element = self._type(kind.kind)
+        return list.__class_getitem__(element) if element is not None else None
+
+    def read(self, data: bytes) -> dict[str, Any] | None:
+        """What the general way makes of this document; None: it must be asked."""
+        if b"\\" in data or _UNUSUAL.search(data) is not None:
+            return None  # some values must not have escapes
+        for name in self.repeated:
+            if data.count(name) > 1:
+                return None
+        try:
+            found: dict[str, Any] = msgspec.to_builtins(self.decoder.decode(data))
+        except (msgspec.MsgspecError, ValueError):
             return None
-        fields.append((name, _QUICK[kind] | UnsetType, UNSET))
-    return msgspec.json.Decoder(msgspec.defstruct(shape.name, fields, forbid_unknown_fields=True))
+        return found
 
 
 def _quickly(data: bytes, shape: Shape) -> dict[str, Any] | None:
-    """What the general way makes of this document; None: it must be asked."""
-    if shape.quick is None or b"-0" in data:
-        return None
-    try:
-        found = shape.quick.decode(data)
-    except (msgspec.MsgspecError, ValueError):
-        return None
-    out = {name: value for name in shape.fields if (value := getattr(found, name)) is not UNSET}
-    for value in out.values():
-        if type(value) is int and value >= 2**64:
-            return None
-    return out
+    return shape.quick.read(data) if shape.quick is not None else None
 
 
 class _Mismatch(Exception):

@@ -6,7 +6,6 @@ know is not passed over. A consumer that cannot run stops its stream. Reasons ar
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,10 +30,10 @@ class Offline(msgspec.Struct, frozen=True, kw_only=True):
     consumers: dict[str, str] = {}
 
 
-def understood(stored: dict[str, Any], shape: Shape) -> tuple[dict[str, Any], str]:
+def understood(text: bytes, shape: Shape) -> tuple[dict[str, Any], str]:
     """What can be made of a stored configuration, and why that is not all of it; "": it is. Raises ApiError when it
     has values that cannot be read."""
-    text, problem = json.dumps(stored).encode(), ""
+    problem = ""
     try:
         values = decode(text, shape)
     except ApiError as error:

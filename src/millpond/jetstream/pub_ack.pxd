@@ -20,7 +20,7 @@ cdef struct Answer:
 
 cdef class AnswerRing:
     cdef Answer* _slots
-    cdef size_t _head, _count, _capacity     # capacity is a power of two
+    cdef size_t _head, _count, _capacity     # capacity is a power of two, or 0
     cdef ByteBuffer _texts       # of all answers, the first one's at the head
     cdef bytes _prefix           # of an acknowledgement, up to the sequence
     cdef bytes _verdict

@@ -7,7 +7,7 @@ Their texts lie behind each other in one buffer, in the same order, so that an a
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
 from millpond.structures.buffers cimport ByteBuffer, put_decimal
@@ -38,13 +38,9 @@ def refused_removal(bytes answer, str failure):
 
 
 cdef class AnswerRing:
-    """First in, first out; grows by doubling."""
+    """First in, first out; grows by doubling, and has no slots before the first answer."""
 
     def __cinit__(self):
-        self._capacity = SLOTS_MIN
-        self._slots = <Answer*>calloc(self._capacity, sizeof(Answer))
-        if self._slots == NULL:
-            raise MemoryError
         self._texts = ByteBuffer()
 
     def __init__(self, str stream, str domain):
@@ -88,15 +84,16 @@ cdef class AnswerRing:
         """The next slot; it counts once it is filled and its texts are there."""
         cdef Answer* bigger
         cdef Answer* slot
-        cdef size_t i
+        cdef size_t i, capacity
         if self._count == self._capacity:
-            bigger = <Answer*>malloc(self._capacity * 2 * sizeof(Answer))
+            capacity = self._capacity * 2 if self._capacity else SLOTS_MIN
+            bigger = <Answer*>malloc(capacity * sizeof(Answer))
             if bigger == NULL:
                 raise MemoryError
             for i in range(self._count):
                 bigger[i] = self._slots[(self._head + i) & (self._capacity - 1)]
             free(self._slots)
-            self._slots, self._head, self._capacity = bigger, 0, self._capacity * 2
+            self._slots, self._head, self._capacity = bigger, 0, capacity
         slot = &self._slots[(self._head + self._count) & (self._capacity - 1)]
         slot.position = position
         return slot

@@ -11,11 +11,12 @@ lost it.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
 
 from millpond.base import limits
 from millpond.base.errors import StoreError
@@ -113,28 +114,43 @@ class All:
 class FileShelf(Shelf):
     """A slot of the store directory. The catalog can be read at once, the rest is there after `open`."""
 
-    def __init__(self, storage: Storage, slot: Path, name: str, named: bool) -> None:
-        """`name`: the stream's, once it is known. `named`: the slot's own name is on disk."""
+    def __init__(
+        self, storage: Storage, slot: Path, name: str, named: bool, present: list[str] | None = None
+    ) -> None:
+        """`name`: the stream's, once it is known. `named`: the slot's own name is on disk. present: the names in the
+        slot, until `open`; None: whoever needs them looks."""
         self.storage = storage
         self.slot, self.name = slot, name
         self._named, self._is_condemned = named, False
+        self._present = present
         self._creation: All | None = None
         """The first save, until it is done."""
         self.names = Names(str(slot), storage.committer)
-        self._catalog = Catalog(str(slot / CATALOG), storage.committer, not named, _of_one_stream)
+        self._catalog = Catalog(f"{slot}/{CATALOG}", storage.committer, not named, _of_one_stream)
         self.journal = None
 
     def open(self) -> FileShelf:
-        """Bring back the log and the consumers. Raises StoreError or OSError when they cannot be read."""
-        self.store = FileStore(str(self.slot), self.storage.committer, self.storage.read_cache)
+        """Bring back the log and the consumers, to be settled before they are believed. Raises StoreError or OSError
+        when they cannot be read."""
+        present, self._present = self._present, None
+        storage = self.storage
+        self.store = FileStore(str(self.slot), storage.committer, storage.read_cache, present=present, wait=False)
         try:
-            committer, identity = self.storage.committer, self.store.log.identity
-            self.journal = ConsumerJournal(str(self.slot), committer, identity, self.store)
+            identity = self.store.log.identity
+            self.journal = ConsumerJournal(str(self.slot), storage.committer, identity, self.store, present)
             self.store.log.identity = self.journal.identity
         except BaseException:
             self.store.close()
             raise
         return self
+
+    def settle(self) -> None:
+        """What `open` has found is on disk. Raises OSError when it cannot be put there: it is closed."""
+        try:
+            self.store.log.settle()
+        except OSError:
+            self.put_away()
+            raise
 
     def hold(self) -> None:
         """Write nothing but the catalog until the first save, or the mark of a hidden place, is on disk."""
@@ -143,18 +159,23 @@ class FileShelf(Shelf):
         self.journal.hold()
 
     def go_on_when_marked(self) -> None:
-        """A hidden place: a log and a journal without a catalog must not be there without the mark. Where that cannot
-        be synced, the log's own sync of the same directory fails as well."""
-        self.names.keep(self._marked)
+        """A hidden place: a log and a journal without a catalog must not be there without the mark, nor be believed
+        where the slot's own name is not on disk: who asks later would not be told."""
+        parts = All(2, self._marked)
+        self.names.keep(parts)
+        self.storage.names.keep(parts)
 
-    def _marked(self, _failure: str) -> None:
+    def _marked(self, failure: str) -> None:
         assert self.journal is not None, "open() comes first"
+        if failure:
+            self.store.fail(failure)
+            return
         self.store.go_on()
         self.journal.go_on()
 
     def load(self) -> bytes | None:
         """The configuration that was saved last, None when there is none that can be read."""
-        payload: bytes | None = self._catalog.load()
+        payload: bytes | None = self._catalog.load(self._present)
         return payload
 
     def check_room(self) -> None:
@@ -291,6 +312,18 @@ def condemn(shelf: Shelf, name: str) -> None:
         raise api_error("JSStreamDeleteErrF", err=str(error)) from error
 
 
+class _Named(msgspec.Struct):
+    name: str
+
+
+class _Identity(msgspec.Struct):
+    config: _Named
+    created: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+_IDENTITY: Final = msgspec.json.Decoder(_Identity)
+
+
 def _of_one_stream(one: bytes, other: bytes) -> bool:
     """Are these two configurations of one stream? Its name and the time of its creation stay."""
     return name_and_time(one) == name_and_time(other)
@@ -299,13 +332,10 @@ def _of_one_stream(one: bytes, other: bytes) -> bool:
 def name_and_time(payload: bytes) -> tuple[str, int]:
     """The name in a saved configuration, and when the stream was created; an empty one when it cannot be read."""
     try:
-        stored = json.loads(payload)
-        name, created_ns = stored["config"]["name"], stored["created"]
-    except (ValueError, LookupError, TypeError):
+        found = _IDENTITY.decode(payload)
+    except (msgspec.MsgspecError, ValueError):
         return "", 0
-    if not isinstance(name, str) or type(created_ns) is not int or not 0 <= created_ns + (1 << 63) < 1 << 64:
-        return "", 0
-    return name, created_ns
+    return found.config.name, found.created
 
 
 class Release:

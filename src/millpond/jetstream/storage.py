@@ -61,6 +61,8 @@ class Storage:
         self._releasing: list[Release] = []
         self._when_released: list[Callable[[], None]] = []
         self._left_alone: list[FileShelf] = []
+        self.found = 0
+        """How many streams `recover` brings back."""
         self.unrecovered: list[str] = []
         """What is on disk and could not be brought back: stream names where they could be read, else directories."""
 
@@ -104,13 +106,13 @@ class Storage:
     def recover(self) -> Iterator[tuple[bytes, FileShelf]]:
         """What is on disk: (configuration as saved, its shelf, which is not open). A slot that cannot be read is named
         and left alone."""
-        for shelf in self._found():
-            payload = self._load(shelf)  # again: those of all streams together are too much to hold
-            if payload is None:
-                self._leave_alone(shelf, "its configuration cannot be read any more")
-            elif payload:
-                self._shelves.append(shelf)
-                yield payload, shelf
+        found = self._found()
+        self.found = len(found)
+        found.reverse()
+        while found:  # what is left to do takes less memory than what was done
+            payload, shelf = found.pop()
+            self._shelves.append(shelf)
+            yield payload, shelf
 
     def _load(self, shelf: FileShelf) -> bytes | None:
         """Its configuration; an empty one when that cannot be read: then it is left alone."""
@@ -120,14 +122,14 @@ class Storage:
             self._leave_alone(shelf, error)
             return b""
 
-    def _found(self) -> list[FileShelf]:
+    def _found(self) -> list[tuple[bytes, FileShelf]]:
         """The slots with a configuration that can be read. What a creation or a deletion has left behind is removed.
 
         Two streams of one name: a power cut came before the deletion of the older one was durable.
         """
-        found: dict[str, tuple[int, FileShelf]] = {}
-        for slot in self._directory.slots():
-            shelf = FileShelf(self, slot, "", named=True)
+        found: dict[str, tuple[int, bytes, FileShelf]] = {}
+        for slot, present in self._directory.take_found():
+            shelf = FileShelf(self, slot, "", True, present)
             payload = self._load(shelf)
             if payload is None:
                 self._look_after(shelf)
@@ -137,13 +139,13 @@ class Storage:
             if not shelf.name:
                 self._leave_alone(shelf, "its configuration does not say which stream it is")
                 continue
-            row, other = (created_ns, shelf), found.get(shelf.name)
+            row, other = (created_ns, payload, shelf), found.get(shelf.name)
             if other is not None:
-                (_, older), row = sorted((row, other), key=lambda each: each[0])
+                (*_, older), row = sorted((row, other), key=lambda each: each[0])
                 log.warning("stream %s in %s was deleted: what is left of it is removed", shelf.name, older.slot)
                 self._free(older.slot, self._directory.remove)
             found[shelf.name] = row
-        return [shelf for _, shelf in found.values()]
+        return [(payload, shelf) for _, payload, shelf in found.values()]
 
     def _look_after(self, shelf: FileShelf) -> None:
         """No configuration can be read."""
@@ -162,6 +164,15 @@ class Storage:
         try:
             shelf.open()
         except (StoreError, OSError) as error:
+            self.forget(shelf, error)
+            return False
+        return True
+
+    def settle(self, shelf: FileShelf) -> bool:
+        """Waits until what `open` has found is on disk; False when it cannot be put there."""
+        try:
+            shelf.settle()
+        except OSError as error:
             self.forget(shelf, error)
             return False
         return True

@@ -17,6 +17,7 @@ from millpond.jetstream.config_wire import (
 )
 from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.consumer_rules import own_metadata
+from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import Shape
 from millpond.jetstream.offline import understood
 from millpond.jetstream.stream import Stream
@@ -33,19 +34,40 @@ CONSUMER: Final = Shape("ConsumerConfig", CONSUMER_FIELDS)
 Recovered = tuple[ConsumerConfig, int, ConsumerState]
 
 
-def read_stream(written: dict[str, Any]) -> tuple[StreamConfig, str]:
+class Stored(msgspec.Struct, frozen=True):
+    """What `stored` has written; the configuration is read when it is known whose it is."""
+
+    config: msgspec.Raw
+    created: int
+    """Unix ns."""
+    positions: dict[str, Any] = {}
+    rolled_through: int = 0
+
+
+_STORED: Final = msgspec.json.Decoder(Stored)
+
+
+def read_stored(payload: bytes) -> Stored:
+    """Of a catalog, or of a consumer in a journal. Raises ApiError when it cannot be read."""
+    try:
+        return _STORED.decode(payload)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise api_error("JSInvalidJSONErr", err=str(error)) from error
+
+
+def read_stream(written: bytes) -> tuple[StreamConfig, str]:
     """The configuration, and why it cannot run (offline). Raises ApiError when it cannot be read."""
     values, reason = understood(written, STREAM)
-    return msgspec.structs.replace(stream_from_request(values), metadata=values.get("metadata") or {}), reason
+    return stream_from_request(values), reason
 
 
 def read_consumers(journal: ConsumerJournal) -> tuple[dict[str, Recovered], dict[str, str]]:
     """(configuration, time of creation in Unix ns, state) by name; and those that cannot run, with the reason."""
     found, unsupported = dict[str, Recovered](), dict[str, str]()
     for name, (text, state) in journal.recovered().items():
-        entry = json.loads(text)
         try:
-            values, reason = understood(entry["config"], CONSUMER)
+            entry = read_stored(text)
+            values, reason = understood(bytes(entry.config), CONSUMER)
         except ApiError as error:
             unsupported[name] = f"decoding error: {error.description}"
             continue
@@ -54,7 +76,7 @@ def read_consumers(journal: ConsumerJournal) -> tuple[dict[str, Recovered], dict
             continue
         config = consumer_from_request(values)
         config = msgspec.structs.replace(config, metadata=own_metadata(config.metadata))
-        found[name] = config, entry["created"], state
+        found[name] = config, entry.created, state
     return found, unsupported
 
 

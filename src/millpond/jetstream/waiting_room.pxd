@@ -3,7 +3,7 @@ from libc.stdint cimport uint64_t
 from millpond.wire.message cimport Msg
 
 cdef class WaitingRoom:
-    cdef object _queue               # deque of (subject, reply, header block, body, what a trace is told or None)
+    cdef object _queue               # None, or a deque of (subject, reply, header block, body, what a trace is told or None)
     cdef readonly uint64_t bytes
     cdef tuple _first                # keeps what first() views
     cdef size_t count(self) noexcept

@@ -14,13 +14,12 @@ from millpond.wire.message cimport Msg
 cdef class WaitingRoom:
     """Of one stream."""
 
-    def __init__(self):
-        self._queue = deque()
-
     cdef size_t count(self) noexcept:
-        return <size_t>len(self._queue)
+        return <size_t>len(self._queue) if self._queue is not None else 0
 
     cdef int add(self, const Msg* msg, object traced) except -1:
+        if self._queue is None:
+            self._queue = deque()                  # most streams never need one, and an empty one is a kilobyte
         self._queue.append((
             PyBytes_FromStringAndSize(msg.subject, msg.subject_len), PyBytes_FromStringAndSize(msg.reply, msg.reply_len),
             PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), PyBytes_FromStringAndSize(msg.body, msg.body_len),
@@ -49,7 +48,7 @@ cdef class WaitingRoom:
         return 0
 
     cdef list drop_all(self):
-        found = [row[4] for row in self._queue if row[4] is not None]
-        self._queue.clear()
+        found = [row[4] for row in self._queue or () if row[4] is not None]
+        self._queue = None
         self.bytes = 0
         return found

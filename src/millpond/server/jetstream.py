@@ -7,7 +7,7 @@ the read cache are the server's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from millpond.jetstream.storage import Storage
 from millpond.server.full_disk import FullDisk
 from millpond.server.logs import log
 from millpond.server.machine_limits import FileLimit
+from millpond.server.opening import Progress, in_slices
 from millpond.server.scrubber import Scrubber
 from millpond.server.testimonies import Testimonies
 from millpond.store.directory import StoreDirectory
@@ -94,14 +95,21 @@ class JetStream:
         log.info("  Store Directory: \"%s\"", self.directory / "jetstream")
         log.info("  Sync:            %s", self._options.sync)
         log.info("-------------------------------------------")
-        try:
-            self.use_accounts(options)
-        except BaseException:
-            self._let_go()
-            raise
+        self._later_options: Options | None = None
+        """What became known while the streams were opened."""
+        self._is_opening = self._is_closed = False
+
+    async def open(self, options: Options) -> None:
+        """Bring back the streams, while the loop lives; no turn may run meanwhile. Raises StoreError, OSError; then, or
+        when it is cancelled, it is to be closed."""
+        self._is_opening = True
+        await in_slices(self._using(options))
+        self._is_opening = False
+        if self._later_options is not None:
+            self.use_accounts(self._later_options)
         if self._options.sync == "interval":
             self._sync_later()
-        self._scrubber = Scrubber(reactor.loop, lambda: self.engines, lambda: self._options.scrub)
+        self._scrubber = Scrubber(self._reactor.loop, lambda: self.engines, lambda: self._options.scrub)
 
     def _open_storage(self) -> Storage:
         """Holds the lock, the committer and the cache, and no streams: accounts have their own beside it."""
@@ -118,18 +126,25 @@ class JetStream:
 
     def use_accounts(self, options: Options) -> None:
         """Streams for the accounts that are to have some. Those of an account that is gone stay on disk."""
+        if self._is_opening:
+            self._later_options = options
+            return
+        for _ in self._using(options):
+            pass
+
+    def _using(self, options: Options) -> Iterator[None]:
         wanted = limits_by_account(options)
         for name in [name for name in self.accounts if name not in wanted]:
             self._close_account(name)
-        for name, account in self._broker.accounts.items():
+        for name, account in list(self._broker.accounts.items()):
             limits = wanted.get(name)
             if limits is not None and name in self.accounts:
                 self.accounts[name].engine.use_account_limits(limits)
             elif limits is not None:
-                self._open_account(account, limits)
+                yield from self._open_account(account, limits)
         self._refuse_others()
 
-    def _open_account(self, account: Account, limits: JetStreamLimits) -> None:
+    def _open_account(self, account: Account, limits: JetStreamLimits) -> Iterator[None]:
         name = account.name
         self._end_purge(name)
         self._finish_removing(name)
@@ -146,7 +161,14 @@ class JetStream:
                 broker.system.router.publish, broker.clock, self._options.domain, broker.system.name
             )
         engine.pump.output = account.output
-        engine.recover()
+        progress = Progress(name)
+        for done, total in engine.recovery():
+            progress.step(done, total)
+            broker.clock.refresh()
+            yield
+            if self._is_closed:
+                raise StoreError("the server was stopped while its streams were opened")
+        progress.end(len(engine.streams))
         if name in self._disabled:
             self._disabled.pop(name).close()
         api = self._api(engine, account, engine.advisories)
@@ -284,6 +306,7 @@ class JetStream:
         self._let_go()
 
     def _let_go(self) -> None:
+        self._is_closed = True
         if self._sync_timer is not None:
             self._sync_timer.cancel()
         self._testimonies.close()

@@ -158,6 +158,9 @@ class Server:
                 self._keep_keys()
             if options.jetstream is not None:
                 self._jetstream = jetstream = JetStream(options, self.broker, self._reactor)
+                self._reactor.hold()
+                await jetstream.open(options)
+                self._reactor.go_on()
                 if self.asked.jetstream is not None and self.asked.jetstream.max_file < 0:
                     jetstream.let_files_grow(self._show_jetstream)
                 store_dir = str(jetstream.directory / "jetstream")

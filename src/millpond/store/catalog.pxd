@@ -27,7 +27,7 @@ cdef class Catalog(Target):
     cpdef int prepare(self) except -1
     # `done(failure)` as for the newest save.
     cpdef int when_kept(self, object done) except -1
-    cpdef bytes load(self)
+    cpdef bytes load(self, object present=*)
     cpdef int close(self) except -1
     # Its files are about to be removed: nothing is written from here, and who waits is told.
     cpdef int discard(self) except -1

@@ -57,10 +57,12 @@ def decode(bytes data):
     return generation, payload
 
 
-def read_copies(str prefix, Disk disk=REAL):
-    """[(generation, payload) or None] of the copies that exist, by suffix; a missing file is None."""
+def read_copies(str prefix, Disk disk=REAL, present=None):
+    """[(generation, payload) or None] of the copies that exist, by suffix; a missing file is None. present: the names
+    in the directory, if somebody knows."""
     directory, base = os.path.split(prefix)
-    present = disk.names(directory)
+    if present is None:
+        present = disk.names(directory)
     found = []
     for suffix in SUFFIXES:
         found.append(_read(prefix + suffix, disk) if base + suffix in present else None)
@@ -89,13 +91,14 @@ cdef class Catalog(Target):
         self._fds = [-1, -1]
         self._certain = self._directory_fd = -1
 
-    cpdef bytes load(self):
+    cpdef bytes load(self, object present=None):
         """The newest valid value, None when there is none. Writes a bad or older copy again, if there is room."""
-        copies = read_copies(self._prefix, self._committer.disk)
+        copies = read_copies(self._prefix, self._committer.disk, present)
         good = [copy for copy in copies if copy is not None]
         if not good:
             return None
-        if len(good) == 2 and self._same is not None and not self._same(good[0][1], good[1][1]):
+        if len(good) == 2 and self._same is not None and good[0][1] != good[1][1] \
+                and not self._same(good[0][1], good[1][1]):
             raise StoreError(f"{self._prefix}.0 and .1 are copies of different things: one of the files was exchanged. "
                              "Remove the one that is not of this stream")
         generation, payload = max(good)

@@ -94,6 +94,9 @@ cdef class Committer:
     cdef int64_t _sync_ns              # how long a sync takes, of late
     cdef bint waits_longer(self, int64_t ns) noexcept      # for a sync that usually takes longer than this
     cpdef int drain(self) except -1    # blocks until everything enlisted is committed (stop, tests)
+    # The workers sync these, one or more, though nothing was written by it; wait_for() blocks until synced() was told.
+    cdef int sync_beside(self, Target target, list fds) except -1
+    cdef int wait_for(self, Target target) except -1
     # sync "interval": what was written since the last call is synced, by the worker or (blocking) at once
     cpdef int begin_sync_written(self) except -1
     cpdef int sync_written(self) except -1

@@ -280,17 +280,27 @@ cdef class Committer:
 
     cpdef int begin_sync_written(self) except -1:
         cdef Interval target
-        cdef int fd
         if not self._unsynced:
             return 0
         target = Interval()
         target.disk = self.disk
         target.descriptors = list(self._unsynced.values())
         self._unsynced.clear()
+        return self.sync_beside(target, target.descriptors)
+
+    cdef int sync_beside(self, Target target, list fds) except -1:
+        cdef int fd
         target._sync_error, target._syncs_left = 0, 0
         target.syncing = True
-        for fd in target.descriptors:
+        for fd in fds:
             self._submit(target, fd)
+        return 0
+
+    cdef int wait_for(self, Target target) except -1:
+        while target.syncing:
+            with nogil:
+                worker_wait_for_answer(<worker*>self._worker)
+            self.collect()
         return 0
 
     cpdef int sync_written(self) except -1:

@@ -110,10 +110,10 @@ def read_journal(data: bytes, checksum: Checksum) -> Journal:
     return Journal(generation, identity, frames, at, len(data)) if is_whole else Journal(size=len(data))
 
 
-def read_row(directory: Path, checksum: Checksum, disk: Disk = REAL) -> Row | None:
+def read_row(directory: Path | str, checksum: Checksum, disk: Disk = REAL) -> Row | None:
     """The journal's part of the witness that is there; None: it cannot be read."""
     try:
-        data = disk.contents(str(directory / WITNESS), ROW_AT + ROW.size)[ROW_AT:]
+        data = disk.contents(f"{directory}/{WITNESS}", ROW_AT + ROW.size)[ROW_AT:]
     except OSError as error:
         if is_shortage(error):
             raise
@@ -132,7 +132,7 @@ class JournalFiles:
     def __init__(
         self, directory: str, checksum: Checksum, identity: int = 0, disk: Disk = REAL, syncs: bool = True
     ) -> None:
-        self.directory = Path(directory)
+        self.directory = directory
         self.checksum, self.disk, self.syncs = checksum, disk, syncs
         self.identity = identity
         """Of the stream's log; 0: as the files say."""
@@ -149,9 +149,11 @@ class JournalFiles:
         self._header = b""
         """Of the file that was started over, until its first frame is written."""
 
-    def recover(self) -> tuple[int, list[bytes]]:
-        """(generation, frames) of the file that is the truth; (0, []) for a new journal."""
-        present = self.disk.names(str(self.directory))
+    def recover(self, present: Sequence[str] | None = None) -> tuple[int, list[bytes]]:
+        """(generation, frames) of the file that is the truth; (0, []) for a new journal. present: the names in the
+        directory, if somebody knows."""
+        if present is None:
+            present = self.disk.names(self.directory)
         row = read_row(self.directory, self.checksum, self.disk) if WITNESS in present else None
         found = [(self._read(name) if name in present else Journal()) for name in NAMES]
         identity = self.identity or (row.identity if row is not None else 0)
@@ -172,21 +174,21 @@ class JournalFiles:
     def _write_again(self, name: str, end: int) -> None:
         """Nothing says that what was read is on disk. Pages whose sync has failed may be called clean: they are written
         once more before they are synced, and their name with them. A full disk keeps what it has."""
-        fd = self.disk.open_path(str(self.directory / name))
+        fd = self.disk.open_path(f"{self.directory}/{name}")
         try:
             try:
-                self.disk.put(fd, self.disk.contents(str(self.directory / name), end), 0)
+                self.disk.put(fd, self.disk.contents(f"{self.directory}/{name}", end), 0)
             except OSError as error:
                 if not is_full(error):
                     raise
             self.disk.sync(fd)
         finally:
             self.disk.close(fd)
-        sync_directory(self.directory, self.disk)
+        sync_directory(Path(self.directory), self.disk)
 
     def _read(self, name: str) -> Journal:
         try:
-            return read_journal(self.disk.contents(str(self.directory / name)), self.checksum)
+            return read_journal(self.disk.contents(f"{self.directory}/{name}"), self.checksum)
         except OSError as error:
             if is_shortage(error):
                 raise
@@ -258,7 +260,7 @@ class JournalFiles:
         """Writes down that this generation is on disk, up to there. What cannot be written down is not known later."""
         start = ROW.pack(ROW_MAGIC, ROW_VERSION, self.identity, 0, generation, end, 0)[:-4]
         with contextlib.suppress(OSError):
-            fd = self.disk.open_path(str(self.directory / WITNESS))
+            fd = self.disk.open_path(f"{self.directory}/{WITNESS}")
             try:
                 self.disk.put(fd, start + struct.pack("<I", self.checksum(start)), ROW_AT)
             finally:
@@ -271,7 +273,7 @@ class JournalFiles:
     def directory_descriptor(self) -> int:
         """What has to be synced as well, or -1: the directory, until the current file's name is on disk."""
         if self._directory_fd < 0 and not self._named[self.current]:
-            self._directory_fd = self.disk.open_directory(str(self.directory))
+            self._directory_fd = self.disk.open_directory(self.directory)
         return self._directory_fd
 
     def close(self) -> None:
@@ -294,7 +296,7 @@ class JournalFiles:
 
     def _open(self, which: int) -> int:
         if self._fds[which] < 0:
-            self._fds[which] = self.disk.open_path(str(self.directory / NAMES[which]))
+            self._fds[which] = self.disk.open_path(f"{self.directory}/{NAMES[which]}")
         return self._fds[which]
 
     def _append(self, data: bytes) -> None:

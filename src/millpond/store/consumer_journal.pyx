@@ -52,14 +52,14 @@ cdef class Frame:
 cdef class ConsumerJournal(Target):
     """Two files for all consumers of one stream (see the head of this file)."""
 
-    def __init__(self, str directory, Committer committer, uint32_t identity=0, FileStore store=None):
+    def __init__(self, str directory, Committer committer, uint32_t identity=0, FileStore store=None, object present=None):
         self._committer, self._store = committer, store
         self._files = JournalFiles(directory, checksum, identity, committer.disk, committer.ever_syncs)
         self.log, self.step_bytes = OpLog(committer, self), STEP_BYTES
         self.failure = ""
         self._states, self._configs, self._ids = {}, {}, {}
         self._next_id = 1
-        self.generation, frames = self._files.recover()
+        self.generation, frames = self._files.recover(present)
         for text in self._files.damage:
             log.error("%s: %s", directory, text)
         self._files.identity = self._files.identity or int.from_bytes(os.urandom(4), "little") or 1

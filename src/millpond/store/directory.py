@@ -22,6 +22,7 @@ import contextlib
 import fcntl
 import heapq
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -193,17 +194,26 @@ class StoreDirectory:
         self._free: list[Path] = []
         self._names = set(self._disk.names(str(self.streams)))
         self._next = 0
+        self._found: list[tuple[Path, list[str]]] = []
         for path in self._folders():
-            names = self._disk.names(str(path))
-            if not set(MARKS).isdisjoint(names):
+            present = [sys.intern(name) for name in self._disk.names(str(path))]  # few names, in many slots
+            if not set(MARKS).isdisjoint(present):
                 mark_again(path, self._disk)
                 self.finish_release(path)
-            elif not names:
+            elif present:
+                self._found.append((path, present))
+            else:
                 heapq.heappush(self._free, path)
 
     def _folders(self) -> list[Path]:
         found = [self.streams / name for name in self._disk.names(str(self.streams)) if name.isdigit()]
         return [path for path in found if self._disk.is_directory(str(path))]
+
+    def take_found(self) -> list[tuple[Path, list[str]]]:
+        """The slots that held something when the directory was opened, in order, and the names in them. The second time
+        there are none."""
+        found, self._found = self._found, []
+        return found
 
     def slots(self) -> list[Path]:
         """The slots that hold something, in order. One without a readable catalog is a damaged stream."""

@@ -17,14 +17,15 @@ cdef extern from "disk.h" nogil:
 
 cdef class Disk:
     cdef disk_calls for_workers      # for the workers, who have no Python state; valid as long as the object
-    # Descriptors. `create` makes the name when it is missing. All raise OSError with the name.
+    # A directory is given by its path, for a stream that rests holds no descriptor. `create` makes the name when it is
+    # missing. All raise OSError with the name.
     cpdef int open_directory(self, str path) except -1
-    cdef int open(self, int directory_fd, str name, bint create) except -1
+    cdef int open(self, str directory, str name, bint create) except -1
     cpdef int open_path(self, str path) except -1                # made when it is missing
     cpdef int duplicate(self, int fd) except -1
     cpdef int close(self, int fd) noexcept
-    cdef int unlink(self, int directory_fd, str name) except -1
-    cdef int rename(self, int directory_fd, str old, str new) except -1
+    cdef int unlink(self, str directory, str name) except -1
+    cdef int rename(self, str directory, str old, str new) except -1
     # What is there. `size_at`: -1 when nothing is.
     cpdef list names(self, str directory)
     cpdef object size_at(self, str path)

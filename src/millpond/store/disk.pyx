@@ -23,6 +23,7 @@ cdef extern from "unistd.h" nogil:
     int c_close "close"(int fd)
 
 
+cdef int OPENS = os.O_RDWR | os.O_CLOEXEC, CREATES = OPENS | os.O_CREAT
 cdef uint64_t RESERVE_STEP_BYTES = limits.RESERVE_STEP_BYTES
 
 
@@ -39,9 +40,8 @@ cdef class Disk:
     cpdef int open_directory(self, str path) except -1:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    cdef int open(self, int directory_fd, str name, bint create) except -1:
-        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        return os.open(name, flags, 0o640, dir_fd=directory_fd)
+    cdef int open(self, str directory, str name, bint create) except -1:
+        return os.open(f"{directory}/{name}", CREATES if create else OPENS, 0o640)
 
     cpdef int open_path(self, str path) except -1:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -84,12 +84,12 @@ cdef class Disk:
         finally:
             c_close(fd)
 
-    cdef int unlink(self, int directory_fd, str name) except -1:
-        os.unlink(name, dir_fd=directory_fd)
+    cdef int unlink(self, str directory, str name) except -1:
+        os.unlink(f"{directory}/{name}")
         return 0
 
-    cdef int rename(self, int directory_fd, str old, str new) except -1:
-        os.rename(old, new, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+    cdef int rename(self, str directory, str old, str new) except -1:
+        os.rename(f"{directory}/{old}", f"{directory}/{new}")
         return 0
 
     cpdef int remove(self, str path) except -1:

@@ -49,7 +49,7 @@ cdef class FileStore(IndexedStore):
     cdef int _append_work(self) except -1
     cdef int _put_work(self) except -1
     cdef int _put_what_is_due(self) except -1
-    cdef int _fail(self, str reason) except -1
+    cpdef int fail(self, str reason) except -1
     cdef int _healthy(self) except -1
     cdef int _ready(self) except -1
     cdef int _moved_on(self, uint64_t n) except -1

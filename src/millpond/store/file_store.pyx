@@ -85,11 +85,12 @@ cdef class FileStore(IndexedStore):
     """The stream in the directory `slot`, recovered. Raises StoreError, OSError when it cannot be read at all.
 
     cache: the server's; None makes one of its own. segment_bytes: of the smallest segments, summary_bytes: of the
-    smallest that get a summary (tests).
+    smallest that get a summary (tests). present: the names in `slot`. Not `wait`: log.settle() comes before all else.
     """
 
     def __init__(self, str slot, Committer committer, ReadCache cache=None, StoreOwner owner=None,
-                 uint32_t segment_bytes=SEGMENT_BYTES_SMALL, uint32_t summary_bytes=SUMMARY_BYTES_LEAST):
+                 uint32_t segment_bytes=SEGMENT_BYTES_SMALL, uint32_t summary_bytes=SUMMARY_BYTES_LEAST,
+                 object present=None, bint wait=True):
         self.owner, self._committer = owner, committer
         self._own_cache, self._cache = cache is None, cache if cache is not None else ReadCache()
         self._secure, self._secure_logged, self._secure_writing, self._erasures = [], [], [], []
@@ -99,19 +100,22 @@ cdef class FileStore(IndexedStore):
         self.log.space, self.log.closer = committer.space, committer.closer
         self._compactor = Compactor(self, self.log)
         self._repacker = Repacker(self.log, self._cache.packer, self.arrived, summary_bytes)
-        recovery = Recovery(self, self.log, self._repacker)
+        recovery = Recovery(self, self.log, self._repacker, self.log.disk.names(slot) if present is None else present)
         recovery.run()
         self.damage, self.losses, self.cut_short = recovery.damage, recovery.lost, not recovery.clean
         self.state, self._erasures, self.torn_seq = self.index.state, recovery.erasures, recovery.torn_seq
-        self._start_committed()
+        try:
+            self._start_committed(recovery.first_ts_ns)
+        finally:
+            self.log.prove(committer, recovery.unproven, wait)
 
     def __dealloc__(self):
         free(self._gone)
 
-    def _start_committed(self):
+    def _start_committed(self, int64_t first_ts_ns):
         """What was recovered is committed; the first message's time is exact."""
         self.committed_seq = self._writing_seq = self.state.last_seq
-        self._is_first_ts_near = True
+        self._is_first_ts_near, self.state.first_ts_ns = not first_ts_ns, first_ts_ns or self.state.first_ts_ns
         self.first_ts_ns(True)
         if self._erasures:
             self._committer.enlist(self._writer)
@@ -278,7 +282,7 @@ cdef class FileStore(IndexedStore):
         except (OSError, StoreError, MemoryError) as error:
             if passes(error):
                 raise
-            self._fail(f"cannot write {self.log.directory}: {error}")
+            self.fail(f"cannot write {self.log.directory}: {error}")
             return -1
         finally:
             self.log.urgent = False
@@ -378,7 +382,7 @@ cdef class FileStore(IndexedStore):
             return 0
         if error:
             self.log.names_failed()
-            return self._fail(f"cannot sync {self.log.directory}: {os.strerror(error)}")
+            return self.fail(f"cannot sync {self.log.directory}: {os.strerror(error)}")
         self._erasures, self._secure_writing = self._erasures + self._secure_writing, []
         try:
             for number in self.log.committed():
@@ -388,7 +392,7 @@ cdef class FileStore(IndexedStore):
                     self._home = NO_SEGMENT
             more = self.log.reclaim()
         except (OSError, MemoryError) as failed:
-            return self._fail(f"cannot put segments in {self.log.directory} in order: {failed}")
+            return self.fail(f"cannot put segments in {self.log.directory} in order: {failed}")
         self.committed_position, self.committed_seq = self._writing_position, self._writing_seq
         self._committer.testify_later(self._writer)
         if more or self._erasures or self.position > self._writing_position \
@@ -398,7 +402,8 @@ cdef class FileStore(IndexedStore):
             self.owner.committed()
         return self._repacker.look()
 
-    cdef int _fail(self, str reason) except -1:
+    cpdef int fail(self, str reason) except -1:
+        """Nothing is written any more."""
         if self.failure:
             return 0
         self.failure = reason
@@ -537,6 +542,10 @@ cdef class FileStore(IndexedStore):
         if self.closed:
             return 0
         self._stopping = True
+        try:
+            self.log.settle()
+        except OSError as error:
+            self.failure = self.failure or str(error)
         if discard:
             self.failure = self.failure or "the stream is deleted"
         elif self._writer.enlisted or self._writer.syncing or self._writer.stalled:
@@ -582,18 +591,6 @@ cdef class FileStore(IndexedStore):
                 "buffers": self.log.memory_bytes() + self._gone_max * sizeof(uint64_t)}
 
     cpdef list check(self):
-        cdef list wrong = IndexedStore.check(self) + self.log.check()
         cdef dict live = {}
-        cdef uint64_t seq = self.index.next_live(0)
-        cdef Entry entry
-        cdef Record record
-        while seq:
-            self.index.get(seq, &entry)
-            count, size = live.get(entry.run_id, (0, 0))
-            live[entry.run_id] = count + 1, size + entry.size
-            if self.load(seq, &record, True) != FOUND:
-                wrong.append(f"message {seq} cannot be read")
-            elif self.message_size(record.subject_len, record.hdr_len, record.body_len) != entry.size:
-                wrong.append(f"message {seq} is not as big as the index says")
-            seq = self.index.next_live(seq + 1)
+        cdef list wrong = IndexedStore.check(self) + self.log.check() + self.check_messages(live)
         return wrong + self.log.check_live(live)

@@ -49,5 +49,7 @@ cdef class IndexedStore(Store):
     cdef int64_t _expire_aged(self, int64_t now_ns, uint32_t* budget) except? -1
     cdef int64_t _expire_own(self, int64_t now_ns, uint32_t* budget) except? -1
     cdef list _check_expiries(self)
+    # Is every message as it should be? Fills {run: (live messages, their bytes)}.
+    cdef list check_messages(self, dict live)
     cdef bint _may_expire(self, const Entry* entry) except *
     cdef uint64_t _purge_oldest(self, uint64_t below_seq, uint64_t most) except? 0xFFFFFFFFFFFFFFFF

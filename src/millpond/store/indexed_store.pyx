@@ -420,3 +420,19 @@ cdef class IndexedStore(Store):
                 wrong.append(f"message {seq} is passed over by expiry, and not lasting")
             seq = self.index.next_live(seq + 1)
         return wrong
+
+    cdef list check_messages(self, dict live):
+        cdef list wrong = []
+        cdef uint64_t seq = self.index.next_live(0)
+        cdef Entry entry
+        cdef Record record
+        while seq:
+            self.index.get(seq, &entry)
+            count, size = live.get(entry.run_id, (0, 0))
+            live[entry.run_id] = count + 1, size + entry.size
+            if self.load(seq, &record, True) != FOUND:
+                wrong.append(f"message {seq} cannot be read")
+            elif self.message_size(record.subject_len, record.hdr_len, record.body_len) != entry.size:
+                wrong.append(f"message {seq} is not as big as the index says")
+            seq = self.index.next_live(seq + 1)
+        return wrong

@@ -25,6 +25,7 @@ cdef struct Place:                   # of a record
 cdef class Recovery(LogParts):
     cdef readonly object lost        # losses.Lost: sequences that damage may have taken
     cdef readonly list erasures      # [(seq, number, generation, offset, size)] to be overwritten
+    cdef readonly int64_t first_ts_ns    # of the first message, exactly; 0: it is not known
     cdef readonly uint64_t torn_seq  # the last write is torn: messages from here on may be missing; 0: it is not
     cdef IndexedStore _store
     cdef Repacker _repacker

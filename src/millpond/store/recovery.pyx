@@ -1,8 +1,7 @@
 """Recovery: from the files of one log to an index, and to a log that goes on in a new segment.
 
     names ──> heads ──> parts in order of generation, ends and gaps from their neighbours
-          ──> where belief ends ──> moved records gathered ──> replay, oldest first
-          ──> sync what may not be on disk, and the names
+          ──> where belief ends ──> moved records gathered ──> replay, oldest first ──> who called syncs (proof.pyx)
 
 The index takes sequences in ascending order, and compaction puts old ones at the end of the log: so records that
 were moved are gathered first, sorted, and merged with the originals by sequence; a moved one replaces its original.
@@ -17,7 +16,8 @@ removed may have been replaced by a message that is missing), and overwritten, s
 is what lets the oldest segments go (TRIM): the copies of what lives in them may be torn.
 
 The last write may not be on disk although it can be read: after a sync that failed the kernel may call its pages clean.
-A sync of what was found would succeed and do nothing. So it is written again before it is synced and believed.
+A sync of what was found would succeed and do nothing. So it is written again, and its segments are named again, before
+that is synced and believed; not where the witness, written behind a commit, says that all of the log was committed.
 
 Sequences are never issued twice: every head says how far they had come. The new segment's head says where the log
 before it ended, and its salt is new, so what lies behind that end can never be read as a part of it.
@@ -32,8 +32,8 @@ from libc.string cimport memcpy, memset
 from millpond.store.indexed_store cimport IndexedStore
 from millpond.store.index cimport Entry, Row
 from millpond.store.record cimport (
-    CLEAN, COPY, ERASED, FIRST, FLOOR, MESSAGE, REMOVE, SECURE, TRIM, Erasure, Head, aligned, page_ceil,
-    record_erase, record_next,
+    CLEAN, COPY, ERASED, FIRST, FLOOR, MESSAGE, REMOVE, SECURE, TRIM,
+    Erasure, Head, aligned, page_ceil, record_erase, record_next,
 )
 from millpond.store.recovery_parts cimport LogParts, Part
 from millpond.store.repacking cimport Repacker
@@ -64,8 +64,8 @@ cdef int _by_sequence(const void* a, const void* b) noexcept nogil:
 cdef class Recovery(LogParts):
     """One run over one log; the store and the log are empty before."""
 
-    def __init__(self, IndexedStore store, SegmentLog log, Repacker repacker):
-        LogParts.__init__(self, log)
+    def __init__(self, IndexedStore store, SegmentLog log, Repacker repacker, object present):
+        LogParts.__init__(self, log, present)
         self._store, self._repacker = store, repacker
         self.lost, self.erasures, self._losses = Lost(), [], []
         self._home = NO_SEGMENT
@@ -76,25 +76,20 @@ cdef class Recovery(LogParts):
         free(self._erased)
         reading_end(&self._reading)
 
-    def run(self):
-        """Fills the store's index and the log's table. What it raises leaves no file open."""
-        try:
-            self._run()
-        except BaseException:
-            self._log.close()
-            raise
-
-    def _run(self):
+    cdef int _run(self) except -1:
+        """Fills the store's index and the log's table."""
         cdef uint32_t i
         if not self.find() and not self._witness.generation:
-            return
+            return 0
         self._gather()
         for i in range(self._count):
+            self._tell(i)
             self._replay(&self._parts[i])
         self._merge(0xFFFFFFFFFFFFFFFF)
         self._finish()
         for text in self.damage:
             log.error("%s: %s", self._log.directory, text)
+        return 0
 
     # --- records that compaction moved ---
 
@@ -571,14 +566,12 @@ cdef class Recovery(LogParts):
         return 0
 
     cdef int _finish(self) except -1:
-        cdef uint32_t i, number
+        cdef uint32_t number
+        cdef const Head* head
+        cdef Entry entry
         self._end_at_least()
         self._missing(0)
         self._report()
-        if not self.clean:
-            for i in range(self._sync_from, self._count):
-                self._log.disk.sync(self._log.fd(self._parts[i].number))
-            self._log.disk.sync(self._log.directory_fd)        # a kill may have come before their names were
         self._log.last_seq = self._store.index.state.last_seq
         self._log.last_ts_ns = self._store.index.state.last_ts_ns
         for number in range(self._log.count):
@@ -586,6 +579,10 @@ cdef class Recovery(LogParts):
                 self._log.release(number)
         if self._scrub_below:
             self._log.scrub(self._scrub_below)
-        self._log.reclaim()
-        return self._log.close_files()
+        if self.proven:                            # else what let them go may not be on disk: settle() does it
+            self._log.reclaim()
+        if self._store.index.get(self._store.index.state.first_seq, &entry):
+            head = self.at_hand(entry.run_id, entry.offset)
+            self.first_ts_ns = head.ts_ns if head != NULL and head.seq == entry.seq else 0
+        return 0
 

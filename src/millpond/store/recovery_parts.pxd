@@ -1,5 +1,6 @@
 # The parts of a log that is recovered, and where belief in them ends.
 from libc.stdint cimport uint32_t, uint64_t
+from millpond.store.record cimport Head
 from millpond.store.segment cimport Packed, SegmentHead
 from millpond.store.segment_log cimport SegmentLog
 from millpond.store.summary cimport SummaryFoot
@@ -25,7 +26,10 @@ cdef struct Part:                    # one segment of the log, while it is recov
 cdef class LogParts:
     cdef readonly list damage        # what was found wrong, in words
     cdef readonly bint clean         # the log ends with the record of an orderly stop
+    cdef readonly bint proven        # all of it is on disk: nothing need be synced
+    cdef readonly list unproven      # else: descriptors of what is, whoever takes them closes them
     cdef SegmentLog _log
+    cdef object _present             # names in the directory
     cdef Witness _witness            # generation 0: there is none
     cdef Part* _parts                # in order of generation
     cdef uint32_t _count
@@ -35,6 +39,10 @@ cdef class LogParts:
     cdef uint32_t _sync_from         # parts from here on may not be on disk yet,
     cdef uint32_t _sync_at           # of the first one what lies from this offset on
 
+    cdef double _began_s, _told_s
+    cdef int _tell(self, uint32_t done) except -1
+    cdef int _run(self) except -1
+    cdef const Head* at_hand(self, uint32_t number, uint32_t offset) noexcept
     cdef bint find(self) except *
     cdef int _find_parts(self) except -1
     # The rows of parts that belong to this log.
@@ -61,6 +69,8 @@ cdef class LogParts:
     cdef int _load(self, Part* part) except -1
     cdef uint32_t _read_around(self, Part* part) except? 0xFFFFFFFF
     cdef int _find_distrust(self) except -1
+    cdef bint _is_witnessed(self) noexcept
+    cdef int _open_unproven(self) except -1
     cdef int _write_again(self) except -1
     cdef int _name_again(self) except -1
     cdef uint32_t _survey(self, Part* part, uint32_t* first_bad, uint32_t* last) except? 0xFFFFFFFF

@@ -1,7 +1,8 @@
 """The parts of a log that is recovered, and where belief in them ends (see recovery.pyx for the whole).
 
     names ──> heads ──> parts in order of generation, ends and gaps from their neighbours
-          ──> what left the log ──> where the last write begins, and its first bad place ──> it is written again
+          ──> what left the log ──> where the last write begins, and its first bad place
+          ──> it is written and named again, unless the witness says that it was committed
 
 What is before the part where the last write begins may be taken by its summary, which was made of records that verified
 and were on disk. It is taken only if it goes as far as the segment after says.
@@ -11,6 +12,8 @@ head of which neither copy can be read is no loss either: a neighbour knows the 
 log's identity that makes the seed by which the file's records verify, or do not.
 """
 
+import logging
+import time
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
@@ -48,6 +51,9 @@ from millpond.store.directory import REPACKED, WITNESS
 from millpond.store.segment import segment_number
 from millpond.store.space import is_full, is_shortage
 
+log = logging.getLogger("millpond")
+
+cdef double TOLD_EVERY_S = 1.0
 cdef uint32_t NOWHERE = 0xFFFFFFFF
 cdef uint32_t CLEAN_BYTES = sizeof(Head)
 cdef uint32_t SEGMENT_BYTES_LARGE = limits.SEGMENT_BYTES_LARGE
@@ -85,16 +91,40 @@ cdef tuple _row(const Part* part):
 
 
 cdef class LogParts:
-    """Fills the log's table as far as it concerns files; `damage` says what was found wrong."""
+    """Fills the log's table as far as it concerns files; `damage` says what was found wrong. present: their names."""
 
-    def __init__(self, SegmentLog log):
-        self._log = log
+    def __init__(self, SegmentLog log, object present):
+        self._log, self._present = log, present
         self._image_of = NO_SEGMENT
-        self.damage = []
+        self._began_s = self._told_s = time.monotonic()
+        self.damage, self.unproven = [], []
 
     def __dealloc__(self):
         free(self._parts)
         free(self._image)
+
+    def run(self):
+        """See `_run`. What is not proven is to be synced, and its descriptors closed, by the caller. What this raises
+        leaves no file open."""
+        try:
+            self._run()
+        except BaseException:
+            for fd in self.unproven:
+                self._log.disk.close(fd)
+            self._log.close()
+            raise
+
+    cdef int _run(self) except -1:
+        raise NotImplementedError
+
+    cdef int _tell(self, uint32_t done) except -1:
+        """How far it has come, once in a while."""
+        cdef double now_s = time.monotonic()
+        if done and now_s - self._told_s >= TOLD_EVERY_S:
+            self._told_s = now_s
+            log.info("%s: %d of %d segments, about %.0f s left", self._log.directory, done, self._count,
+                     (now_s - self._began_s) / done * (self._count - done))
+        return 0
 
     cdef bint find(self) except *:
         """False: there is no log."""
@@ -105,7 +135,9 @@ cdef class LogParts:
         trims = self._trims()
         left = self._left(max([generation for generation, _ in trims], default=0))
         self._find_distrust()
-        if not self.clean:
+        self.proven = self.clean or self._is_witnessed()
+        if not self.proven:
+            self._open_unproven()
             self._write_again()
             self._name_again()
         self._trim(self._oldest(trims, left))
@@ -115,11 +147,11 @@ cdef class LogParts:
         cdef Part part
         cdef uint32_t number
         cdef list parts = [], headless = []
-        for name in self._log.disk.names(self._log.directory):
+        for name in sorted(self._present):
             if name == REPACKED:
-                self._log.disk.unlink(self._log.directory_fd, name)
+                self._log.disk.unlink(self._log.directory, name)
             elif name == WITNESS:
-                witness_read(self._log.disk, self._log.directory_fd, &self._witness)
+                witness_read(self._log.disk, self._log.directory, &self._witness)
             found = segment_number(name)
             if found is None:
                 continue
@@ -377,6 +409,12 @@ cdef class LogParts:
             at += n
         return at
 
+    cdef const Head* at_hand(self, uint32_t number, uint32_t offset) noexcept:
+        """The record there, if the segment was read last; NULL: it was not."""
+        if number != self._image_of or <uint64_t>offset + sizeof(Head) > self._image_bytes:
+            return NULL
+        return <const Head*>(self._image + offset)
+
     cdef char* _summary(self, Part* part) except? NULL:
         if not part.proven or not part.foot.bytes or not part.end_known or part.foot.end != part.end:
             return NULL
@@ -428,9 +466,25 @@ cdef class LogParts:
                 self._parts[j].distrust = 0
         return 0
 
+    cdef bint _is_witnessed(self) noexcept:
+        """Was the last write committed, all of it? Then it is on disk: what is here is what is there. So are the names
+        in the log, for the first commit of a server syncs those it found, and each one those it made."""
+        cdef const Part* last = &self._parts[self._count - 1]
+        return self._witness.generation == last.head.generation and self._witness.end == last.valid_end \
+            and self._sync_from + 1 == self._count and last.distrust == NOWHERE and not last.made_up
+
+    cdef int _open_unproven(self) except -1:
+        """By descriptors that stay open until the sync: an error before it is told to those only. The last one is the
+        directory's: a kill may have come before the names were synced."""
+        cdef uint32_t i
+        for i in range(self._sync_from, self._count):
+            self.unproven.append(self._log.disk.open(self._log.directory, segment_name(self._parts[i].number), False))
+        self.unproven.append(self._log.disk.open_directory(self._log.directory))
+        return 0
+
     cdef int _write_again(self) except -1:
         """The same bytes in the same places, whole pages; a full disk keeps what it has. A packed file is on disk since
-        before it had its name."""
+        before it had its name. It is all synced when the last of it was read."""
         cdef uint32_t i, begin, end
         cdef Part* part
         if self._sync_at == NOWHERE:
@@ -442,11 +496,10 @@ cdef class LogParts:
             self._load(part)
             begin, end = self._sync_at if i == self._sync_from else 0, min(page_ceil(part.valid_end), self._image_bytes)
             try:
-                self._log.disk.write(self._log.fd(part.number), self._image + begin, end - begin, begin)
+                self._log.disk.write(self.unproven[i - self._sync_from], self._image + begin, end - begin, begin)
             except OSError as error:
                 if not is_full(error):
                     raise
-            self._log.disk.sync(self._log.fd(part.number))
         return 0
 
     cdef int _name_again(self) except -1:

@@ -120,7 +120,7 @@ cdef class Repacker(Client):
         return segment.summary == 0 and segment.bytes >= self._summary_least
 
     cdef bint _has_room(self) except *:
-        return self._log.disk.free_bytes(self._log.directory_fd) >= ROOM_BYTES
+        return self._log.disk.free_bytes(self._log.directory) >= ROOM_BYTES
 
     cdef Repack _begin(self, uint32_t number, Task task):
         """Its files, open. None: not now."""
@@ -139,7 +139,7 @@ cdef class Repacker(Client):
     cdef int _fill(self, Repack job, const Segment* segment) except -1:
         """What the worker has to know. It opens the file anew: a sync there takes no error from the log's own."""
         job.order.disk = &self._log.disk.for_workers
-        job.order.source = self._log.disk.open(self._log.directory_fd, segment_name(job.number), False)
+        job.order.source = self._log.disk.open(self._log.directory, segment_name(job.number), False)
         job.order.drop, job.order.seed = self._log.drops_pages, segment.seed
         job.order.generation, job.order.end = segment.generation, segment.used
         if job.order.task == PACK:
@@ -151,7 +151,7 @@ cdef class Repacker(Client):
             job.order.bytes_max = segment.bytes // SUMMARY_OF
             return 0
         job.order.bytes_max = segment.bytes - segment.bytes // WORTH_OF
-        job.order.target = self._log.disk.open(self._log.directory_fd, REPACKED, True)
+        job.order.target = self._log.disk.open(self._log.directory, REPACKED, True)
         self._log.disk.truncate(job.order.target, 0)       # one that could not be removed
         if job.order.task == UNPACK:
             job.order.end = segment.packed.end
@@ -213,7 +213,9 @@ cdef class Repacker(Client):
         cdef Segment* segment = &self._log.at[job.number]
         assert not segment.syncing and not segment.dirty
         try:
-            self._log.disk.rename(self._log.directory_fd, REPACKED, segment_name(job.number))
+            if job.order.task == UNPACK:
+                self._log.names_change()           # before what is erased here counts as gone
+            self._log.disk.rename(self._log.directory, REPACKED, segment_name(job.number))
         except OSError as error:
             self._put_off(job.number, str(error))
             return 0
@@ -224,8 +226,6 @@ cdef class Repacker(Client):
         if job.order.task == PACK:
             segment.packed, job.order.packed = job.order.packed, NULL
             self._summarised = min(self._summarised, segment.generation - 1)
-        else:
-            self._log._names_synced = False        # before what is erased here counts as gone
         return 0
 
     cdef int make_plain(self, uint32_t number) except -1:
@@ -245,7 +245,7 @@ cdef class Repacker(Client):
     cdef int _discard(self) except -1:
         """What was made is not wanted. Where it stays, the next one takes its place, or the next start removes it."""
         try:
-            self._log.disk.unlink(self._log.directory_fd, REPACKED)
+            self._log.disk.unlink(self._log.directory, REPACKED)
         except FileNotFoundError:
             pass
         except OSError as error:

@@ -80,7 +80,7 @@ cdef class Scrub(Client):
         segment = &self._store.log.at[number]
         self._passed = segment.generation
         try:
-            job.order.source = self._store.log.disk.open(self._store.log.directory_fd, segment_name(number), False)
+            job.order.source = self._store.log.disk.open(self._store.log.directory, segment_name(number), False)
         except OSError as error:
             if not is_shortage(error):
                 self._found(number, str(error))

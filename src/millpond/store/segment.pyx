@@ -27,7 +27,7 @@ cdef str segment_name(uint32_t number):
 
 def segment_number(str name):
     """The number of a segment's file name; None for another file."""
-    found = NAME.fullmatch(name)
+    found = NAME.fullmatch(name) if name.startswith("log.") else None
     return int(found[1]) if found and segment_name(int(found[1])) == name else None
 
 

@@ -9,7 +9,7 @@ cdef class SegmentFiles:
     cdef uint32_t count, _count_max
     cdef readonly uint32_t bytes_small, bytes_large      # of segments, at least and at most
     cdef readonly str directory
-    cdef int directory_fd
+    cdef int names_fd                    # of the directory; -1 unless its names are to be synced
     cdef Disk disk
     cdef Closer closer                   # None: files are closed at once
     cdef object space                    # space.Space of the store directory
@@ -27,6 +27,10 @@ cdef class SegmentFiles:
     # segment there is. Raises OSError like file_for.
     cdef int promise(self, uint64_t total, uint32_t largest, uint64_t tail_room) except -1
     cdef int end_batch(self) noexcept
+    # A name is about to change, and is synced with the next write: by a descriptor from before, for errors since are
+    # told to such ones only.
+    cdef int names_change(self) except -1
+    cdef void close_names(self) noexcept
     cdef void close_file(self, Segment* segment) noexcept
     cdef uint32_t bytes_for(self, uint32_t n) noexcept
 

@@ -31,8 +31,7 @@ cdef class SegmentFiles:
         self.bytes_small, self.bytes_large = bytes_small, bytes_small * LARGE_BY_SMALL
         self.directory, self.disk, self.space = directory, disk, Space()
         self.lent = NO_SEGMENT                     # and of the names that are there, who knows which are on disk?
-        self.directory_fd = -1
-        self.directory_fd = disk.open_directory(directory)
+        self.names_fd = -1
 
     cdef uint32_t bytes_for(self, uint32_t n) noexcept:
         """A power of two near an eighth of what lives, and room for a few records of n bytes."""
@@ -153,17 +152,39 @@ cdef class SegmentFiles:
 
     # --- files ---
 
+    cdef int names_change(self) except -1:
+        if self.names_fd < 0:
+            self.names_fd = self.disk.open_directory(self.directory)
+        self._names_synced = False
+        return 0
+
+    cdef void close_names(self) noexcept:
+        if self.names_fd >= 0:
+            self.disk.close(self.names_fd)
+            self.names_fd = -1
+
+    def name_again(self, numbers):
+        """The names of these files are made anew, by moving each away and back: under any number it is the same segment,
+        and no other one has that, whatever a power cut leaves of it. For a sync of the directory that has failed: when it
+        succeeds later it says nothing of what was made before."""
+        cdef uint32_t number, other = self.count
+        for number in numbers:
+            self.disk.rename(self.directory, segment_name(number), segment_name(other))
+            self.disk.rename(self.directory, segment_name(other), segment_name(number))
+            other += 1
+
     cdef int _open_file(self, uint32_t number, uint32_t bytes) except -1:
         """The file is there, open and of that length; as it was before when the disk refuses."""
         cdef Segment* segment = &self.at[number]
         cdef bint new = segment.state == ABSENT
         if number == self.lent:
             self.lent = NO_SEGMENT                         # another life begins
+        if new:
+            self.names_change()
         if segment.fd < 0:
-            segment.fd = self.disk.open(self.directory_fd, segment_name(number), new)
+            segment.fd = self.disk.open(self.directory, segment_name(number), new)
         if new:
             self.names_made += 1
-            self._names_synced = False
         elif segment.bytes == bytes:
             return 0
         try:
@@ -184,7 +205,7 @@ cdef class SegmentFiles:
             except OSError:
                 pass                                       # then it is of no use
         self.close_file(segment)
-        self.disk.unlink(self.directory_fd, segment_name(number))
+        self.disk.unlink(self.directory, segment_name(number))
         segment.state, segment.bytes = ABSENT, 0
         return 0
 
@@ -204,12 +225,12 @@ cdef class SegmentFiles:
             fd, segment.fd = segment.fd, -1
             if fd < 0:
                 try:
-                    fd = self.disk.open(self.directory_fd, segment_name(number), False)
+                    fd = self.disk.open(self.directory, segment_name(number), False)
                 except OSError:                        # no descriptor is left: then it takes its time
                     pass
         self.close_file(segment)
         try:
-            self.disk.unlink(self.directory_fd, segment_name(number))
+            self.disk.unlink(self.directory, segment_name(number))
         finally:
             if fd >= 0:
                 self.closer.close_file(fd)

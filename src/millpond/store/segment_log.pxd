@@ -2,7 +2,8 @@
 # all of it lives in. It knows bytes and lengths; what they mean is the file store's.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from millpond.store.api cimport Load
-from millpond.store.committer cimport Target
+from millpond.store.committer cimport Committer, Target
+from millpond.store.proof cimport Proof
 from millpond.store.read_cache cimport ReadCache
 from millpond.store.record cimport Head
 from millpond.store.segment cimport Segment
@@ -17,7 +18,7 @@ cdef class SegmentLog(SegmentFiles):
     cdef ReadCache cache
     cdef object arrived                  # callable: a cold read is there, or reclaim() can go on
     cdef bint drops_pages                # what is committed is on disk (tier SYNCED): the kernel may forget it
-    cdef object order                    # deque of the numbers in the log, oldest first
+    cdef list order                      # the numbers in the log, oldest first
     cdef uint32_t tail                   # takes records; NO_SEGMENT: the next record begins one
     cdef readonly uint64_t generation    # highest ever used
     cdef public uint32_t identity        # of this log among others; 0: it has none yet
@@ -25,7 +26,7 @@ cdef class SegmentLog(SegmentFiles):
     cdef uint64_t last_seq               # of the records so far
     cdef int64_t last_ts_ns
     cdef list _dirty, _syncing, _patched # numbers
-    cdef object released                 # deque of numbers that wait for reclaim()
+    cdef list released                   # numbers that wait for reclaim()
     cdef uint64_t _waits_for             # so many files of the closer; then `arrived` is called
     cdef list _open_sealed
     cdef uint32_t _trimming              # so many of the oldest leave with the write that runs
@@ -35,6 +36,12 @@ cdef class SegmentLog(SegmentFiles):
     cdef uint32_t _ended_at              # records_end before the last record
     cdef Place committed_upto            # how far the log was committed; generation 0: nothing since it was opened
 
+    cdef Proof _proof_runs               # until settle(), of a log whose last write may not be on disk
+
+    # --- after recovery: what the descriptors `fds` are of is synced beside, and they are closed. settle(), before anything
+    # is written: it is on disk, or OSError; `wait`: at once ---
+    cdef int prove(self, Committer committer, list fds, bint wait) except -1
+    cpdef int settle(self) except -1
     # --- records; each returns its number and offset. Raises OSError, MemoryError; then nothing was appended ---
     cdef int put_message(self, uint64_t seq, int64_t ts_ns, int64_t expires_ns, const Msg* msg,
                          uint32_t* number, uint32_t* offset) except -1

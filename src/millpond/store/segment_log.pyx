@@ -14,15 +14,15 @@ committed before the file is used again or removed. Names are reused lowest firs
 """
 
 import os
-from collections import deque
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
 from millpond.store.api cimport COLD, FOUND, MISSING, Load
-from millpond.store.committer cimport Target
+from millpond.store.committer cimport Committer, Target
 from millpond.store.packed cimport packed_let_go, packed_memory, packed_read
+from millpond.store.proof cimport Proof
 from millpond.store.read_cache cimport ReadCache
 from millpond.store.record cimport (
     ALIGN,
@@ -75,7 +75,7 @@ cdef class SegmentLog:
     def __init__(self, str directory, ReadCache cache, object arrived, bint drops_pages, uint32_t bytes_small):
         SegmentFiles.__init__(self, directory, cache.disk, bytes_small)
         self.cache, self.arrived, self.drops_pages = cache, arrived, drops_pages
-        self.order, self.released = deque(), deque()
+        self.order, self.released = [], []
         self._dirty, self._syncing, self._patched, self._open_sealed = [], [], [], []
         self.tail = NO_SEGMENT
         self._batch_begins = True
@@ -307,6 +307,8 @@ cdef class SegmentLog:
         self._batch_bytes >>= 1
         for number in self._patched:               # none may be lacking when something is written
             self.fd(number)
+        if not self._names_synced:
+            self.names_change()
         for number in self._dirty:
             self._flush(&self.at[number])
         self._syncing, self._dirty = list(dict.fromkeys(self._dirty)), []      # a full disk refused some before
@@ -323,7 +325,7 @@ cdef class SegmentLog:
                 target.sync_also(fd)
             fd = self.fd(number)
         if not self._names_synced and target is not None:
-            target.sync_also(self.directory_fd)
+            target.sync_also(self.names_fd)
             self._names_synced = True
         return fd
 
@@ -331,6 +333,8 @@ cdef class SegmentLog:
         cdef list numbers = self._syncing, left = []
         cdef uint32_t number
         self._syncing = []
+        if self._names_synced:
+            self.close_names()
         self._proof = self._writing
         for number in numbers:
             self._settle(number)
@@ -338,7 +342,7 @@ cdef class SegmentLog:
                 self.committed_upto = Place(self.at[number].generation, self.at[number].asked)
         while self._trimming:
             self._trimming -= 1
-            number = self.order.popleft()
+            number = self.order.pop(0)
             assert self.at[number].live == 0 and number != self.tail
             self.log_bytes -= self.at[number].bytes
             left.append(number)
@@ -397,7 +401,7 @@ cdef class SegmentLog:
             spares += self.at[i].state == SPARE
         while self.released and n < RECLAIM_MAX and (self.closer is None or not self.closer.is_full()):
             n += 1
-            number = self.released.popleft()
+            number = self.released.pop(0)
             segment = &self.at[number]
             self.cache.forget(segment.cache_id)
             self._free_buffer(segment)
@@ -423,7 +427,7 @@ cdef class SegmentLog:
         cdef uint32_t other
         if segment.fd >= 0:
             return segment.fd
-        segment.fd = self.disk.open(self.directory_fd, segment_name(number), False)
+        segment.fd = self.disk.open(self.directory, segment_name(number), False)
         if number != self.tail:
             self._open_sealed = [i for i in self._open_sealed
                                  if self.at[<uint32_t>i].fd >= 0 and i != number and i != self.tail]
@@ -501,15 +505,17 @@ cdef class SegmentLog:
         except OSError:
             pass                                       # it has failed already
 
-    def name_again(self, numbers):
-        """The names of these files are made anew, by moving each away and back: under any number it is the same segment,
-        and no other one has that, whatever a power cut leaves of it. For a sync of the directory that has failed: when it
-        succeeds later it says nothing of what was made before."""
-        cdef uint32_t number, other = self.count
-        for number in numbers:
-            self.disk.rename(self.directory_fd, segment_name(number), segment_name(other))
-            self.disk.rename(self.directory_fd, segment_name(other), segment_name(number))
-            other += 1
+    cdef int prove(self, Committer committer, list fds, bint wait) except -1:
+        self.close_files()                             # a log that rests has none
+        self._proof_runs = Proof(committer, fds, self.directory) if fds else None
+        return self.settle() if wait else 0
+
+    cpdef int settle(self) except -1:
+        if self._proof_runs is not None:
+            self._proof_runs.wait()
+            self._proof_runs = None                    # else it fails again, for whoever asks
+            self.reclaim()
+        return 0
 
     cdef void _free_buffer(self, Segment* segment) noexcept:
         free(segment.buffer)
@@ -526,14 +532,16 @@ cdef class SegmentLog:
     cpdef int close(self) except -1:
         """Gives everything back but the files. What was not written is gone."""
         cdef uint32_t i
+        try:
+            self.settle()
+        except OSError:
+            pass                                   # nobody believes it
         for i in range(self.count):
             self.close_file(&self.at[i])
             self._free_buffer(&self.at[i])
             packed_let_go(&self.at[i].packed)
             self.cache.forget(self.at[i].cache_id)
-        if self.directory_fd >= 0:
-            self.disk.close(self.directory_fd)
-            self.directory_fd = -1
+        self.close_names()
         self.count = 0
         self.arrived = None
         self.order.clear()

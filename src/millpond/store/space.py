@@ -112,9 +112,8 @@ class Space:
         if time.monotonic() >= self._silent_until_s:
             self._silent_until_s = time.monotonic() + limits.LARGE_REFUSED_QUIET_S
             fix = "free memory" if error.errno == errno.ENOMEM else "raise the limit of open files (ulimit -n)"
-            why = (error.strerror or str(error)).lower()
             log.error("No file of %s can be opened: %s. What needs one waits or is refused. Fix: %s",
-                      self._directory, why, fix)  # fmt: skip
+                      self._directory, (error.strerror or str(error)).lower(), fix)  # fmt: skip
         self.on_short()
 
     def tell_waiting(self) -> None:

@@ -16,7 +16,7 @@ cdef packed struct Witness:              # little-endian, 64 bytes
 # The row in these first bytes of a file; False: there is none that is whole.
 cdef bint witness_take(const char* data, size_t n, Witness* out) noexcept
 # Changes nothing when there is none that is whole. Raises nothing: what cannot be read is no witness.
-cdef int witness_read(Disk disk, int directory_fd, Witness* out) except -1
+cdef int witness_read(Disk disk, str directory, Witness* out) except -1
 # What was just committed is on disk, `last_seq` is its last sequence: that is written down. Nobody waits for the disk to
 # have it, and what cannot be written down is not known later, no more.
 cdef int testify(SegmentLog log, uint64_t last_seq) except -1

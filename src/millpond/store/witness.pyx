@@ -38,11 +38,11 @@ cdef bint witness_take(const char* data, size_t n, Witness* out) noexcept:
     return True
 
 
-cdef int witness_read(Disk disk, int directory_fd, Witness* out) except -1:
+cdef int witness_read(Disk disk, str directory, Witness* out) except -1:
     cdef Witness row
     cdef int fd = -1
     try:
-        fd = disk.open(directory_fd, WITNESS, False)
+        fd = disk.open(directory, WITNESS, False)
         witness_take(<const char*>&row, disk.read(fd, <char*>&row, sizeof(Witness), 0), out)
     except OSError as error:
         if is_shortage(error):
@@ -62,15 +62,15 @@ cdef int testify(SegmentLog log, uint64_t last_seq) except -1:
     row.generation, row.end, row.last_seq = log.committed_upto.generation, log.committed_upto.offset, last_seq
     row.crc = crc32c(0, &row, sizeof(Witness) - 4)
     try:
-        _write(log.disk, log.directory_fd, &row)
+        _write(log.disk, log.directory, &row)
     except OSError as error:
         if not is_full(error):
             logger.warning("%s/%s cannot be written: %s", log.directory, WITNESS, error)
     return 0
 
 
-cdef int _write(Disk disk, int directory_fd, const Witness* row) except -1:
-    cdef int fd = disk.open(directory_fd, WITNESS, True)
+cdef int _write(Disk disk, str directory, const Witness* row) except -1:
+    cdef int fd = disk.open(directory, WITNESS, True)
     try:
         return disk.write(fd, <const char*>row, sizeof(Witness), 0)
     finally:

@@ -106,10 +106,10 @@ cdef class NumberedDisk(Disk):
         self._may("open", path)
         return self._known(self._behind.open_directory(path), path)
 
-    cdef int open(self, int directory_fd, str name, bint create) except -1:
-        cdef str path = f"{self._path(directory_fd)}/{name}"
+    cdef int open(self, str directory, str name, bint create) except -1:
+        cdef str path = f"{directory}/{name}"
         self._may("make" if create and not os.path.exists(path) else "open", path)
-        return self._known(self._behind.open(directory_fd, name, create), path)
+        return self._known(self._behind.open(directory, name, create), path)
 
     cpdef int open_path(self, str path) except -1:
         self._may("open" if os.path.exists(path) else "make", path)
@@ -145,13 +145,13 @@ cdef class NumberedDisk(Disk):
         self._may("read", path)
         return self._behind.contents(path, most)
 
-    cdef int unlink(self, int directory_fd, str name) except -1:
-        self._may("unlink", f"{self._path(directory_fd)}/{name}")
-        return self._behind.unlink(directory_fd, name)
+    cdef int unlink(self, str directory, str name) except -1:
+        self._may("unlink", f"{directory}/{name}")
+        return self._behind.unlink(directory, name)
 
-    cdef int rename(self, int directory_fd, str old, str new) except -1:
-        self._may("rename", f"{self._path(directory_fd)}/{new}")
-        return self._behind.rename(directory_fd, old, new)
+    cdef int rename(self, str directory, str old, str new) except -1:
+        self._may("rename", f"{directory}/{new}")
+        return self._behind.rename(directory, old, new)
 
     cpdef int remove(self, str path) except -1:
         self._may("unlink", path)

@@ -40,21 +40,21 @@ cdef class CountingDisk(Disk):
     def __cinit__(self):
         self.for_workers = disk_calls(NULL, _in_line, disk_call_write, disk_call_read, disk_call_sync)
 
-    cdef int open(self, int directory_fd, str name, bint create) except -1:
+    cdef int open(self, str directory, str name, bint create) except -1:
         self.changes += create
-        return Disk.open(self, directory_fd, name, create)
+        return Disk.open(self, directory, name, create)
 
     cpdef int open_path(self, str path) except -1:
         self.changes += 1
         return Disk.open_path(self, path)
 
-    cdef int unlink(self, int directory_fd, str name) except -1:
+    cdef int unlink(self, str directory, str name) except -1:
         self.changes += 1
-        return Disk.unlink(self, directory_fd, name)
+        return Disk.unlink(self, directory, name)
 
-    cdef int rename(self, int directory_fd, str old, str new) except -1:
+    cdef int rename(self, str directory, str old, str new) except -1:
         self.changes += 1
-        return Disk.rename(self, directory_fd, old, new)
+        return Disk.rename(self, directory, old, new)
 
     cdef int reserve(self, int fd, uint64_t size) except -1:
         self.changes += 1

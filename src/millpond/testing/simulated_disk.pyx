@@ -126,11 +126,11 @@ cdef class SimulatedDisk(Disk):
         self.free -= more
         return 0
 
-    cdef int _gives_back(self, object path, int directory_fd=-1) except -1:
+    cdef int _gives_back(self, str path) except -1:
         """A name goes, and its file's bytes."""
         if self.free is not None:
             try:
-                self.free += os.stat(path, dir_fd=directory_fd if directory_fd >= 0 else None).st_size
+                self.free += os.stat(path).st_size
             except FileNotFoundError:
                 pass
         return 0
@@ -172,17 +172,13 @@ cdef class SimulatedDisk(Disk):
         self._may("open")
         return self._opened(Disk.open_directory(self, path), "", False)
 
-    cdef int open(self, int directory_fd, str name, bint create) except -1:
-        cdef bint new = False
+    cdef int open(self, str directory, str name, bint create) except -1:
+        path = f"{directory}/{name}"
+        cdef bint new = create and not os.path.exists(path)
         self._may("open")
-        if create:
-            try:
-                os.stat(name, dir_fd=directory_fd)
-            except FileNotFoundError:
-                new = True
-                self._may("name")
-        return self._opened(Disk.open(self, directory_fd, name, create), f"{self._of(directory_fd)}/{name}" if new else "",
-                            new)
+        if new:
+            self._may("name")
+        return self._opened(Disk.open(self, directory, name, create), self._inside(path) if new else "", new)
 
     cpdef int open_path(self, str path) except -1:
         cdef bint new = not os.path.exists(path)
@@ -197,18 +193,18 @@ cdef class SimulatedDisk(Disk):
         self._owed.discard(fd)
         return Disk.close(self, fd)
 
-    cdef int unlink(self, int directory_fd, str name) except -1:
+    cdef int unlink(self, str directory, str name) except -1:
         self._may("name")
-        self._gives_back(name, directory_fd)
-        Disk.unlink(self, directory_fd, name)
-        self.trace.append((GONE, f"{self._of(directory_fd)}/{name}"))
+        self._gives_back(f"{directory}/{name}")
+        Disk.unlink(self, directory, name)
+        self.trace.append((GONE, self._inside(f"{directory}/{name}")))
         return 0
 
-    cdef int rename(self, int directory_fd, str old, str new) except -1:
+    cdef int rename(self, str directory, str old, str new) except -1:
         self._may("name")
-        self._gives_back(new, directory_fd)
-        Disk.rename(self, directory_fd, old, new)
-        folder = self._of(directory_fd)
+        self._gives_back(f"{directory}/{new}")
+        Disk.rename(self, directory, old, new)
+        folder = self._inside(directory)
         self.trace.append((MOVED, f"{folder}/{old}", f"{folder}/{new}"))
         return 0
 

@@ -26,7 +26,7 @@ cdef class Reactor:
     cdef char* _spare
     cdef object timer_handle
     cdef int64_t timer_ns
-    cdef bint scheduled, running, turning
+    cdef bint scheduled, running, turning, held
     cdef int64_t spin_ns
     cdef char* spare(self) except NULL      # SPARE_BYTES for a layer between a socket and read_buffer
     cdef int add(self, Source source, int fd, int want) except -1

@@ -199,9 +199,9 @@ cdef class Reactor:
         """The loop's callback: turns until nothing is left, the spin is over, or the time is up."""
         cdef int64_t begin, last, now
         cdef int result
-        if not self.running:
-            return
         self.scheduled = False
+        if not self.running or self.held:
+            return
         begin = last = self.broker.clock.read_mono_ns()
         while self.running:
             result = self._guarded_turn()
@@ -242,6 +242,17 @@ cdef class Reactor:
         self.timer_handle = None
         self.timer_ns = 0
         self._on_ready()
+
+    def hold(self):
+        """No turn until `go_on`: what they would work on is not all there yet."""
+        self.held = True
+        self.loop.remove_reader(self.poller)
+
+    def go_on(self):
+        """Turns again, the first one soon."""
+        self.held = False
+        self.loop.add_reader(self.poller, self._on_ready)
+        self.schedule()
 
     def close(self):
         """Take everything out of the set and give it back; sessions are closed by the server before."""

@@ -204,18 +204,59 @@ FLAT_TEXT = st.builds(
 )
 
 
-@given(FLAT_TEXT, st.booleans())
-def test_the_quick_way_decodes_as_the_general_one(data: bytes, strict: bool) -> None:
-    general = Shape(FLAT.name, FLAT.fields)
+def assert_the_same_both_ways(data: bytes, quick: Shape, strict: bool) -> None:
+    general = Shape(quick.name, quick.fields)
     general.__dict__["quick"] = None
     outcomes = []
-    for shape in (FLAT, general):
+    for shape in (quick, general):
         try:
             outcomes.append(decode(data, shape, strict))
         except ApiError as error:
             outcomes.append(error.description)
-    assert FLAT.quick is not None
+    assert quick.quick is not None
     assert outcomes[0] == outcomes[1]
+
+
+@given(FLAT_TEXT, st.booleans())
+def test_the_quick_way_decodes_as_the_general_one(data: bytes, strict: bool) -> None:
+    assert_the_same_both_ways(data, FLAT, strict)
+
+
+def object_text(*members: tuple[str, list[str]]) -> st.SearchStrategy[str]:
+    """Objects of these names, each with one of its values; any name may be there twice."""
+    pairs = [f'"{name}":{value}' for name, values in members for value in values]
+    return st.lists(st.sampled_from(pairs), max_size=3).map(lambda found: "{" + ",".join(found) + "}")
+
+
+INNER_TEXT = object_text(
+    ("deep", ['"a"', "null", "1", '"\\u0041"']), ("count", ["2147483647", "2147483648", "-1", "1.0"]), ("Deep", ['"b"'])
+)
+NESTED_TEXT = st.lists(
+    st.one_of(
+        object_text(
+            ("name", ['"a"', '"a-0"', '"x, -0"']), ("wait", ["5", "1e2", "null", "-9223372036854775809"]),
+            ("at", ['"2020-01-01T00:00:00Z"', "null"]), ("waits", ["[1,2]", "[null,3]", "[]", "null", "[-0]"]),
+            ("names", ['["a","b"]', '["a",null]', "{}", "[1]"]), ("tags", ['{"a":"b"}', '{"a":null}', "[]", "{}"]),
+            ("kind", ['"new"', '"NEW"', "null", '"other"']), ("zip", ['"s2"', '"\\u0073\\u0032"', '"x"']),
+            ("plain", ['{"x":1}', '{"x":1,"x":2}', '{"y":1}', "null"]),
+        ).map(lambda found: found[1:-1]),
+        INNER_TEXT.map(lambda found: f'"inner":{found}'),
+        st.lists(INNER_TEXT, max_size=2).map(lambda found: f'"inners":[{",".join(found)}]'),
+    ).filter(bool),
+    max_size=3,
+).map(lambda parts: ("{" + ",".join(parts) + "}").encode())
+
+
+@given(NESTED_TEXT, st.booleans())
+def test_the_quick_way_decodes_what_is_nested_as_the_general_one(data: bytes, strict: bool) -> None:
+    assert_the_same_both_ways(data, SHAPE, strict)
+
+
+def test_the_quick_way_takes_what_is_plain() -> None:
+    """Else it would be none."""
+    assert SHAPE.quick is not None
+    for data in (b'{"name":"a.1.>","inners":[{"deep":"b"},{"count":-1}],"tags":{"a":"b"},"kind":"old"}', b"{}"):
+        assert SHAPE.quick.read(data) == json.loads(data)
 
 
 STRINGS = Shape("Strings", {"names": ListOf("string"), "tags": MapOf()})

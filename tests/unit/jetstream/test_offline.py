@@ -38,7 +38,7 @@ STREAM, CONSUMER = Shape("StreamConfig", STREAM_FIELDS), Shape("ConsumerConfig",
     ({"durable_name": "C", "more": {}}, CONSUMER, 'decoding error: json: unknown field "more"'),
 ])  # fmt: skip
 def test_why_it_cannot_run(stored: dict[str, Any], shape: Shape, reason: str) -> None:
-    values, why = understood(stored, shape)
+    values, why = understood(json.dumps(stored).encode(), shape)
     assert why == reason
     assert values["durable_name" if shape is CONSUMER else "name"] in {"S", "C"}
 

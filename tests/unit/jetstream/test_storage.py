@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from millpond.store.catalog import encode
+from millpond.testing.simulated_disk import WRITE, SimulatedDisk
 
 from millpond.base import limits
 from millpond.base.errors import ApiError
 from millpond.config.options import JetStreamOptions
+from millpond.jetstream.recovered import Found, found_in
 from millpond.jetstream.shelf import FileShelf
 from millpond.jetstream.storage import Storage
 from millpond.jetstream.stream_config import StreamConfig
@@ -106,6 +109,49 @@ def test_a_deletion_takes_a_sync_before_and_one_after_its_answer(rig: Rig) -> No
     assert rig.storage.committer.syncs == before + 2
     assert list(shelf.slot.iterdir()) == []
     assert rig.create("B").slot == shelf.slot, "its slot is the next one's"
+
+
+def test_a_last_write_that_cannot_be_synced_stops_one_stream(rig: Rig, tmp_path: Path) -> None:
+    """The others are opened meanwhile, and come."""
+    for name in ("A", "B", "C"):
+        rig.create(name).store.append_message(b"x", b"x")
+        rig.commit()
+    shutil.copytree(rig.folder, tmp_path / "killed")
+    for path in (tmp_path / "killed").rglob("witness"):
+        path.unlink()
+    disk = SimulatedDisk(str(tmp_path / "killed"))
+    storage = Storage(JetStreamOptions(), tmp_path / "killed", disk=disk)
+    kinds = [0, 0, errno.EIO, 0, 0, 0]                       # of each log, and of its directory
+    disk.fault = lambda kind: kinds.pop(0) if kind == "sync" and kinds else 0
+    found = list(found_in(storage))
+    assert [each.config.name if isinstance(each, Found) else None for each in found] == ["A", None, "C"]
+    assert storage.unrecovered == ["B"] and storage.found == 3
+    for each in found:
+        if isinstance(each, Found):
+            assert each.shelf.store.committed_seq == 1
+            each.shelf.store.close()
+    storage.close()
+
+
+@pytest.mark.parametrize("place", ["slot", "streams"])
+def test_a_hidden_place_takes_nothing_when_its_mark_or_its_name_cannot_be_synced(tmp_path: Path, place: str) -> None:
+    """A later sync would succeed, and say nothing of either."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    disk = SimulatedDisk(str(folder))
+    storage = Storage(JetStreamOptions(), folder, disk=disk)
+    shelf = storage.create(StreamConfig(name="A", storage="file"), hidden=True)
+    assert isinstance(shelf, FileShelf) and shelf.journal is not None
+    shelf.store.append_message(b"x", b"x")
+    shelf.journal.open_consumer("c", b"{}")
+    begin, syncs = len(disk.trace), itertools.count()
+    fails = 0 if place == "slot" else 1
+    disk.fault = lambda kind: errno.EIO if kind == "sync" and next(syncs) == fails else 0
+    storage.committer.drain()
+    assert "cannot sync" in shelf.store.failure
+    assert not any(step[0] == WRITE for step in disk.trace[begin:]) and shelf.store.committed_seq == 0
+    shelf.put_away()
+    storage.close()
 
 
 def test_nothing_waits_for_the_disk(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,22 +309,6 @@ def test_a_configuration_without_a_name_is_left_alone(rig: Rig, tmp_path: Path, 
     assert after.recovered() == {"0001": "0000"}
     assert after.storage.unrecovered == ["0000"]
     assert (after.slots / "0000" / "stream.0").exists()
-    after.storage.close()
-
-
-def test_a_configuration_that_cannot_be_read_a_second_time_stops_one_stream(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for stream in "AB":
-        rig.create(stream)
-    rig.commit()
-    after = rig.crash(tmp_path / "crash")
-    found = after.storage.recover()
-    next(found)
-    monkeypatch.setattr(os, "listdir", refuse)
-    assert list(found) == []
-    monkeypatch.undo()
-    assert after.storage.unrecovered == ["B"]
     after.storage.close()
 
 

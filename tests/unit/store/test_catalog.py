@@ -239,7 +239,7 @@ def test_a_start_makes_sure_of_the_newer_copy_before_it_writes_over_the_older_on
 
     def recorded(name, act):
         def call(fd, *rest):
-            done.append((name, inodes.get(os.fstat(fd).st_ino, "a new one")))
+            done.append((name, inodes.get(os.fstat(fd).st_ino, paths[1 - newer].name)))  # or made anew
             return act(fd, *rest)
 
         return call
@@ -247,8 +247,8 @@ def test_a_start_makes_sure_of_the_newer_copy_before_it_writes_over_the_older_on
     monkeypatch.setattr(os, "fsync", recorded("sync", os.fsync))
     monkeypatch.setattr(os, "pwrite", recorded("write", os.pwrite))
     assert load(tmp_path) == b"newer"
-    mine = paths[newer].name
-    assert done == [("write", mine), ("sync", mine), ("sync", tmp_path.name), ("write", "a new one")]
+    mine, other = paths[newer].name, paths[1 - newer].name
+    assert done == [("write", mine), ("sync", mine), ("sync", tmp_path.name), ("write", other)]
     assert values(tmp_path) == [b"newer", b"newer"]
 
 

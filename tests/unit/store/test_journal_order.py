@@ -14,6 +14,7 @@ from millpond.store.committer import Committer
 from millpond.store.consumer_image import image_of, take_back
 from millpond.store.consumer_journal import ConsumerJournal
 from millpond.store.consumer_state import ConsumerState
+from millpond.store.disk import Disk
 from millpond.store.file_store import FileStore
 from millpond.store.read_cache import ReadCache
 from millpond.testing.simulated_disk import SYNCED, WRITE, SimulatedDisk
@@ -259,16 +260,16 @@ def test_a_no_op_advance_changes_nothing_that_is_not_in_the_journal(tmp_path: Pa
 # --- no descriptor is left ---
 
 
-def test_a_journal_that_cannot_be_opened_now_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class WithoutDescriptors(Disk):
+    def contents(self, path: str, most: int | None = None) -> bytes:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def test_a_journal_that_cannot_be_opened_now_is_not_damaged(tmp_path: Path) -> None:
     journal = ConsumerJournal(str(tmp_path), Committer(0))
     journal.open_consumer("c", b"{}")
     journal.close()
 
-    def refused(*_: object) -> bytes:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    monkeypatch.setattr(os, "open", refused)
     with pytest.raises(OSError, match="open files"):
-        ConsumerJournal(str(tmp_path), Committer(0))
-    monkeypatch.undo()
+        ConsumerJournal(str(tmp_path), Committer(0, WithoutDescriptors()))
     assert set(ConsumerJournal(str(tmp_path), Committer(0)).recovered()) == {"c"}

@@ -105,6 +105,28 @@ def test_the_witness_knows_what_was_committed_not_where_the_log_goes_on(tmp_path
         assert store.damage == [] and bodies(store) == {1: b"1"}
 
 
+@pytest.mark.parametrize("more", [False, True])
+def test_what_the_witness_says_is_committed_need_not_be_proven(tmp_path, more):
+    """And what came behind it has to be."""
+    (tmp_path / "a").mkdir()
+    with rig(tmp_path / "a") as r:
+        store = r.open(segment_bytes=1 << 17)
+        for number in range(3):
+            store.append_message(b"a", b"%d" % number)
+            r.turn()
+        r.committer.testify()
+        if more:
+            store.append_message(b"a", b"3")
+            r.turn()
+        shutil.copytree(tmp_path / "a", tmp_path / "b")    # as a kill leaves it
+    disk = FaultyDisk()
+    with rig(tmp_path / "b", disk=disk) as r:
+        store = r.open(segment_bytes=1 << 17)
+        assert len(bodies(store)) == (4 if more else 3)
+        assert [len(disk.written), r.committer.syncs] == ([1, 2] if more else [0, 0])     # and its names
+        assert store.append_message(b"a", b"next") == (5 if more else 4)
+
+
 def test_a_segment_ends_with_its_records_when_the_next_one_begins_instead_of_its_last_page(tmp_path):
     """Its last page was not in memory any more, and the file has none behind it."""
     (tmp_path / "a").mkdir()
