@@ -111,7 +111,7 @@ def _judge(sums: Sums, kind: Kind, folder: Path, store: Path, acked: Acked) -> N
 def kills(kind: Kind, seconds: float, seed: int, progress: Progress) -> Row:
     """kill -9 in the middle of the load."""
     sums, rng, began = Sums("kill -9", kind), random.Random(seed), time.monotonic()
-    while time.monotonic() - began < seconds:
+    while sums.cases == 0 or time.monotonic() - began < seconds:
         with _folder() as folder:
             acked, store = Acked(), folder / "store"
             with running(kind, folder, store) as server:
@@ -129,7 +129,7 @@ def power_cuts(kind: Kind, seconds: float, seed: int, progress: Progress) -> Row
     if not kind.promises:
         sums.notes = ["it promises nothing here"]
     why = why_not()
-    while not why and time.monotonic() - began < seconds:
+    while not why and (sums.cases == 0 or time.monotonic() - began < seconds):
         with _folder() as folder, PowerDisk(folder / "disk") as disk:
             acked, store = Acked(), disk.mounted / "store"
             with running(kind, folder / "server", store) as server:
@@ -154,7 +154,7 @@ def flips(kind: Kind, seconds: float, seed: int, progress: Progress) -> Row:
             asyncio.run(_fill(server.port, acked, STORED))
             server.stop()
         files = [path for path in sorted(whole.rglob("*")) if path.is_file() and path.stat().st_size]
-        while time.monotonic() - began < seconds:
+        while sums.cases == 0 or time.monotonic() - began < seconds:
             shutil.rmtree(store, ignore_errors=True)
             shutil.copytree(whole, store)
             sizes = [path.stat().st_size for path in files]
@@ -185,7 +185,7 @@ def full_disks(kind: Kind, seconds: float, seed: int, progress: Progress) -> Row
     """A small file system becomes full under load, and has room again: does it go on, and is everything there?"""
     sums, began = Sums("a full disk", kind), time.monotonic()
     alone = restarted = never = 0
-    while time.monotonic() - began < seconds:
+    while sums.cases == 0 or time.monotonic() - began < seconds:
         try:
             with _folder() as folder, small_disk(folder / "disk") as disk:
                 resumed, found = _fill_up(kind, folder, disk)
