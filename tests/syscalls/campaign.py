@@ -9,12 +9,14 @@ import argparse
 import errno
 import logging
 import os
+import resource
 import shutil
 import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -36,6 +38,7 @@ CUTS_AFTER_FAULT = 3
 CUTS_AT_EACH = 4
 """Power cuts between two steps of the run without one."""
 FAILURES_MAX = 20
+PARTS = 40
 
 
 @dataclass
@@ -253,6 +256,8 @@ def _books_of(play: Play, cut: int) -> Books:
 def _work(seed: int, every: int, part: int, parts: int) -> Figures:
     """A part of everything, in a process of its own."""
     logging.disable(logging.CRITICAL)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with TemporaryDirectory(prefix="millpond-", dir=memory) as name:
         campaign = Campaign(Path(name), seed)
@@ -270,11 +275,10 @@ def _work(seed: int, every: int, part: int, parts: int) -> Figures:
 
 
 def everything(seed: int, every: int, processes: int, say: Any) -> Figures:
-    """Each k-th case. A process takes many small parts, so that there is something to say of."""
-    figures, parts = Figures(), 1 if every > 20 else processes * 10
-    if processes == 1 and parts == 1:
-        return _work(seed, every, 0, 1)
-    with ProcessPoolExecutor(processes) as pool:
+    """Each k-th case, in small parts, so that there is something to say of. Each part has a process of its own: servers
+    that are killed in it leave the descriptors of their workers behind, as nobody stops these."""
+    figures, parts = Figures(), 1 if every > 20 else PARTS
+    with ProcessPoolExecutor(processes, get_context("spawn"), max_tasks_per_child=1) as pool:
         began = time.monotonic()
         futures = [pool.submit(_work, seed, every, part, parts) for part in range(parts)]
         for done, future in enumerate(futures, 1):

@@ -188,7 +188,10 @@ class Engine:
             while leaving.step():
                 pass
         for stream in list(self.streams.values()):
-            stream.stop(False)
+            try:
+                stream.stop(False)
+            except (OSError, StoreError) as error:  # the others are closed in order
+                log.error("Stream '%s > %s' could not be closed: %s", self.account, stream.name, error)
             if positions.get(stream.name):
                 self._keep_positions(stream, positions[stream.name])
         self.streams.clear()

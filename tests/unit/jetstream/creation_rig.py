@@ -10,6 +10,7 @@ from typing import Any
 from millpond.base.clock import ManualClock
 from millpond.broker.broker import Broker
 from millpond.broker.sink import CallableSink
+from millpond.store.disk import REAL, Disk
 
 from millpond.config.options import JetStreamOptions, Options
 from millpond.jetstream.api.registry import Api
@@ -20,9 +21,9 @@ from millpond.jetstream.storage import Storage
 class Rig:
     """One account. Syncs are answered when `settle` says so; `answers` by the number of the request."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, disk: Disk = REAL) -> None:
         self.options = Options(jetstream=JetStreamOptions(store_dir=str(directory)))
-        self.directory = directory
+        self.directory, self.disk = directory, disk
         self.answers: dict[int, dict[str, Any]] = {}
         self.asked = 0
         self.start()
@@ -30,7 +31,7 @@ class Rig:
     def start(self) -> None:
         assert self.options.jetstream is not None
         self.broker = Broker(self.options, ManualClock())
-        self.storage = Storage(self.options.jetstream, self.directory)
+        self.storage = Storage(self.options.jetstream, self.directory, disk=self.disk)
         self.engine = Engine(self.options.jetstream, self.storage, self.broker.router, self.broker.turn, "here")
         self.engine.recover()
         self.api = Api(self.engine, self.broker.router, self.engine.advisories, server_name="", domain="")
