@@ -98,7 +98,8 @@ cdef class NumberedDisk(Disk):
         return fd
 
     def _refuse_sync(self, int error):
-        (<object>self._behind).fault = lambda kind: error if kind == "sync" else 0
+        left = [error]                             # once: what else is synced meanwhile is not refused
+        (<object>self._behind).fault = lambda kind: left.pop() if left and kind == "sync" else 0
 
     # --- Disk ---
 
