@@ -61,6 +61,7 @@ cdef class LogParts:
     cdef int _load(self, Part* part) except -1
     cdef uint32_t _read_around(self, Part* part) except? 0xFFFFFFFF
     cdef int _find_distrust(self) except -1
+    cdef uint32_t _matters_from(self, uint32_t i) except? 0xFFFFFFFF
     cdef int _write_again(self) except -1
     cdef int _name_again(self) except -1
     cdef uint32_t _survey(self, Part* part, uint32_t* first_bad, uint32_t* last) except? 0xFFFFFFFF
