@@ -13,7 +13,8 @@ committed, or the torn end of the last write? A record marked BATCH tells: it wa
 had been synced. So a bad place with such a record behind it is damage. With none behind it, the write may be torn:
 its messages that are whole are kept (they may have been acknowledged), its removals are not believed (what they
 removed may have been replaced by a message that is missing), and overwritten, so that nobody believes them later. Nor
-is what lets the oldest segments go (TRIM): the copies of what lives in them may be torn.
+is what lets the oldest segments go (TRIM): the copies of what lives in them may be torn. But where all from the segment
+that it names to itself is whole, it is believed: what left may be torn by the next write, which uses its file again.
 
 The last write may not be on disk although it can be read: after a sync that failed the kernel may call its pages clean.
 A sync of what was found would succeed and do nothing. So it is written again, and its segments are named again, before

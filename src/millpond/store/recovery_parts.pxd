@@ -71,6 +71,7 @@ cdef class LogParts:
     cdef int _find_distrust(self) except -1
     cdef bint _is_witnessed(self) noexcept
     cdef int _open_unproven(self) except -1
+    cdef uint32_t _matters_from(self, uint32_t i) except? 0xFFFFFFFF
     cdef int _write_again(self) except -1
     cdef int _name_again(self) except -1
     cdef uint32_t _survey(self, Part* part, uint32_t* first_bad, uint32_t* last) except? 0xFFFFFFFF

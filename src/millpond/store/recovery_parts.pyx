@@ -461,8 +461,8 @@ cdef class LogParts:
         self._sync_from, self._sync_at = i, page_floor(batch) if batch else NOWHERE
         for j in range(i):
             self._parts[j].proven = True
-        for j in range(i, self._count):            # and in everything that follows
-            if j > i and self._parts[j - 1].distrust != NOWHERE:
+        for j in range(self._matters_from(i) + 1, self._count):    # and in everything that follows
+            if self._parts[j - 1].distrust != NOWHERE:
                 self._parts[j].distrust = 0
         return 0
 
@@ -481,6 +481,21 @@ cdef class LogParts:
             self.unproven.append(self._log.disk.open(self._log.directory, segment_name(self._parts[i].number), False))
         self.unproven.append(self._log.disk.open_directory(self._log.directory))
         return 0
+
+    cdef uint32_t _matters_from(self, uint32_t i) except? 0xFFFFFFFF:
+        """From which part on a bad place matters, of those from `i` on, where the last write begins.
+
+        Where one lets older parts go (TRIM), and all from there to its TRIM is whole, nothing of it is missing: what was
+        torn is the write after it, which began in the file of one that had left."""
+        cdef uint32_t last = self._count - 1, whole = last, offset
+        cdef uint64_t generation
+        while whole > i and self._parts[whole - 1].distrust == NOWHERE:
+            whole -= 1
+        if whole > i:
+            for generation, offset in self._trims():
+                if offset < self._parts[last].distrust and generation > self._parts[whole - 1].head.generation:
+                    return whole
+        return i
 
     cdef int _write_again(self) except -1:
         """The same bytes in the same places, whole pages; a full disk keeps what it has. A packed file is on disk since

@@ -175,3 +175,52 @@ def test_the_last_sequence_is_not_issued_again_when_its_erasure_is_torn(tmp_path
         assert left.state_dict()["last_seq"] == 3 and sorted(bodies(left)) == [1, 2]
         assert left.append_message(b"k", b"next") == 4
         found.close()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_file_that_is_used_again_does_not_tear_the_write_that_let_it_go(tmp_path: Path, killed: bool) -> None:
+    """A write begins in a segment, goes on in the next one, and lets the first go. The write after it begins in that
+    file, and its head's sector does not reach the disk: what is torn seems to be in the write that was committed."""
+    (tmp_path / "run").mkdir()
+    with rig(tmp_path / "run") as r, rig(tmp_path) as found:
+        store = r.open(segment_bytes=SEGMENT_BYTES)
+        store.append_message(b"k", b"first")
+        r.commit()
+        for number in range(20):
+            store.append_message(b"k", b"%d " % number * 400)
+        store.purge_messages([], keep=2)
+        r.commit()
+        if killed:
+            store = r.crash(tmp_path / "killed", SEGMENT_BYTES)
+        before, committed = images(r), bodies(store)
+        store.append_message(b"k", b"next " * 2800)
+        r.commit()
+        after, stays = images(r), bodies(store)
+        assert len(committed) == 2 and {name for name, _ in changed(before, after)} == {"log.0000"}
+        for number, left in enumerate(torn(before, after, random.Random(1))):
+            cut = found.open(write_out(tmp_path / f"cut-{number}", left), SEGMENT_BYTES)
+            assert committed.items() <= bodies(cut).items() <= stays.items()
+            assert cut.damage == [] and cut.lost == 0
+            found.close()
+
+
+def test_a_write_that_lets_a_segment_go_is_not_believed_when_it_is_torn_in_the_next_one(tmp_path: Path) -> None:
+    """What replaced a message was to be there, and is not: the oldest segment is needed, whatever the end says."""
+    (tmp_path / "run").mkdir()
+    with rig(tmp_path / "run") as r, rig(tmp_path) as found:
+        store = r.open(segment_bytes=SEGMENT_BYTES)
+        store.configure(per_subject_max=1)
+        store.append_message(b"k", b"old")
+        while len(r.segments()) < 2:
+            store.append_message(b"filler", b"f" * 1000)
+            r.commit()
+        before = images(r)
+        store.append_message(b"k", b"new")
+        for number in range(12):
+            store.append_message(b"behind.%d" % number, b"b" * 1400)
+        r.commit()
+        after = images(r)
+        assert [record.kind for record in r.scans()[-1].records][-1] == "trim" and len(after) == 3
+        left = found.open(write_out(tmp_path / "cut", {**after, **before}), SEGMENT_BYTES)
+        assert b"old" in bodies(left).values() and b"new" not in bodies(left).values()
+        found.close()
