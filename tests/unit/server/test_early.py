@@ -108,6 +108,7 @@ def test_a_signal_that_comes_early_waits(tmp_path: Path) -> None:
         process.stdin.flush()
         told = next((line for line in process.stderr if "Reloaded server configuration" in line), "")
         process.send_signal(signal.SIGTERM)
+        process.stderr.read()
     assert told, "it has ended without"
     assert process.returncode == 0
 
