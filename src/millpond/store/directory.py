@@ -43,6 +43,8 @@ REPACKED = "repacked"
 PLAIN = dict.fromkeys(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789$-_")
 """Takes away what stands in a folder's name as it is."""
 CATALOG = "stream"
+MARKED = f"{CATALOG}.1"
+"""What a mark was called before."""
 FOLDER_BYTES_MAX = 255
 """What file systems take as a name."""
 
@@ -76,7 +78,7 @@ def mark_released(slot: Path, disk: Disk = REAL) -> None:
     The mark takes the name of the catalog's second copy where there is one, for a full disk may refuse a new file.
     """
     try:
-        disk.move(str(slot / f"{CATALOG}.1"), str(slot / RELEASED))
+        disk.move(str(slot / MARKED), str(slot / RELEASED))
     except FileNotFoundError:
         disk.touch(str(slot / RELEASED))
 
@@ -89,9 +91,15 @@ def reveal(slot: Path, disk: Disk = REAL) -> None:
 
 
 def mark_again(slot: Path, disk: Disk = REAL) -> None:
-    """A mark that was found is on disk from here on."""
-    old, new = MARKS if RELEASED in disk.names(str(slot)) else reversed(MARKS)
+    """A mark that was found is on disk from here on, and the name that it had before is not: where the sync behind a
+    deletion has failed, a later one says nothing of either."""
+    names = disk.names(str(slot))
+    old, new = MARKS if RELEASED in names else reversed(MARKS)
     disk.move(str(slot / old), str(slot / new))
+    if MARKED not in names:
+        with contextlib.suppress(OSError):  # a full disk
+            disk.close(disk.open_path(str(slot / MARKED)))
+            disk.remove(str(slot / MARKED))
     sync_directory(slot, disk)
 
 

@@ -144,6 +144,7 @@ cdef class SimulatedDisk(Disk):
 
     cdef int _opened(self, int fd, str path, bint new) except -1:
         self._open[fd] = os.fstat(fd).st_ino
+        self._owed.discard(fd)                     # of a former file with this number, which a worker has closed
         if new:
             self._files[os.fstat(fd).st_ino] = file = File()
             self.trace.append((NAME, path, file))

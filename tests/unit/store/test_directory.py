@@ -3,13 +3,24 @@
 import errno
 import os
 from itertools import pairwise
+from random import Random
 
 import pytest
 from millpond.store.disk import Disk
+from millpond.testing.disk_image import SURVIVALS, DiskImage
+from millpond.testing.simulated_disk import SimulatedDisk
 
 from millpond.base import limits
 from millpond.base.errors import StoreInUseError
-from millpond.store.directory import MARKS, StoreDirectory, is_unfinished, mark_released, remove_files, reveal
+from millpond.store.directory import (
+    MARKS,
+    StoreDirectory,
+    is_unfinished,
+    mark_released,
+    remove_files,
+    reveal,
+    sync_directory,
+)
 
 
 def test_a_second_server_is_refused_and_told_who_holds_it(tmp_path):
@@ -86,8 +97,38 @@ def test_a_mark_that_is_found_is_made_anew_before_anything_is_removed(tmp_path):
             (slot / name).touch()
         calls.clear()
         StoreDirectory(tmp_path, disk=Noted()).close()
-        assert calls[:2] == [("move", str(slot / mark), str(slot / other)), ("remove", str(slot / "stream.0"))]
+        assert calls[:3] == [
+            ("move", str(slot / mark), str(slot / other)), ("remove", str(slot / "stream.1")),
+            ("remove", str(slot / "stream.0")),
+        ]  # fmt: skip
         assert list(slot.iterdir()) == []
+
+
+def test_what_a_mark_was_called_before_does_not_come_back(tmp_path):
+    """The sync behind a deletion has failed, the next start finishes the deletion, and then the power goes."""
+    disk = SimulatedDisk(str(tmp_path))
+    directory = StoreDirectory(tmp_path, disk=disk)
+    slot = directory.create_slot()
+    for name in ("stream.0", "stream.1"):
+        disk.close(disk.open_path(str(slot / name)))
+    sync_directory(slot.parent, disk)
+    sync_directory(slot, disk)
+    mark_released(slot, disk)
+    disk.fault = lambda kind: errno.EIO if kind == "sync" else 0
+    with pytest.raises(OSError):
+        sync_directory(slot, disk)
+    disk.fault = None
+    directory.close()
+    StoreDirectory(tmp_path, disk=disk).close()
+    place = str(slot).removeprefix(str(tmp_path))
+    for seed in range(20):
+        image = DiskImage({"": None}, {}, Random(seed))
+        for step in disk.trace:
+            image.feed(step)
+        for survival in SURVIVALS:
+            left = image.image(Random(seed), survival)
+            names = [path.removeprefix(place) for path in left if path.startswith(place + "/")]
+            assert set(names) <= {f"/{mark}" for mark in MARKS}
 
 
 def test_the_name_of_a_slot_that_is_used_again_is_made_anew(tmp_path):
