@@ -415,8 +415,8 @@ FAULTS: Final = (
     # --- slots ---
     Fault(
         "slot-emptied-without-its-mark", "store/directory.py",
-        "        disk.move(str(slot / f\"{CATALOG}.1\"), str(slot / RELEASED))",
-        "        disk.remove(str(slot / f\"{CATALOG}.1\"))",
+        "        disk.move(str(slot / MARKED), str(slot / RELEASED))",
+        "        disk.remove(str(slot / MARKED))",
         (DIRECTORY, CUTS),
     ),
     Fault(

@@ -91,16 +91,16 @@ def reveal(slot: Path, disk: Disk = REAL) -> None:
 
 
 def mark_again(slot: Path, disk: Disk = REAL) -> None:
-    """A mark that was found is on disk from here on, and the name that it had before is not: where the sync behind a
-    deletion has failed, a later one says nothing of either."""
+    """A mark that was found is on disk from here on, and the name that it had before will not be when the slot is
+    empty: where the sync behind a deletion has failed, a later one says nothing of either."""
     names = disk.names(str(slot))
     old, new = MARKS if RELEASED in names else reversed(MARKS)
     disk.move(str(slot / old), str(slot / new))
+    sync_directory(slot, disk)
     if MARKED not in names:
         with contextlib.suppress(OSError):  # a full disk
             disk.close(disk.open_path(str(slot / MARKED)))
             disk.remove(str(slot / MARKED))
-    sync_directory(slot, disk)
 
 
 def remove_files(slot: Path, disk: Disk = REAL, close: Callable[[int], object] = REAL.close) -> Iterator[bool]:
