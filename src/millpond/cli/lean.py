@@ -86,6 +86,11 @@ HIDDEN: Final[dict[str, dict[str, ModuleType | None]]] = {
 """Who is imported, and what it sees instead of a module: None is what is not installed."""
 
 
+def as_before() -> None:
+    """The collector works again, also when no server has come of it."""
+    gc.enable()
+
+
 def load(*importers: str) -> None:
     """Import those of HIDDEN that are named, all of them when none is. What this process has already is left as it is.
 

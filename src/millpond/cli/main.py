@@ -77,8 +77,11 @@ def _dispatch(words: list[str]) -> int:
 def _serve(words: Sequence[str], program: str = "millpond") -> int:
     from millpond.cli import lean
 
-    lean.load("msgspec")
-    return int(import_module("millpond.cli.serve").main(words, program))
+    try:
+        lean.load("msgspec")
+        return int(import_module("millpond.cli.serve").main(words, program))
+    finally:
+        lean.as_before()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from millpond.cli import main as command
@@ -13,4 +15,4 @@ def test_an_interrupt_while_it_loads_leaves_no_traceback(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(command, "import_module", interrupted)
     for words in (["serve"], ["-p", "-1"], ["doctor", "memory"]):
-        assert command.main(words) == 130
+        assert command.main(words) == 130 and gc.isenabled()
