@@ -77,7 +77,6 @@ model: build
 simulate: SEEDS = 1000
 simulate: CUTS = 100000
 simulate: FIRST = 1000000
-simulate: JOBS = $(shell nproc 2>/dev/null || echo 1)
 simulate: build
 	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulator.run --seeds $(SEEDS) --cuts $(CUTS) --first $(FIRST) --jobs $(JOBS)
 

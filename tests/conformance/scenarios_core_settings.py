@@ -198,12 +198,18 @@ def publish_until_closed(s: CoreRecord, source: Raw, slow: Raw) -> int:
     return sent
 
 
-def write_deadline(s: CoreRecord) -> None:
-    slow = deaf(s, QUIET + b"SUB a 1\r\n")
+def flood(s: CoreRecord, count: int) -> Raw:
+    """Somebody sends so many messages of 50,000 bytes to `a`; all are on their way."""
     source = s.open(QUIET)
-    for _ in range(200):
+    for _ in range(count):
         source.send(pub(b"a", b"x" * 50_000))
     settle(s, source)
+    return source
+
+
+def write_deadline(s: CoreRecord) -> None:
+    slow = deaf(s, QUIET + b"SUB a 1\r\n")
+    source = flood(s, 200)
     s.note(s.target.closed_reason(slow.cid))
     s.note(f"no error: {b'-ERR' in slow.until_closed()}")
     s.say(source, b"", label="the source lives")
@@ -212,10 +218,7 @@ def write_deadline(s: CoreRecord) -> None:
 def sips(s: CoreRecord) -> None:
     """A reader that takes a little now and then: what waited when a write began has to be gone by its deadline."""
     slow = deaf(s, QUIET + b"SUB a 1\r\n")
-    source = s.open(QUIET)
-    for _ in range(200):
-        source.send(pub(b"a", b"x" * 50_000))
-    settle(s, source)
+    flood(s, 200)
     slow.socket.settimeout(0.05)
     for _ in range(100):
         if s.target.is_closed(slow.cid):
@@ -230,10 +233,7 @@ def sips(s: CoreRecord) -> None:
 def takes_nothing(s: CoreRecord) -> None:
     """With `retry`, too, a reader that takes nothing is closed."""
     slow = deaf(s, QUIET + b"SUB a 1\r\n")
-    source = s.open(QUIET)
-    for _ in range(200):
-        source.send(pub(b"a", b"x" * 50_000))
-    settle(s, source)
+    flood(s, 200)
     s.note(s.target.closed_reason(slow.cid))
 
 
@@ -251,10 +251,7 @@ def gulps(s: CoreRecord) -> None:
 def _gulped(s: CoreRecord) -> str:
     slow = s.open(QUIET + b"SUB a 1\r\n", receive_bytes=32_768)
     settle(s, slow)
-    source = s.open(QUIET)
-    for _ in range(400):
-        source.send(pub(b"a", b"x" * 50_000))
-    settle(s, source)
+    flood(s, 400)
     whole = len(pub(b"a", b"x" * 50_000).replace(b"PUB a", b"MSG a 1"))
     got, last = bytearray(), b"PONG\r\n"
     slow.socket.settimeout(20)
@@ -271,10 +268,7 @@ def gulps_closed(s: CoreRecord) -> None:
     """The same reader without it."""
     slow = s.open(QUIET + b"SUB a 1\r\n", receive_bytes=32_768)
     settle(s, slow)
-    source = s.open(QUIET)
-    for _ in range(400):
-        source.send(pub(b"a", b"x" * 50_000))
-    settle(s, source)
+    flood(s, 400)
     for _ in range(40):
         if s.target.is_closed(slow.cid):
             break
@@ -286,10 +280,7 @@ def gulps_closed(s: CoreRecord) -> None:
 def no_stall(s: CoreRecord) -> None:
     """Fast producers are not held up: what a nearly full receiver does not take is dropped for it."""
     slow = deaf(s, QUIET + b"SUB a 1\r\n")
-    source = s.open(QUIET)
-    for _ in range(300):
-        source.send(pub(b"a", b"x" * 50_000))
-    settle(s, source)
+    source = flood(s, 300)
     source.send(b"PING\r\n")
     s.say(source, pub(b"a", b"", b"in") * 2)
     slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)

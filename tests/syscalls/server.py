@@ -33,6 +33,8 @@ from millpond.jetstream.engine import Engine
 from millpond.jetstream.storage import Storage
 from millpond.store.space import Space
 
+from ..simulator.world import put_files
+
 INBOX = b"in."
 SEGMENT_BYTES = 8192
 SUMMARY_BYTES = 4096
@@ -206,18 +208,6 @@ class Server:
         self.storage.committer.retry()
         self.settle()
         return room
-
-
-def put_files(folder: Path, files: Files) -> None:
-    """They are in `folder`, and nothing else is."""
-    root = str(folder)
-    for path, data in files.items():
-        if data is None:
-            os.makedirs(root + path, exist_ok=True)
-        else:
-            fd = os.open(root + path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            os.write(fd, data)
-            os.close(fd)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pytest
 from .campaign import Campaign, everything
 from .faults import REFUSALS
 
-EVERY = int(os.environ.get("MILLPOND_SYSCALLS_EVERY", "100"))
+EVERY = int(os.environ.get("MILLPOND_SYSCALLS_EVERY", "40"))
 SEED = int(os.environ.get("MILLPOND_SYSCALLS_SEED", "1"))
 
 
@@ -39,4 +39,4 @@ def test_some_of_all_cases() -> None:
     finally:
         logging.disable(logging.NOTSET)
     assert not figures.violations
-    assert figures.cases["killed"] > 5 and figures.cases["EIO"] > 5 and figures.cases["ENOSPC lasting"] > 1
+    assert figures.cases["killed"] > 5 and figures.cases["EIO"] > 5 and figures.cases["ENOSPC lasting"] > 5

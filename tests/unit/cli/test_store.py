@@ -13,6 +13,7 @@ from typing import Any
 import nats
 import pytest
 from millpond.store.scan import scan_segment
+from stores import made
 
 import millpond
 from millpond.cli import store
@@ -37,14 +38,7 @@ async def fill(url: str) -> None:
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("data")
-
-    async def main() -> None:
-        async with millpond.Server(store_dir=str(directory)) as server:
-            await fill(server.client_url)
-
-    asyncio.run(main())
-    return directory
+    return made(tmp_path_factory.mktemp("data"), fill)
 
 
 @pytest.fixture
