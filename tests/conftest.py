@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _collector_works() -> Iterator[None]:
+    """A test that turned the garbage collector off leaves descriptors behind, and others run out of them."""
+    yield
+    assert gc.isenabled(), "this test left the garbage collector off"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -7,7 +7,6 @@ back to what it was at the last commit.
 from __future__ import annotations
 
 import copy
-import select
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,6 +17,7 @@ from millpond.store.committer import Committer
 from millpond.store.file_store import FileStore
 from millpond.store.read_cache import ReadCache
 from store_model import Model, operations
+from tests.readiness import readable
 
 SEGMENT_BYTES = 4096
 interruptions = st.dictionaries(st.integers(0, 25), st.sampled_from(["commit", "stop", "crash", "kill", "turns"]))
@@ -49,7 +49,7 @@ class FileModel(Model):
             for _ in range(10):
                 self.committer.run_now()
                 if self.committer.in_flight():
-                    select.select([self.committer.event_fd], [], [])
+                    readable(self.committer.event_fd)
                 self.committer.collect()
                 self.cache.packer.drain()
                 self.store.check()

@@ -22,7 +22,6 @@ from the beginning, as it is since Python 3.12: 3.11 makes everything in Python 
 
 from __future__ import annotations
 
-import gc
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -86,18 +85,8 @@ HIDDEN: Final[dict[str, dict[str, ModuleType | None]]] = {
 """Who is imported, and what it sees instead of a module: None is what is not installed."""
 
 
-def as_before() -> None:
-    """The collector works again, also when no server has come of it."""
-    gc.enable()
-
-
 def load(*importers: str) -> None:
-    """Import those of HIDDEN that are named, all of them when none is. What this process has already is left as it is.
-
-    The collector rests until the server is ready (server.lifecycle): what imports make stays, and to look
-    through it again and again takes 8 ms of the start.
-    """
-    gc.disable()
+    """Import those of HIDDEN that are named, all when none is. What this process has already is left as it is."""
     sys.modules.setdefault("datetime", import_module("_datetime"))
     for importer in importers or HIDDEN:
         if importer in sys.modules:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import select
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from millpond.base.clock import ManualClock
 from millpond.broker.broker import Broker
 from millpond.broker.sink import CallableSink
 from millpond.store.disk import REAL, Disk
+from tests.readiness import readable
 
 from millpond.config.options import JetStreamOptions, Options
 from millpond.jetstream.api.registry import Api
@@ -61,7 +61,7 @@ class Rig:
         """Everything that waits for the disk has its answer."""
         committer = self.storage.committer
         while committer.in_flight():
-            select.select([committer.event_fd], [], [])
+            readable(committer.event_fd)
             committer.collect()
             self.turns()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from millpond.store.committer import Committer
 from millpond.store.file_store import FileStore
 from millpond.store.read_cache import ReadCache
 from millpond.store.scan import SegmentScan, scan_segment
+from tests.readiness import readable
 
 from millpond.base import limits
 
@@ -69,7 +69,7 @@ class Rig:
     def settle(self) -> None:
         """Every sync that runs is done and told."""
         while self.committer.in_flight():
-            select.select([self.committer.event_fd], [], [])
+            readable(self.committer.event_fd)
             self.committer.collect()
 
     def summarise(self) -> None:

@@ -1,12 +1,12 @@
 """Committer: syncs side by side, names of a directory made durable together."""
 
 import os
-import select
 import shutil
 
 import pytest
 from millpond.store.catalog import Catalog
 from millpond.store.committer import Committer, Names
+from tests.readiness import readable
 from tests.unit.store.file_rig import rig
 
 
@@ -62,7 +62,7 @@ def test_answers_that_are_told_of_together_keep_nobody_waiting(tmp_path):
             name.keep(told.append)
         committer.run_now()
         while committer.in_flight():
-            assert select.select([committer.event_fd], [], [], 60)[0], f"some of {many} are forgotten"
+            assert readable(committer.event_fd, 60), f"some of {many} are forgotten"
             committer.collect()
         assert told == [""] * many
         told.clear()

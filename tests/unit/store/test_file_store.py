@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import select
 import shutil
 import sys
 
 import pytest
 from file_rig import SMALL, START_NS, bodies, rig
+from tests.readiness import readable
 
 from millpond.base.errors import StoreError
 
@@ -224,7 +224,7 @@ def test_a_cold_read_comes_later(tmp_path):
         if found == "cold":                        # some file systems keep their pages
             assert store.load_message(2000, False) == "cold"
             assert store.owner.told == []
-            select.select([r.cache.event_fd], [], [])
+            readable(r.cache.event_fd)
             r.cache.collect()
             assert ("warm",) in store.owner.told
             found = store.load_message(2000, False)

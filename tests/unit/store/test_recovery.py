@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import shutil
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from millpond.store.committer import Committer
 from millpond.store.scan import scan_segment
 from millpond.testing.faulty_disk import FaultyDisk
 from millpond.testing.simulated_disk import MOVED, SYNCED, SimulatedDisk
+from tests.readiness import readable
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -335,7 +335,7 @@ def overwritten(r: Rig, log: Path, secret: bytes) -> bool:
     """Commits until the erasure is done; what has to be read from the disk first is awaited."""
     r.commit()
     while secret in log.read_bytes():
-        if not select.select([r.cache.event_fd], [], [], 10)[0]:
+        if not readable(r.cache.event_fd, 10):
             return False
         r.cache.collect()
         r.commit()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import shutil
 import struct
 from pathlib import Path
@@ -16,6 +15,7 @@ from millpond.store.checksum import checksum
 from millpond.store.file_store import FileStore
 from millpond.store.scan import scan_segment
 from millpond.testing.faulty_disk import FaultyDisk
+from tests.readiness import readable
 
 SEGMENT = 1 << 14
 FOOT = struct.Struct("<IIQIIIIIIIIIIII")
@@ -271,7 +271,7 @@ def test_an_erased_subject_is_in_no_summary(tmp_path: Path, compress: bool, kill
         for _ in range(200):
             r.commit()
             r.summarise()
-            if select.select([r.cache.event_fd], [], [], 0.01)[0]:
+            if readable(r.cache.event_fd, 0.01):
                 r.cache.collect()
             left = [n for n in range(59) if holds(directory, b"secret body %d " % n)]
             left += [n for n in range(10, 59) if holds(directory, b"secret.subject.%d" % n)]
@@ -321,7 +321,7 @@ def test_a_cut_between_wiping_and_overwriting_brings_nothing_back(tmp_path: Path
         assert bodies(store) == expected and store.lost == 0
         for _ in range(10):
             r.commit()
-            if select.select([r.cache.event_fd], [], [], 0.05)[0]:
+            if readable(r.cache.event_fd, 0.05):
                 r.cache.collect()
         assert scan_segment(tmp_path / "crashed" / victim.name).records[2].kind == "erased"
         found = foot(tmp_path / "crashed" / victim.name)
