@@ -16,10 +16,9 @@ def done_by(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 SCRIPT = """
-import gc, sys
+import sys
 from millpond.cli import lean
 lean.load()
-assert not gc.isenabled()
 import asyncio, msgspec
 import millpond.cli.serve, millpond.server.lifecycle
 for name in (
