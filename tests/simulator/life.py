@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from millpond.testing.disk_image import DiskImage
 from stream_model import Stream
-from stream_model_rules import Operation, Publish, Purge, Update, api_request, block, understood
+from stream_model_rules import Operation, Publish, Update, api_request, block, understood
 from stream_model_steps import Chooser, configuration
 
 from .backups import Backups
@@ -119,7 +119,7 @@ class Life:
                 self._send(operation)
             if self.rng.random() < 0.5:
                 self.readers.act()
-        elif len(operations) == 1 and not isinstance(operations[0], Purge) and not is_batched(operations[0]):
+        elif len(operations) == 1 and not is_batched(operations[0]):
             self._try(operations[0])
         if self.queue is not None and self.rng.random() < 0.4:
             self.queue.act()

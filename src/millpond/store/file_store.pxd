@@ -28,6 +28,7 @@ cdef class FileStore(IndexedStore):
     cdef uint64_t* _gone                 # not from the front
     cdef uint32_t _gone_count, _gone_max
     cdef bint _floor_due                 # there were some from the front
+    cdef bint _first_due                 # the first sequence was raised
     cdef list _secure                    # [Secure]
     cdef bint _removals_first            # they are to be logged before what is appended next
     cdef Batch _batch

@@ -225,9 +225,11 @@ cdef class FileStore(IndexedStore):
         return 0
 
     cdef int floor_raised(self) except -1:
-        self._keep_order()
-        self.log.put(FIRST, 0, self.state.first_seq, NULL, 0)
-        self.log.last_seq = self.state.last_seq
+        """Logged like a removal: before what is appended next, and when there is room for it."""
+        self._first_due = True
+        if not self._removals_first:
+            self._removals_first, self._removals_at = True, self.position
+        self.removed_position = self.position + sizeof(Head)
         return self._moved_on(sizeof(Head))
 
     cdef int skip_through(self, uint64_t stream_seq, int64_t ts_ns) except -1:
@@ -263,12 +265,7 @@ cdef class FileStore(IndexedStore):
         return False if self.failure else IndexedStore.enforce_part(self, most)
 
     cdef int set_first_seq(self, uint64_t first_seq) except -1:
-        self.log.urgent = True                     # a part of a purge
-        try:
-            self._ready()
-            self.log.make_room(sizeof(Head))
-        finally:
-            self.log.urgent = False
+        self._healthy()
         return IndexedStore.set_first_seq(self, first_seq)
 
     # --- commit ---
@@ -342,15 +339,20 @@ cdef class FileStore(IndexedStore):
     cdef int _put_removals(self) except -1:
         """Logs what is gathered, in its order. Raises OSError, MemoryError; then it stays gathered."""
         cdef uint32_t begin = 0
+        cdef uint64_t floor = min(self.index.state.first_seq, self.log.last_seq + 1) if self._floor_due else 0
         cdef Secure removal
         for removal in self._secure:               # few, and asked for one by one
             begin = self._put_gone(begin, removal.gone_upto, removal.floor)
             self._put_secure(removal)
-        self._put_gone(begin, self._gone_count, self.index.state.first_seq if self._floor_due else 0)
+        self._put_gone(begin, self._gone_count, floor)
         for removal in self._secure:
             self._secure_logged.append((removal.seq, removal.number, removal.generation, removal.offset, removal.size))
         self._secure = []
-        self._gone_count, self._floor_due, self._removals_first = 0, False, False
+        self._gone_count, self._floor_due = 0, False
+        if self._first_due:                        # the stream is empty
+            self.log.put(FIRST, 0, self.state.first_seq, NULL, 0)
+            self.log.last_seq, self._first_due = self.state.last_seq, False
+        self._removals_first = False
         if self._gone_max > REMOVALS_MAX:
             free(self._gone)
             self._gone, self._gone_max = NULL, 0

@@ -85,6 +85,13 @@ class Player:
         assert self.store.purge_messages([subject]) == len(gone)
         self.forget(gone)
 
+    def purge_below(self, more: int) -> None:
+        """All of it, and some sequences that were never issued."""
+        first_seq = self.store.state_dict()["last_seq"] + more
+        assert self.store.purge_messages([], first_seq) == len(self.model)
+        self.forget(list(self.model))
+        assert self.store.state_dict()["first_seq"] == max(self.store.state_dict()["last_seq"] + 1, first_seq)
+
     def look(self) -> None:
         """What is live is as it should be; what is committed is certain."""
         assert not self.store.failure
@@ -112,6 +119,8 @@ def play(player: Player, seed: int, steps: int = 100) -> None:
             player.remove(rng.randrange(1000))
         elif chance < 0.85:
             player.purge(b"s%d" % rng.randrange(5))
+        elif chance < 0.87:
+            player.purge_below(rng.choice((0, 1, 2, 50)))
         else:
             player.rig.turn()
             player.look()
