@@ -99,11 +99,11 @@ class Queue:
         for number in [number for number in self._publishes if number in taken]:
             seq, (answer,) = self._publishes.pop(number), taken.pop(number)
             if json.loads(answer.body) != {"stream": "Q", "seq": seq}:
-                if self.w.failed:
-                    continue
                 if self.w.is_full and b"10047" in answer.body and seq == self.last_seq:
                     del self.published[seq]        # nothing was done
                     self.last_seq -= 1
+                    continue
+                if self.w.failed:
                     continue
                 raise Violation(f"Q: publish {seq} is answered {answer.body!r}")
             self.published[seq].answered = answer.at
