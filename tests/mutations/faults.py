@@ -192,8 +192,7 @@ FAULTS: Final = (
     ),
     Fault(
         "raised-sequence-forgotten", "store/file_store.pyx",
-        "        self._keep_order()\n        self.log.put(FIRST, 0, self.state.first_seq, NULL, 0)\n",
-        "        self._keep_order()\n",
+        "            self.log.put(FIRST, 0, self.state.first_seq, NULL, 0)\n", "",
         (FILE, MODEL),
     ),
     Fault(

@@ -49,12 +49,14 @@ def secured(sock):
             sock.sendall(conn.outgoing.read())
             conn.incoming.write(sock.recv(READ_BYTES))
     sock.sendall(conn.outgoing.read())
+    below = conn.ssl._sslobj                 # without the methods in Python around it, as on the server's side
+    conn.decrypt, conn.encrypt, conn.rest = below.read, below.write, below.pending
     return conn
 
 
 cdef class SecureConnection(Connection):
     """`promised` plain bytes are in `held`, encrypted; they count as sent when all of it has left."""
-    cdef object ssl, incoming, outgoing
+    cdef object ssl, incoming, outgoing, decrypt, encrypt, rest
     cdef bytes held
     cdef Py_ssize_t held_at, promised
 
@@ -62,7 +64,7 @@ cdef class SecureConnection(Connection):
         cdef Py_ssize_t sent
         if self.promised == 0:
             self.promised = <Py_ssize_t>min(n, <size_t>WRITE_BYTES)
-            self.ssl.write(PyMemoryView_FromMemory(<char*>data, self.promised, PyBUF_READ))
+            self.encrypt(PyMemoryView_FromMemory(<char*>data, self.promised, PyBUF_READ))
             self.held, self.held_at = self.outgoing.read(), 0
         while self.held_at < len(self.held):
             sent = Connection.put(self, PyBytes_AS_STRING(self.held) + self.held_at,
@@ -80,11 +82,13 @@ cdef class SecureConnection(Connection):
         try:
             while got:
                 self._make_room()
-                got = self.ssl.read(
+                got = self.decrypt(
                     self.capacity - self.end,
                     PyMemoryView_FromMemory(self.data + self.end, <Py_ssize_t>(self.capacity - self.end), PyBUF_WRITE))
                 self.end += <size_t>got
                 self._dispatch(driver, now_ns)
+                if not self.incoming.pending and not self.rest():
+                    return 0
         except ssl.SSLWantReadError:
             return 0
         return 0

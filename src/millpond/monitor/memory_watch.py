@@ -32,6 +32,7 @@ from millpond.base import cgroup, kernel, limits, machine, process_memory
 from millpond.base.budget import Budget, Budgets
 from millpond.config.options import Options
 from millpond.monitor.memory_report import slope_per_hour
+from millpond.structures import buffers
 
 log = logging.getLogger("millpond")
 
@@ -135,7 +136,7 @@ class MemoryWatch:
         """The same, some streams with each step."""
         found = dict.fromkeys(MEASURED, 0)
         found["subjects"] = self._subscriptions() * SUBSCRIPTION_BYTES
-        found["buffers"] = limits.READ_BUFFER_BYTES
+        found["buffers"] = limits.READ_BUFFER_BYTES + buffers.kept_bytes()
         if self.watched is not None:
             yield from self.watched.survey(found)
         for name, size in found.items():
@@ -143,6 +144,7 @@ class MemoryWatch:
 
     def tick(self, now_s: float) -> Iterator[None]:
         """Once a second, in steps: measure, act, remember for the trend."""
+        buffers.give_back()
         yield from self.measuring()
         process = process_memory.read()
         group = own_group()
@@ -172,6 +174,7 @@ class MemoryWatch:
         if level != self._level:
             self._say(level)
             if level > 0:
+                buffers.give_back(all=True)
                 kernel.trim()
             if self.watched is not None:
                 self.watched.refuse(level == 2)

@@ -3,18 +3,81 @@
 A buffer doubles. One that is `bulky` jumps from a few hundred bytes over a page to what a busy connection
 gathers in a turn, so hardly anything is copied on the way; 98,304 bytes stay below the size from which malloc
 would map and unmap pages each time. What strangers fill is not bulky.
+
+Larger ones, of messages of hundreds of kilobytes, are kept for the next one that is as large: else the kernel would take
+back their pages, and clear them anew, for every message. Whoever owns the clock gives back those that nobody wanted.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 cdef enum:
     FIRST_BYTES = 512
     PAGE_BYTES = 4096
     BUSY_BYTES = 98304
+    LARGE_BYTES = 131072         # from here on the allocator may ask the kernel each time
+    KEPT_BYTES_MAX = 8388608     # of all that are kept
+    KEPT_MAX = 8
+
+cdef struct Kept:
+    char* data
+    size_t bytes
+
+cdef Kept[KEPT_MAX] _kept        # the oldest first
+cdef int _kept_count = 0
+cdef size_t _kept_bytes = 0
+cdef bint _kept_wanted = False   # one was taken since `give_back` was called last
+
+
+cdef char* _take(size_t size) noexcept:
+    """Memory of this size, or NULL."""
+    global _kept_wanted
+    cdef int at
+    if size >= LARGE_BYTES:
+        for at in range(_kept_count - 1, -1, -1):
+            if _kept[at].bytes == size:
+                _kept_wanted = True
+                return _let_go(at)
+    return <char*>malloc(size)
+
+
+cdef void _leave(char* data, size_t size) noexcept:
+    """It is not used any more."""
+    global _kept_count, _kept_bytes
+    if size < LARGE_BYTES or size > KEPT_BYTES_MAX:
+        free(data)
+        return
+    while _kept_count == KEPT_MAX or _kept_bytes + size > KEPT_BYTES_MAX:
+        free(_let_go(0))
+    _kept[_kept_count].data, _kept[_kept_count].bytes = data, size
+    _kept_count += 1
+    _kept_bytes += size
+
+
+cdef char* _let_go(int at) noexcept:
+    global _kept_count, _kept_bytes
+    cdef char* data = _kept[at].data
+    _kept_bytes -= _kept[at].bytes
+    _kept_count -= 1
+    memmove(&_kept[at], &_kept[at + 1], <size_t>(_kept_count - at) * sizeof(Kept))
+    return data
+
+
+def kept_bytes():
+    """Bytes of large buffers that are kept for the next ones, of all servers in this process."""
+    return _kept_bytes
+
+
+def give_back(bint all=False):
+    """Frees what is kept, when nobody has wanted any of it since this was asked last. all: in any case."""
+    global _kept_wanted
+    if all or not _kept_wanted:
+        while _kept_count:
+            free(_let_go(_kept_count - 1))
+    _kept_wanted = False
 
 
 cdef inline size_t _capacity(size_t before, size_t needed, bint bulky) noexcept:
@@ -42,12 +105,12 @@ cdef class ByteBuffer:
                 self.head, self.tail = 0, used
             else:
                 wanted = _capacity(self.capacity, used + n, self.bulky)
-                grown = <char*>malloc(wanted)
+                grown = _take(wanted)
                 if grown == NULL:
                     raise MemoryError(f"no memory for an output buffer of {wanted} bytes")
                 if used:
                     memcpy(grown, self.data + self.head, used)
-                free(self.data)
+                _leave(self.data, self.capacity)
                 if self.budget is not None:
                     self.budget.charge(<int64_t>(wanted - self.capacity))
                 self.data, self.capacity = grown, wanted
@@ -72,7 +135,7 @@ cdef class ByteBuffer:
             self.head = self.tail = 0
 
     cdef void release(self) noexcept:
-        free(self.data)
+        _leave(self.data, self.capacity)
         if self.budget is not None and self.capacity:
             self.budget.release(<int64_t>self.capacity)
         self.data = NULL

@@ -5,6 +5,7 @@ from millpond.transport.stream cimport Layer, iovec
 cdef class TlsStream(Layer):
     cdef Reactor reactor
     cdef object context, ssl, incoming, outgoing
+    cdef object decrypt, encrypt, rest   # of what is below `ssl`, whose own methods are a call in Python more
     cdef bytes held                  # encrypted, and not all of it has left
     cdef Py_ssize_t held_at
     cdef size_t came                 # in the handshake

@@ -123,6 +123,8 @@ cdef class TlsStream(Layer):
                 raise HandshakeFailed(NOT_TLS, probe=True)
             self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             self.ssl = self.context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+            below = self.ssl._sslobj
+            self.decrypt, self.encrypt, self.rest = below.read, below.write, below.pending
         if not self.shaken:
             self.came += <size_t>got
         self.incoming.write(PyMemoryView_FromMemory(buffer, got, PyBUF_READ))
@@ -173,7 +175,7 @@ cdef class TlsStream(Layer):
             for i in range(count):
                 at = 0
                 while at < parts[i].iov_len:
-                    got = self.ssl.read(
+                    got = self.decrypt(
                         parts[i].iov_len - at,
                         PyMemoryView_FromMemory(<char*>parts[i].iov_base + at, parts[i].iov_len - at, PyBUF_WRITE))
                     if got == 0:
@@ -181,7 +183,7 @@ cdef class TlsStream(Layer):
                         return total
                     at += <size_t>got
                     total += got
-                    if not self.incoming.pending and not self.ssl.pending():
+                    if not self.incoming.pending and not self.rest():
                         return total                 # to be told so by an exception costs more than to decrypt
         except ssl.SSLWantReadError:
             return total
@@ -200,7 +202,7 @@ cdef class TlsStream(Layer):
         return Layer.put(self, data, n)
 
     cdef int encode(self, const char* data, size_t n) except -1:
-        self.ssl.write(PyMemoryView_FromMemory(<char*>data, <Py_ssize_t>n, PyBUF_READ))
+        self.encrypt(PyMemoryView_FromMemory(<char*>data, <Py_ssize_t>n, PyBUF_READ))
         self.held = self.outgoing.read()
         return 0
 
@@ -230,7 +232,7 @@ cdef class TlsStream(Layer):
         if self.shaken:
             self.shaken = False
             self.reactor.broker.connections.release(TLS_BYTES)
-        self.ssl = self.incoming = self.outgoing = self.context = None
+        self.ssl = self.incoming = self.outgoing = self.context = self.decrypt = self.encrypt = self.rest = None
         self.held, self.held_at, self.promised, self.broken = b"", 0, 0, True
         return 0
 
