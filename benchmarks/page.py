@@ -42,8 +42,6 @@ NOTES: Final = """## How to read this
 - With one operation in flight this server polls for a moment after each (`--spin_us`, 50 by default): it spends CPU
   time to answer sooner.
 - A `*` behind a rate: the load generator was busy more than nine tenths of the time, the server could do more.
-- Where the kernel paces what is sent by default (`bbr`), the generator's own connections do without: else that pace
-  would be measured, of both servers. The servers' connections are as each server leaves them.
 - File stores lie on the disk of the machine; durability is compared like with like.
 """
 

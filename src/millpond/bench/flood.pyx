@@ -68,6 +68,8 @@ cdef class Flood(Driver):
         """Pieces go to the kernel as they are; only what it does not take is copied."""
         cdef ByteBuffer out = self.publisher.out
         cdef size_t handed = 0
+        if out.size():
+            self.publisher.flush()
         while not self.stopping and out.size() == 0 and handed < BYTES_PER_ROUND:
             if self.each and self.sent * self.each - self.received > self.window * self.each:
                 return 0
@@ -80,6 +82,7 @@ cdef class Flood(Driver):
         if self.stopping and not self.farewell:
             self.farewell = True
             self.publisher.ping()
+        assert self.stopping or out.size() == 0 or self.publisher.wants_write, "nobody would wake it"
         return not self.stopping and out.size() == 0     # else it waits for the kernel
 
     cdef int _send_piece(self, int64_t now_ns) except -1:
@@ -90,7 +93,7 @@ cdef class Flood(Driver):
         sent = <size_t>self.publisher.put(piece, self.piece.size())
         if sent < self.piece.size():
             self.publisher.out.append(piece + sent, self.piece.size() - sent)
-            self.publisher.touch()
+            self.publisher.flush()                   # now, so that `fill` knows whether there is anything to wait for
         self.sent += self.piece_messages
         if self.distinct:
             self._render()

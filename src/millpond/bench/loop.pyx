@@ -5,7 +5,6 @@ the server; a message costs it some 30 to 60 ns, so that the server is the bottl
             every whole message handed to the driver
 """
 
-import contextlib
 import socket
 import time
 
@@ -202,15 +201,6 @@ cdef class Connection:
         return 0
 
 
-def unpaced(sock):
-    """Where the kernel's default paces what is sent (bbr), the pace would be measured, of both servers: this socket
-    sends as soon as it may. Without effect where there is no choice."""
-    option = getattr(socket, "TCP_CONGESTION", None)
-    if option is not None:
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, option, b"reno")
-
-
 cdef class Loop:
     """Owns its connections; `close` ends them all."""
 
@@ -228,7 +218,6 @@ cdef class Loop:
         cdef Connection conn
         sock = socket.create_connection((host, port), CONNECT_TIMEOUT_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        unpaced(sock)
         conn = Connection() if secure is None else secure(sock)
         sock.setblocking(False)
         conn.loop, conn.sock, conn.fd, conn.out = self, sock, sock.fileno(), ByteBuffer()

@@ -22,12 +22,5 @@ cdef class Layer(Stream):
     cdef size_t promised             # plain bytes of the caller's that are in what is held
     cdef int encode(self, const char* data, size_t n) except -1      # n bytes become something that is held
 
-# After a read of `got` bytes where there was room for `asked`.
-#
-# A sender that has filled the window waits for it to open. We have opened it by reading, and the kernel says so at once
-# when it has grown enough, else 40 ms later, with the delayed acknowledgement: bulk over loopback stood still for most of
-# its time. So a socket that has given much, and has nothing more, acknowledges now.
-cdef void after_read(int fd, size_t got, size_t asked) noexcept
-
 # n bytes to a socket: how many it took, 0 = none now, -1 = the peer is gone.
 cdef Py_ssize_t send_some(int fd, const char* data, size_t n) noexcept

@@ -11,11 +11,6 @@ cdef extern from "sys/socket.h" nogil:
     ssize_t c_send "send"(int fd, const void* buffer, size_t n, int flags)
     int MSG_NOSIGNAL
 
-cdef extern from "ack_now.h" nogil:
-    void ack_now(int fd)
-
-cdef enum:
-    MUCH_BYTES = 32768           # half the window that a connection begins with
 
 cdef size_t WRITE_BYTES = limits.LAYER_WRITE_BYTES
 
@@ -28,11 +23,6 @@ cdef Py_ssize_t send_some(int fd, const char* data, size_t n) noexcept:
             return sent
         if c_errno != EINTR:
             return 0 if c_errno == EAGAIN else -1
-
-
-cdef void after_read(int fd, size_t got, size_t asked) noexcept:
-    if MUCH_BYTES <= got < asked:
-        ack_now(fd)
 
 
 cdef class Stream:

@@ -29,7 +29,7 @@ from millpond.broker.outbox cimport Channel
 from millpond.broker.session cimport CLOSED, Session
 from millpond.structures.buffers cimport ByteBuffer
 from millpond.transport.reactor cimport Reactor, Source
-from millpond.transport.stream cimport after_read, iovec
+from millpond.transport.stream cimport iovec
 
 from millpond.base import limits
 from millpond.transport.binding import listening, peer_ip, wrapped
@@ -151,7 +151,6 @@ cdef class TcpConnection(Source):
             return 0 if got == -1 else self.session.close("Read Error")
         if got == 0:
             return self.session.close("Client Closed")
-        after_read(self.fd, <size_t>got, rest + parts[1].iov_len)
         if not rest:
             self.carry.release()
             return self.feed_fresh(shared, kept + <size_t>got)

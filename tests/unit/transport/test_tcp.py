@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
-import socket
-import sys
 from collections.abc import Awaitable, Callable
-
-import pytest
 
 import millpond
 
@@ -41,36 +35,6 @@ def publish(body: bytes) -> bytes:
 
 def delivered(body: bytes) -> bytes:
     return b"MSG a 1 %d\r\n%s\r\n" % (len(body), body)
-
-
-def accepted(writer: asyncio.StreamWriter) -> socket.socket:
-    """The other end of a connection, in this process."""
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            found = socket.socket(fileno=os.dup(int(name)))
-            if found.family == socket.AF_INET and found.getpeername() == writer.get_extra_info("sockname"):
-                return found
-            found.close()
-    raise AssertionError("nobody has accepted it")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="TCP_QUICKACK")
-def test_who_sends_much_is_not_left_waiting_for_a_delayed_acknowledgement() -> None:
-    async def scenario(server: millpond.Server) -> None:
-        reader, kept_open = await connect(server, b"SUB a 1\r\n")
-        its_reader, writer = await connect(server)
-        with accepted(writer) as sock:
-            for _ in range(20):                    # as in a conversation: the kernel delays acknowledgements from here
-                writer.write(b"PING\r\n")
-                assert await its_reader.readline() == b"PONG\r\n"
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 0
-            writer.write(publish(b"x" * 60_000))
-            assert await reader.readexactly(len(delivered(b"x" * 60_000)))
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 1
-        writer.close()
-        kept_open.close()
-
-    run(scenario)
 
 
 def test_frames_may_be_cut_anywhere() -> None:
