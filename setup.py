@@ -77,6 +77,7 @@ def extensions() -> list[Extension]:
     strip = sys.platform == "linux" and not PROFILE
     link_args = SANITIZERS if DEBUG else LINUX_LINK_ARGS if strip else []
     found = []
+    headers = sorted(str(path) for path in (SOURCE / "millpond").rglob("*.h"))
     for path in sorted((SOURCE / "millpond").rglob("*.pyx")):
         name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
         if ROOMS and not any(name.startswith(f"millpond.{room}") for room in ROOMS):
@@ -87,6 +88,7 @@ def extensions() -> list[Extension]:
                 name,
                 [str(path)],
                 include_dirs=[str(SOURCE)],
+                depends=headers,                   # they include each other: nobody knows whose they are
                 extra_compile_args=[*compile_args, *small, "-Wno-unused-function", "-Wno-unreachable-code"],
                 extra_link_args=link_args,
             )

@@ -61,6 +61,7 @@ typedef struct {
     int threads_max, running, idle; /* threads: as many as may be, as there are, as wait for a job */
     int together;                   /* while jobs wait, so many answers are told of at once; 0: each */
     int wake_read, wake_write, wakes_itself, stopping, started;
+    pid_t process;             /* that has the threads: a child of fork has none of them */
     const disk_calls *in_line; /* NULL: threads */
 } worker;
 
@@ -164,6 +165,7 @@ static int worker_start_woken_by(worker *self, worker_act act, int threads_max, 
     pthread_cond_init(&self->work, NULL);
     pthread_cond_init(&self->answer, NULL);
     self->started = 1;
+    self->process = getpid();
     self->in_line = disk->in_line ? disk : NULL;
     return self->in_line ? 0 : worker_grow(self);
 }
@@ -245,17 +247,21 @@ static void worker_wait_for_answer(worker *self) {
 }
 
 static void worker_stop(worker *self) {
+    int here = self->process == getpid();
     if (!self->started) return;
     self->started = 0;
-    pthread_mutex_lock(&self->lock);
-    self->stopping = 1;
-    pthread_cond_broadcast(&self->work);
-    pthread_mutex_unlock(&self->lock);
-    while (self->running) pthread_join(self->threads[--self->running], NULL);
+    if (here) {
+        pthread_mutex_lock(&self->lock);
+        self->stopping = 1;
+        pthread_cond_broadcast(&self->work);
+        pthread_mutex_unlock(&self->lock);
+        while (self->running) pthread_join(self->threads[--self->running], NULL);
+    }
     if (self->wakes_itself) {
         close(self->wake_read);
         if (self->wake_write != self->wake_read) close(self->wake_write);
     }
+    if (!here) return; /* what the threads were at stays as it was: nobody would let go of the lock */
     free(self->waiting.jobs);
     free(self->done.jobs);
     pthread_mutex_destroy(&self->lock);

@@ -1,7 +1,9 @@
 """Committer: syncs side by side, names of a directory made durable together."""
 
+import gc
 import os
 import shutil
+import signal
 
 import pytest
 from millpond.store.catalog import Catalog
@@ -124,3 +126,28 @@ def test_how_far_a_file_was_committed_is_written_down_once_for_many_commits(tmp_
         r.turn()
         assert asked == [False, True]
         assert r.committer.testify(0) is True, "it is owed still"
+
+
+def test_a_child_of_fork_has_no_threads_to_wait_for(tmp_path):
+    """It may collect what its parent has left behind."""
+    committers = [Committer("always") for _ in range(3)]
+    for number, committer in enumerate(committers):
+        (tmp_path / str(number)).mkdir()
+        Names(str(tmp_path / str(number)), committer).keep(lambda failure: None)
+        committer.drain()                          # its thread has slept, been woken, and sleeps again
+    child = os.fork()
+    if child == 0:
+        committers.clear()
+        committer = None
+        gc.collect()
+        os._exit(0)
+    ended = os.pidfd_open(child)
+    try:
+        assert readable(ended, 30), "the child waits for ever"
+    finally:
+        os.close(ended)
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    for committer in committers:
+        committer.close()
