@@ -76,12 +76,14 @@ class Operator:
     def __init__(self, **body: Any) -> None:
         self.key = KeyPair.create(OPERATOR_PREFIX)
         self.body = body
+        self._tokens: dict[str, str] = {}
         self.system = Account(self, "SYS", exports=())
 
     def token(self, **body: Any) -> str:
+        """The same for the same claims: one that was issued a second later is another operator to a server."""
         given = {"system_account": self.system.public, **self.body, **body}
         claims = c.OperatorClaims(subject=self.key.public, name="O", nats=c.OperatorBody(**given))
-        return jwt.encode(claims, self.key)
+        return self._tokens.setdefault(repr(given), jwt.encode(claims, self.key))
 
     def account(self, name: str, **body: Any) -> Account:
         return Account(self, name, **body)
