@@ -95,6 +95,24 @@ def test_removals_in_a_row_are_one_record(tmp_path):
         assert bodies(r.reopen(1 << 17)) == left
 
 
+@pytest.mark.parametrize("messages", [0, 3])
+def test_a_raised_first_sequence_outlives_a_crash(tmp_path, messages):
+    (tmp_path / "whole").mkdir()
+    with rig(tmp_path) as r:
+        store = r.open(tmp_path / "whole")
+        for _ in range(messages):
+            store.append_message(b"a", b"x")
+        assert store.purge_messages([], 50) == messages
+        r.commit()
+        found = r.crash(tmp_path / "crashed").state_dict()
+        assert (found["first_seq"], found["last_seq"], found["messages"]) == (50, 49, 0)
+        assert r.store.append_message(b"a", b"y") == 50
+        r.commit()
+        found = r.crash(tmp_path / "again").state_dict()
+        assert (found["first_seq"], found["last_seq"], found["messages"]) == (50, 50, 1)
+
+
+
 def test_locks_circle_through_a_few_files(tmp_path):
     with rig(tmp_path) as r:
         store = r.open(segment_bytes=1 << 17)
