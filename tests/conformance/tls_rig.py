@@ -140,6 +140,8 @@ class Peer:
     def receive(self) -> bytes:
         try:
             return self.socket.recv(65536)
+        except TimeoutError as error:
+            raise AssertionError(f"{self.target.kind} is silent; before: {self.record[-3:]}") from error
         except CLOSE_ENDS:
             return b""
 
