@@ -169,12 +169,13 @@ class MemoryWatch:
         return 1 if max(share, kept) > SHED_ABOVE else 0
 
     def _act(self, level: int) -> None:
-        if level > 0 and self.watched is not None:
-            self.watched.shed()
+        if level > 0:
+            buffers.give_back(all=True)
+            if self.watched is not None:
+                self.watched.shed()
         if level != self._level:
             self._say(level)
             if level > 0:
-                buffers.give_back(all=True)
                 kernel.trim()
             if self.watched is not None:
                 self.watched.refuse(level == 2)

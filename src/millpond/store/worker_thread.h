@@ -61,7 +61,7 @@ typedef struct {
     int threads_max, running, idle; /* threads: as many as may be, as there are, as wait for a job */
     int together;                   /* while jobs wait, so many answers are told of at once; 0: each */
     int wake_read, wake_write, wakes_itself, stopping, started;
-    pid_t process;             /* that has the threads: a child of fork has none of them */
+    pid_t process; /* that has the threads: a child of fork has none of them */
     const disk_calls *in_line; /* NULL: threads */
 } worker;
 

@@ -112,7 +112,6 @@ def test_a_raised_first_sequence_outlives_a_crash(tmp_path, messages):
         assert (found["first_seq"], found["last_seq"], found["messages"]) == (50, 50, 1)
 
 
-
 def test_locks_circle_through_a_few_files(tmp_path):
     with rig(tmp_path) as r:
         store = r.open(segment_bytes=1 << 17)
