@@ -44,9 +44,9 @@ RARE = tuple(
         "jetstream.markers", "jetstream.notices", "jetstream.pull_priority", "jetstream.purging",
         "jetstream.recovery_tail", "jetstream.schedules", "jetstream.source_scan", "jetstream.staging",
         "jetstream.starts", "jetstream.steps", "jetstream.storage_room", "jetstream.waiting_room", "store.backup.",
-        "store.catalog", "store.closer", "store.compaction", "store.consumer_journal", "store.erasing", "store.packer",
-        "store.pin", "store.recovery", "store.renewal", "store.repacking", "store.scan", "store.segment_files",
-        "subjects.pytokens", "testing.",
+        "store.catalog", "store.closer", "store.compaction", "store.consumer_journal", "store.erasing", "store.fetcher",
+        "store.packer", "store.pin", "store.recovery", "store.renewal", "store.repacking", "store.scan",
+        "store.segment_files", "subjects.pytokens", "testing.",
     )
 )
 """Not on the way of an ordinary message: compiled to be small, which saves nearly a third of their code."""

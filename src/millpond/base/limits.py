@@ -322,6 +322,10 @@ TESTIMONIES_PER_STEP: Final = 256
 """Files in one turn, some five microseconds each."""
 OPENED_AHEAD: Final = 32
 """Streams that a start opens while the last writes of those before are synced: each holds two descriptors or a few."""
+FETCHED_AHEAD: Final = 32
+"""Streams whose logs a start has the kernel read, while those before are opened,"""
+FETCHED_BYTES: Final = 32 * 1024
+"""so many bytes of each segment."""
 SPACE_PROBE_S: Final = 0.25
 """A full disk is asked again so often."""
 LARGE_REFUSED_QUIET_S: Final = 60.0

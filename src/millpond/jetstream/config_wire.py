@@ -157,17 +157,21 @@ TIMES: Final = {
 MANAGED_METADATA: Final = {"_nats.ver": limits.SERVER_VERSION, "_nats.level": str(limits.API_LEVEL)}
 
 
+_ZEROS: Final = dict.fromkeys(
+    ("max_consumers", "max_msgs", "max_bytes", "max_msgs_per_subject", "max_msg_size", "num_replicas"), 0
+)
+
+
 def stream_from_request(request: dict[str, Any]) -> StreamConfig:
     """The configuration as asked for, zero where it was silent: `stream_rules` fills in the defaults."""
-    zeros = {key: 0 for key in ("max_consumers", "max_msgs", "max_bytes", "max_msgs_per_subject", "max_msg_size")}
-    given = {key: value for key, value in request.items() if key in STREAM_FIELDS}
+    given = dict(request)
     if given.get("persist_mode") == "default":
         del given["persist_mode"]
     for item in [given.get("mirror", {}), *given.get("sources", [])]:
         item.setdefault("name", "")
         if "opt_start_time" in item:
             item["opt_start_time"] = format_time(item["opt_start_time"], zone_of(item["opt_start_time"]))
-    return msgspec.convert({**zeros, "num_replicas": 0, **given}, StreamConfig)
+    return msgspec.convert({**_ZEROS, **given}, StreamConfig)
 
 
 def stream_to_json(config: StreamConfig, managed: bool = True) -> dict[str, Any]:

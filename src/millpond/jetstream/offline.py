@@ -13,7 +13,7 @@ import msgspec
 from millpond.base import limits
 from millpond.base.errors import ApiError
 from millpond.jetstream.api_level import REQUIRED_LEVEL, is_beyond_ours
-from millpond.jetstream.go_json import Shape, decode, unmarshal
+from millpond.jetstream.go_json import Shape, decode_own, unmarshal
 from millpond.jetstream.go_text import quote
 from millpond.jetstream.stream_config import StreamConfig
 
@@ -35,7 +35,7 @@ def understood(text: bytes, shape: Shape) -> tuple[dict[str, Any], str]:
     has values that cannot be read."""
     problem = ""
     try:
-        values = decode(text, shape)
+        values = decode_own(text, shape)
     except ApiError as error:
         values, problem = unmarshal(text, shape), error.description.removeprefix("invalid JSON: ")
     level = (values.get("metadata") or {}).get(REQUIRED_LEVEL, "")

@@ -26,8 +26,10 @@ from millpond.store.catalog import Catalog
 from millpond.store.committer import Names, tell_all
 from millpond.store.consumer_journal import ConsumerJournal
 from millpond.store.directory import CATALOG, mark_released, remove_files, reveal
+from millpond.store.fetcher import Fetcher
 from millpond.store.file_store import FileStore
 from millpond.store.memory_store import MemoryStore
+from millpond.store.segment import segment_number
 from millpond.store.space import is_full
 
 if TYPE_CHECKING:
@@ -128,6 +130,12 @@ class FileShelf(Shelf):
         self.names = Names(str(slot), storage.committer)
         self._catalog = Catalog(f"{slot}/{CATALOG}", storage.committer, not named, _of_one_stream)
         self.journal = None
+
+    def fetch_by(self, fetcher: Fetcher) -> None:
+        """It will be opened soon. Its log is not in the kernel's memory: pages are given back when they are synced."""
+        for name in self._present or ():
+            if segment_number(name) is not None:
+                fetcher.fetch(str(self.slot), name)
 
     def open(self) -> FileShelf:
         """Bring back the log and the consumers, to be settled before they are believed. Raises StoreError or OSError

@@ -24,6 +24,7 @@ from millpond.jetstream.stream_config import StreamConfig
 from millpond.store.committer import Committer, Names
 from millpond.store.directory import StoreDirectory, is_unfinished, mark_released
 from millpond.store.disk import REAL, Disk
+from millpond.store.fetcher import Fetcher
 from millpond.store.read_cache import ReadCache
 from millpond.store.space import Space, is_full
 
@@ -37,12 +38,12 @@ class Storage:
     """An account's shelves. `committer` writes for all of them, `read_cache` reads; the server watches both.
 
     first: the storage of another account of the same server, whose committer, cache, disk and lock this one uses; it is
-    closed after this one.
+    closed after this one. Not `has_streams`: it is there for such others only.
     """
 
     def __init__(
         self, options: JetStreamOptions, directory: Path, account: str = "$G", first: Storage | None = None,
-        disk: Disk = REAL,
+        disk: Disk = REAL, *, has_streams: bool = True,
     ) -> None:  # fmt: skip
         self._is_first = first is None
         self.committer: Committer = first.committer if first is not None else Committer(options.sync, disk)
@@ -52,7 +53,7 @@ class Storage:
         )
         """What the streams of all accounts hold, by kind of storage."""
         self.disk: Disk = self.committer.disk
-        self._directory = StoreDirectory(directory, account, locked=first is not None, disk=self.disk)
+        self._directory = StoreDirectory(directory, account, first is not None, self.disk, has_streams)
         self.names = Names(str(self._directory.streams), self.committer)
         """Of the slots."""
         if self._is_first:
@@ -109,10 +110,16 @@ class Storage:
         found = self._found()
         self.found = len(found)
         found.reverse()
-        while found:  # what is left to do takes less memory than what was done
-            payload, shelf = found.pop()
-            self._shelves.append(shelf)
-            yield payload, shelf
+        fetcher = Fetcher(self.disk)
+        try:
+            while found:  # what is left to do takes less memory than what was done
+                if len(found) > limits.FETCHED_AHEAD:
+                    found[-1 - limits.FETCHED_AHEAD][1].fetch_by(fetcher)
+                payload, shelf = found.pop()
+                self._shelves.append(shelf)
+                yield payload, shelf
+        finally:
+            fetcher.close()
 
     def _load(self, shelf: FileShelf) -> bytes | None:
         """Its configuration; an empty one when that cannot be read: then it is left alone."""

@@ -114,7 +114,7 @@ class JetStream:
     def _open_storage(self) -> Storage:
         """Holds the lock, the committer and the cache, and no streams: accounts have their own beside it."""
         try:
-            return Storage(self._options, self.directory)
+            return Storage(self._options, self.directory, has_streams=False)
         except BaseException as error:
             self._remove_private()
             if isinstance(error, OSError):

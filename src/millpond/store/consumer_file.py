@@ -138,6 +138,8 @@ class JournalFiles:
         """Of the stream's log; 0: as the files say."""
         self.damage: list[str] = []
         """What was found wrong, in words."""
+        self.found_upto: tuple[int, int] | None = None
+        """(generation, end) that was put on disk when it was found: a witness may spare the next start that."""
         self.current = -1
         self._kept = -1
         """The file whose checkpoint is on disk."""
@@ -168,12 +170,15 @@ class JournalFiles:
         self._look_for_damage(best, row)
         self.current = self._kept = found.index(best) if best.generation else -1
         if best.generation and self.syncs and (best.generation, best.end) != (row.generation, row.end):
-            self._write_again(NAMES[self.current], best.end)
+            is_certain = self._write_again(NAMES[self.current], best.end)
+            if is_certain and not self.damage and (best.generation, best.end) > (row.generation, row.end):
+                self.found_upto = best.generation, best.end
         return max(best.generation, row.generation if best.generation else 0), list(best.frames)
 
-    def _write_again(self, name: str, end: int) -> None:
+    def _write_again(self, name: str, end: int) -> bool:
         """Nothing says that what was read is on disk. Pages whose sync has failed may be called clean: they are written
-        once more before they are synced, and their name with them. A full disk keeps what it has."""
+        once more before they are synced, and their name with them. A full disk keeps what it has: False."""
+        is_certain = True
         fd = self.disk.open_path(f"{self.directory}/{name}")
         try:
             try:
@@ -181,10 +186,12 @@ class JournalFiles:
             except OSError as error:
                 if not is_full(error):
                     raise
+                is_certain = False
             self.disk.sync(fd)
         finally:
             self.disk.close(fd)
         sync_directory(Path(self.directory), self.disk)
+        return is_certain
 
     def _read(self, name: str) -> Journal:
         try:

@@ -71,6 +71,9 @@ cdef class ConsumerJournal(Target):
             if wrong:
                 raise StoreError(f"consumer journal in {directory}: {wrong[0]}")
         self._swap_next = True           # the first write leaves a possibly torn tail behind
+        if self._files.found_upto is not None and committer.tier == SYNCED:
+            self._proven_generation, self._proven_end = self._files.found_upto
+            committer.testify_later(self)
 
     @property
     def identity(self):

@@ -145,12 +145,15 @@ def is_unfinished(slot: Path, disk: Disk = REAL) -> bool:
 class StoreDirectory:
     """One account's part of a store directory, locked against other servers.
 
-    `locked`: another part of the same directory holds the lock, and is closed after this one.
+    `locked`: another part of the same directory holds the lock, and is closed after this one. Not `looks`: it only
+    holds the lock for others, and knows no slots.
     Raises StoreInUseError when another process (or another server in this one) holds it, OSError when the
     directory cannot be made or read.
     """
 
-    def __init__(self, root: str | Path, account: str = "$G", locked: bool = False, disk: Disk = REAL) -> None:
+    def __init__(
+        self, root: str | Path, account: str = "$G", locked: bool = False, disk: Disk = REAL, looks: bool = True
+    ) -> None:
         self.root, self._disk = Path(root), disk
         self._base = self.root / "jetstream"
         folder = _folder(account)
@@ -163,7 +166,8 @@ class StoreDirectory:
         try:
             self._make_sure_of(self.streams.parent)
             self._make_sure_of(self.streams)
-            self._find_slots()
+            if looks:
+                self._find_slots()
         except BaseException:
             self.close()
             raise

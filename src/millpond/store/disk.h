@@ -77,6 +77,17 @@ static void disk_drop(int fd, uint64_t offset, uint64_t size) {
 #endif
 }
 
+/* The first bytes of this file will be read soon, by another descriptor: the kernel fetches them, and nobody waits for it.
+ * This one is closed. */
+static void disk_fetch(int fd, uint64_t size) {
+#if defined(POSIX_FADV_WILLNEED)
+    (void)posix_fadvise(fd, 0, (off_t)size, POSIX_FADV_WILLNEED);
+#else
+    (void)size;
+#endif
+    close(fd);
+}
+
 static int disk_truncate(int fd, uint64_t size) {
     while (ftruncate(fd, (off_t)size))
         if (errno != EINTR) return errno;

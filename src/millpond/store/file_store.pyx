@@ -107,7 +107,7 @@ cdef class FileStore(IndexedStore):
         try:
             self._start_committed(recovery.first_ts_ns)
         finally:
-            self.log.prove(committer, recovery.unproven, wait)
+            self.log.prove(committer, self._writer, recovery.unproven, wait)
 
     def __dealloc__(self):
         free(self._gone)

@@ -9,10 +9,11 @@ from millpond.store.committer cimport Committer, Target
 
 
 cdef class Proof(Target):
-    """fds: descriptors of what was written, one or more; they are closed here."""
+    """fds: descriptors of what was written, one or more; they are closed here. witness: testifies to it when it is on
+    disk, so that the next start need not prove it once more."""
 
-    def __init__(self, Committer committer, list fds, str directory):
-        self._committer, self._fds, self._directory = committer, fds, directory
+    def __init__(self, Committer committer, Target witness, list fds, str directory):
+        self._committer, self._witness, self._fds, self._directory = committer, witness, fds, directory
         committer.sync_beside(self, fds)
 
     cdef int synced(self, int error) except -1:
@@ -26,4 +27,4 @@ cdef class Proof(Target):
         self._committer.wait_for(self)
         if self._error:
             raise OSError(self._error, os.strerror(self._error), self._directory)
-        return 0
+        return self._committer.testify_later(self._witness)

@@ -6,7 +6,7 @@ records of the file's former life nor bytes that a client put into a payload pas
 """
 
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 from millpond.store.api cimport Record
 from millpond.store.checksum cimport crc32c
@@ -51,11 +51,9 @@ cdef void record_erase(Head* head, uint32_t seed) noexcept:
 
 
 cdef inline bint _all_zero(const char* image, uint32_t at, uint32_t end) noexcept:
-    while at < end:                                # both are multiples of 8
-        if (<const uint64_t*>(image + at))[0]:
-            return False
-        at += 8
-    return True
+    """Both are multiples of 8. Everything is as what comes before it, and the first eight bytes are zero: memcmp looks at
+    many at once."""
+    return at >= end or ((<const uint64_t*>(image + at))[0] == 0 and memcmp(image + at, image + at + 8, end - at - 8) == 0)
 
 
 cdef uint32_t record_next(const char* image, uint32_t at, uint32_t end, uint32_t seed, uint32_t* bad) noexcept:

@@ -5,6 +5,7 @@ from millpond.store.indexed_store cimport IndexedStore
 from millpond.store.record cimport Erasure
 from millpond.store.recovery_parts cimport LogParts, Part
 from millpond.store.repacking cimport Repacker
+from millpond.store.segment_log cimport Place
 from millpond.store.summary cimport Reading, Step
 
 cdef struct Moved:                   # a record that compaction moved
@@ -17,10 +18,6 @@ cdef struct Moved:                   # a record that compaction moved
     uint32_t number
     uint32_t offset
     uint32_t size
-
-cdef struct Place:                   # of a record
-    uint64_t generation
-    uint32_t offset
 
 cdef class Recovery(LogParts):
     cdef readonly object lost        # losses.Lost: sequences that damage may have taken

@@ -39,7 +39,7 @@ from millpond.store.record cimport (
 from millpond.store.recovery_parts cimport LogParts, Part
 from millpond.store.repacking cimport Repacker
 from millpond.store.segment cimport IN_LOG, NO_SEGMENT, RECORDS_AT, SPARE, Segment, segment_name, segment_seed
-from millpond.store.segment_log cimport SegmentLog
+from millpond.store.segment_log cimport Place, SegmentLog
 from millpond.store.subject_index cimport NO_SUBJECT
 from millpond.store.summary cimport HEADERS, Step, reading_begin, reading_end, reading_next, reading_whole, step_of
 from millpond.store.summary_file cimport summary_wipe
@@ -582,6 +582,9 @@ cdef class Recovery(LogParts):
             self._log.scrub(self._scrub_below)
         if self.proven:                            # else what let them go may not be on disk: settle() does it
             self._log.reclaim()
+        elif self._count and self.is_sound():
+            self._log.found_upto = Place(self._parts[self._count - 1].head.generation,
+                                         self._parts[self._count - 1].valid_end)
         if self._store.index.get(self._store.index.state.first_seq, &entry):
             head = self.at_hand(entry.run_id, entry.offset)
             self.first_ts_ns = head.ts_ns if head != NULL and head.seq == entry.seq else 0

@@ -27,7 +27,8 @@ cdef class LogParts:
     cdef readonly list damage        # what was found wrong, in words
     cdef readonly bint clean         # the log ends with the record of an orderly stop
     cdef readonly bint proven        # all of it is on disk: nothing need be synced
-    cdef readonly list unproven      # else: descriptors of what is, whoever takes them closes them
+    cdef readonly bint renewed       # else: it was written and named again, what is there is on disk when that is synced
+    cdef readonly list unproven      # and descriptors of it; whoever takes them closes them
     cdef SegmentLog _log
     cdef object _present             # names in the directory
     cdef Witness _witness            # generation 0: there is none
@@ -72,6 +73,7 @@ cdef class LogParts:
     cdef bint _is_witnessed(self) noexcept
     cdef int _open_unproven(self) except -1
     cdef uint32_t _matters_from(self, uint32_t i) except? 0xFFFFFFFF
-    cdef int _write_again(self) except -1
-    cdef int _name_again(self) except -1
+    cdef bint _write_again(self) except *
+    cdef bint _name_again(self) except *
+    cdef bint is_sound(self) noexcept
     cdef uint32_t _survey(self, Part* part, uint32_t* first_bad, uint32_t* last) except? 0xFFFFFFFF

@@ -138,8 +138,8 @@ cdef class LogParts:
         self.proven = self.clean or self._is_witnessed()
         if not self.proven:
             self._open_unproven()
-            self._write_again()
-            self._name_again()
+            self.renewed = self._write_again()
+            self.renewed = self._name_again() and self.renewed
         self._trim(self._oldest(trims, left))
         return True
 
@@ -497,13 +497,14 @@ cdef class LogParts:
                     return whole
         return i
 
-    cdef int _write_again(self) except -1:
-        """The same bytes in the same places, whole pages; a full disk keeps what it has. A packed file is on disk since
-        before it had its name. It is all synced when the last of it was read."""
+    cdef bint _write_again(self) except *:
+        """The same bytes in the same places, whole pages; a full disk keeps what it has: False. A packed file is on disk
+        since before it had its name. It is all synced when the last of it was read."""
         cdef uint32_t i, begin, end
         cdef Part* part
+        cdef bint renewed = True
         if self._sync_at == NOWHERE:
-            return 0                               # nobody knows where it began
+            return False                           # nobody knows where it began
         for i in range(self._sync_from, self._count):
             part = &self._parts[i]
             if self._log.at[part.number].packed != NULL:
@@ -515,9 +516,10 @@ cdef class LogParts:
             except OSError as error:
                 if not is_full(error):
                     raise
-        return 0
+                renewed = False
+        return renewed
 
-    cdef int _name_again(self) except -1:
+    cdef bint _name_again(self) except *:
         """Segments that the last write began: the sync of their names may have failed before the end of the server."""
         cdef uint32_t i, first = self._sync_from + (self._sync_at != 0)   # where it did not begin with its segment
         try:
@@ -525,7 +527,19 @@ cdef class LogParts:
         except OSError as error:
             if not is_full(error):
                 raise
-        return 0
+            return False
+        return True
+
+    cdef bint is_sound(self) noexcept:
+        """Is all that was found on disk once it is synced, and is nothing missing? Then a witness may say so, and the
+        next start need not write it again."""
+        cdef const Part* last = &self._parts[self._count - 1]
+        cdef uint32_t i
+        for i in range(self._sync_from, self._count):
+            if self._parts[i].distrust != NOWHERE or self._parts[i].made_up:
+                return False
+        return self.renewed and not self.damage and (self._witness.generation < last.head.generation or (
+            self._witness.generation == last.head.generation and self._witness.end <= last.valid_end))
 
     cdef list _trims(self):
         """What the last part says of older ones that have left the log: [(generation, offset)], ascending.

@@ -35,12 +35,13 @@ cdef class SegmentLog(SegmentFiles):
     cdef Place _gathered, _writing, _proof   # first record of the write that gathers, that runs, that was committed last
     cdef uint32_t _ended_at              # records_end before the last record
     cdef Place committed_upto            # how far the log was committed; generation 0: nothing since it was opened
+    cdef Place found_upto                # the same once settle() has succeeded; generation 0: nobody can say
 
     cdef Proof _proof_runs               # until settle(), of a log whose last write may not be on disk
 
     # --- after recovery: what the descriptors `fds` are of is synced beside, and they are closed. settle(), before anything
-    # is written: it is on disk, or OSError; `wait`: at once ---
-    cdef int prove(self, Committer committer, list fds, bint wait) except -1
+    # is written: it is on disk, and `witness` will testify to it, or OSError; `wait`: at once ---
+    cdef int prove(self, Committer committer, Target witness, list fds, bint wait) except -1
     cpdef int settle(self) except -1
     # --- records; each returns its number and offset. Raises OSError, MemoryError; then nothing was appended ---
     cdef int put_message(self, uint64_t seq, int64_t ts_ns, int64_t expires_ns, const Msg* msg,

@@ -505,15 +505,16 @@ cdef class SegmentLog:
         except OSError:
             pass                                       # it has failed already
 
-    cdef int prove(self, Committer committer, list fds, bint wait) except -1:
+    cdef int prove(self, Committer committer, Target witness, list fds, bint wait) except -1:
         self.close_files()                             # a log that rests has none
-        self._proof_runs = Proof(committer, fds, self.directory) if fds else None
+        self._proof_runs = Proof(committer, witness, fds, self.directory) if fds else None
         return self.settle() if wait else 0
 
     cpdef int settle(self) except -1:
         if self._proof_runs is not None:
             self._proof_runs.wait()
             self._proof_runs = None                    # else it fails again, for whoever asks
+            self.committed_upto = self.found_upto
             self.reclaim()
         return 0
 

@@ -126,6 +126,19 @@ def test_a_journal_that_is_known_to_be_on_disk_is_not_written_again(tmp_path: Pa
     assert journals and not [step for step in again.disk.trace[len(account.disk.trace) :] if step[1] in journals]
 
 
+def test_a_journal_that_a_start_has_written_again_is_not_written_again_by_the_next(tmp_path: Path) -> None:
+    account = made(tmp_path)
+    config = {"durable_name": "C", "name": "C", "ack_policy": "explicit"}
+    account.request("CONSUMER.CREATE.S.C", {"stream_name": "S", "config": config})
+    journals = {step[2] for step in account.disk.trace if step[0] == NAME and "/consumers." in step[1]}
+    first = account.kill(tmp_path / "killed")
+    assert [step for step in first.disk.trace[len(account.disk.trace) :] if step[1] in journals]
+    first.storage.committer.testify()
+    second = first.kill(tmp_path / "again")
+    assert "C" in second.engine.streams["S"].consumers
+    assert not [step for step in second.disk.trace[len(first.disk.trace) :] if step[1] in journals]
+
+
 def test_a_mark_that_was_found_is_on_disk_before_what_it_condemns_goes(tmp_path: Path) -> None:
     account = made(tmp_path)
     account.publish(b"s", b"kept")

@@ -124,7 +124,40 @@ def test_what_the_witness_says_is_committed_need_not_be_proven(tmp_path, more):
         store = r.open(segment_bytes=1 << 17)
         assert len(bodies(store)) == (4 if more else 3)
         assert [len(disk.written), r.committer.syncs] == ([1, 2] if more else [0, 0])     # and its names
+        r.committer.testify()
+        shutil.copytree(tmp_path / "b", tmp_path / "c")    # another kill, before anything is written
         assert store.append_message(b"a", b"next") == (5 if more else 4)
+    disk = FaultyDisk()
+    with rig(tmp_path / "c", disk=disk) as r:
+        assert len(bodies(r.open(segment_bytes=1 << 17))) == (4 if more else 3)
+        assert [len(disk.written), r.committer.syncs] == [0, 0]      # it was proven once
+
+
+def test_a_start_does_not_testify_to_what_is_torn(tmp_path):
+    """Else the next one would call it damage."""
+    (tmp_path / "a").mkdir()
+    with rig(tmp_path / "a") as r:
+        store = r.open(segment_bytes=1 << 17)
+        store.append_message(b"a", b"0")
+        r.turn()
+        r.committer.testify()
+        for body in (b"1" * 5000, b"2" * 5000, b"3"):
+            store.append_message(b"a", body)
+        r.turn()
+        shutil.copytree(tmp_path / "a", tmp_path / "b")
+    log = tmp_path / "b" / "log.0000"
+    data = bytearray(log.read_bytes())
+    at = data.index(b"1" * 5000) + 2000
+    data[at : at + 512] = bytes(512)
+    log.write_bytes(data)
+    for _ in range(3):
+        with rig(tmp_path / "b") as r:
+            store = r.open(segment_bytes=1 << 17)
+            assert (store.damage, store.torn_seq) == ([], 2) and sorted(bodies(store)) == [1, 3, 4]
+            r.committer.testify()
+            shutil.copytree(tmp_path / "b", tmp_path / "killed")
+        shutil.rmtree(tmp_path / "b")
+        (tmp_path / "killed").rename(tmp_path / "b")
 
 
 def test_a_segment_ends_with_its_records_when_the_next_one_begins_instead_of_its_last_page(tmp_path):
