@@ -136,10 +136,11 @@ def test_what_is_published_after_a_purge_is_not_there_without_it(tmp_path):
 
 def test_what_a_large_message_evicted_stays_away_when_a_small_one_takes_its_place(tmp_path):
     """The limits alone would let it come back: without the large message there is room for it."""
-    limits = {"per_subject_max": 1, "bytes_max": 1000}
+    limits = {"per_subject_max": 1, "bytes_max": 950}
     made, found = Cutting(tmp_path, limits, 4096).states(
         [publish(b"first", b"1")], [publish(b"k", b"2" * 900), publish(b"k", b"3")]
     )
+    assert [list(live) for _, _, live in made] == [[1], [2], [3]]
     assert [state for number, state in enumerate(found) if state not in found[:number]] == made
 
 
