@@ -19,7 +19,9 @@ DIRECTORY: Final = UNIT + "test_directory.py"
 FILE: Final = UNIT + "test_file_store.py"
 FULL: Final = UNIT + "test_full_disk.py"
 PACKED: Final = UNIT + "test_packed.py"
+PIN: Final = UNIT + "test_pin.py"
 RECOVERY: Final = UNIT + "test_recovery.py"
+STATES: Final = UNIT + "test_consumer_state.py"
 SUMMARIES: Final = UNIT + "test_summaries.py"
 TORN: Final = UNIT + "test_torn_write.py"
 MODEL: Final = "tests/property/test_file_store_model.py"
@@ -263,7 +265,7 @@ FAULTS: Final = (
         "zeros-within-a-write-are-padding", "store/record.pyx",
         "            if at > begin and bad[0] == end and not (<const Head*>(image + at)).flags & BATCH:",
         "            if False:",
-        (RECOVERY,),
+        (TORN, RECOVERY),
     ),
     Fault(
         "missing-segment-not-noticed", "store/recovery_parts.pyx",
@@ -315,12 +317,12 @@ FAULTS: Final = (
         "compaction-under-a-pin", "store/file_store.pyx",
         "if self._stopping or self._committer.draining or self.pins or not self._compactor.due():",
         "if self._stopping or self._committer.draining or not self._compactor.due():",
-        (UNIT + "test_pin.py", PACKED),
+        (PIN, PACKED),
     ),
     Fault(
         "segments-leave-under-a-pin", "store/file_store.pyx",
         "        if not self.pins:\n            self.log.trim()", "        self.log.trim()",
-        (UNIT + "test_pin.py",),
+        (PIN,),
     ),
     Fault(
         "moved-message-is-no-copy", "store/segment_log.pyx",
@@ -374,18 +376,18 @@ FAULTS: Final = (
     Fault(
         "swap-over-the-good-journal", "store/consumer_file.py",
         "return 1 if known == 0 else 0", "return 0 if known == 0 else 1",
-        (CONSUMERS, "tests/crash/test_ack_sync.py", CUTS),
+        (STATES, CONSUMERS, "tests/crash/test_ack_sync.py", CUTS),
     ),
     Fault(
         "frames-behind-a-torn-one-read", "store/consumer_file.py",
         "if not payload or len(payload) != length or checksum(payload) != crc:",
         "if not payload or len(payload) != length:",
-        (CONSUMERS, UNIT + "test_consumer_state.py", CUTS),
+        (CONSUMERS, STATES, CUTS),
     ),
     Fault(
         "deleted-consumer-comes-back", "store/consumer_journal.pyx",
         "        op[0] = OpId(DELETE, state.id)\n", "        op[0] = OpId(END, 0)\n",
-        (CONSUMERS,),
+        (STATES, CONSUMERS),
     ),
     Fault(
         "acknowledgement-confirmed-before-the-sync", "store/consumer_journal.pyx",

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from millpond.store.catalog import Catalog, decode, encode, read_copies
 from millpond.store.committer import Committer
+from millpond.testing.simulated_disk import SYNCED, WRITE, SimulatedDisk
 from tests.unit.store.file_rig import rig
 
 from millpond.base.errors import StoreError
@@ -144,6 +145,25 @@ def test_the_copy_that_is_certain_is_not_touched_before_the_other_one_is(tmp_pat
             assert (tmp_path / "stream.0").read_bytes() == (tmp_path / "stream.1").read_bytes()
             before = value
         catalog.close()
+
+
+def test_a_save_writes_first_to_the_copy_that_was_not_synced_last(tmp_path):
+    """The two are the same when it begins, but only one of them is surely on disk."""
+    disk = SimulatedDisk(str(tmp_path))
+    committer = Committer("always", disk)
+    catalog = Catalog(str(tmp_path / "stream"), committer)
+    done = []
+    for value in (b"1", b"2", b"3"):
+        catalog.save(value)
+        committer.drain()
+        names = {file: path[1:] for path, file in disk.files().items() if file is not None}
+        steps = [step for step in disk.trace if step[0] in (WRITE, SYNCED)]
+        done.append([(step[0], names[step[1]]) for step in steps if step[1] in names])
+        disk.trace.clear()
+    catalog.close()
+    committer.close()
+    for mine, other, steps in zip("010", "101", done, strict=True):
+        assert steps == [(WRITE, f"stream.{mine}"), (SYNCED, f"stream.{mine}"), (WRITE, f"stream.{other}")]
 
 
 def test_a_first_save_takes_two_syncs_and_a_later_one_takes_one(tmp_path):

@@ -178,6 +178,17 @@ def test_a_deleted_consumer_does_not_come_back(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["consumers.0"]
 
 
+def test_a_consumer_that_was_deleted_since_the_checkpoint_does_not_come_back(tmp_path):
+    journal = ConsumerJournal(str(tmp_path), committer := Committer(0))
+    for name in "ab":
+        journal.open_consumer(name, b"{}")
+    committer.drain()
+    journal.delete_consumer("a")
+    committer.drain()
+    assert journal.checkpoint_steps == 1
+    assert set(survivors(tmp_path)) == {"b"}
+
+
 def test_every_cut_of_the_file_is_a_state_that_was(tmp_path):
     journal = ConsumerJournal(str(tmp_path), committer := Committer(0))
     state = journal.open_consumer("c", b"{}")

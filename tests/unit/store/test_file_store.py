@@ -22,6 +22,19 @@ def test_counts_a_message_as_nats_server_does(tmp_path):
         assert store.size_of(7, 0, 5) == 22 + 7 + 5 + 8
 
 
+def test_time_never_runs_backwards(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open()
+        store.append_message(b"a", ts_ns=START_NS + 5)
+        store.append_message(b"a", ts_ns=START_NS)
+        assert store.load_message(2)["ts_ns"] == START_NS + 5
+        store = r.reopen()
+        store.append_message(b"a", ts_ns=START_NS)
+        assert store.load_message(3)["ts_ns"] == START_NS + 5
+        state = r.reopen().state_dict()
+        assert state["first_ts_ns"] == state["last_ts_ns"] == START_NS + 5
+
+
 @pytest.mark.parametrize("sync", ["always", "interval", "never"])
 def test_a_commit_moves_position_and_sequence(tmp_path, sync):
     with rig(tmp_path, sync=sync) as r:
@@ -154,6 +167,22 @@ def test_compaction_keeps_the_log_near_twice_what_lives(tmp_path):
         assert bodies(store) == expected and len(expected) == 400
         assert bodies(r.reopen(1 << 14)) == expected
         assert r.store.damage == []
+
+
+def test_a_moved_message_keeps_its_end(tmp_path):
+    with rig(tmp_path) as r:
+        store = r.open()
+        store.configure(per_subject_max=1)
+        store.append_message(b"ends", b"soon", ts_ns=START_NS, expires_ns=START_NS + 1000)
+        before = store.load_message(1)
+        while not store.figures()["copied_bytes"]:
+            store.append_message(b"a", b"x" * 200, ts_ns=START_NS)
+            r.turn()
+        store = r.reopen()
+        assert store.load_message(1) == before and store.damage == []
+        assert store.expire_messages(START_NS + 999) == START_NS + 1000
+        store.expire_messages(START_NS + 1000)
+        assert not store.has(1)
 
 
 def test_a_large_message_has_room(tmp_path):
@@ -368,8 +397,10 @@ def test_a_store_that_is_closed_while_it_is_held_leaves_nothing(tmp_path):
         assert not any(any(path.read_bytes()) for path in r.segments())
 
 
-def test_an_empty_store_keeps_its_place(tmp_path):
-    with rig(tmp_path) as r:
+@pytest.mark.parametrize("sync", ["always", "never"])
+def test_an_empty_store_keeps_its_place(tmp_path, sync):
+    """With `never` there is no witness, and the head of the newest segment is all that knows."""
+    with rig(tmp_path, sync=sync) as r:
         store = r.open()
         store.start_at(1000)
         assert r.reopen().append_message(b"a", ts_ns=START_NS) == 1000
@@ -382,7 +413,13 @@ def test_an_empty_store_keeps_its_place(tmp_path):
             r.store.purge_messages()
             r.turn()
             r.turn()
-        assert r.reopen().append_message(b"a") == 1181
+        r.reopen().append_message(b"a", ts_ns=START_NS)
+        r.reopen().purge_messages()
+        r.turn()
+        r.turn()
+        assert [record.kind for scan in r.scans()[-1:] for record in scan.records] == ["floor", "trim"]
+        assert len(r.store.log.order_list()) == 1
+        assert r.reopen().append_message(b"a") == 1182
 
 
 def test_a_closed_store_takes_nothing(tmp_path):

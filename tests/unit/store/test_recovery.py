@@ -98,6 +98,22 @@ def test_a_flip_while_it_runs_is_found_by_the_reader(tmp_path):
         assert store.damage and store.lost == 1 and len(bodies(store)) == 999
 
 
+def test_a_message_in_the_place_of_another_is_not_delivered(tmp_path):
+    """As a disk leaves it that wrote to the wrong place: the record is whole, and not the one that was asked for."""
+    with rig(tmp_path) as r:
+        store = r.open(segment_bytes=1 << 17)
+        for number in range(1000):
+            store.append_message(b"a", b"body %03d." % number * 10)
+        store = r.reopen(1 << 17)
+        (path,), (scan,) = r.segments(), r.scans()
+        mine, other = (record for record in scan.records if record.seq in (901, 902))
+        assert mine.length == other.length
+        patch(path, mine.offset, path.read_bytes()[other.offset : other.offset + other.length])
+        assert store.load_message(901) is None
+        assert store.lost == 1 and not store.has(901)
+        assert store.load_message(902)["body"] == b"body 901." * 10
+
+
 def last_batch(root: Path, and_another: bool) -> Path:
     """Message 1 committed; then message 2 and the removal of message 1 in one write. Damages message 2."""
     root.mkdir()
@@ -286,6 +302,28 @@ def test_a_page_of_zeros_is_damage_not_padding(tmp_path):
         assert store.lost == len(lost) and store.damage
 
 
+def test_a_page_of_zeros_that_held_only_a_removal_is_told(tmp_path):
+    """No sequence is missing around it; what it removed is there again."""
+    with rig(tmp_path) as r:
+        store = r.open(segment_bytes=1 << 16)
+        for number in range(9 * 64 - 2):           # up to the end of a page, with the segment's head
+            store.append_message(b"a", b"%04d" % number + bytes(27))      # records of 64 bytes
+        r.commit()
+        expected = bodies(store)
+        for seq in range(2, 2 + (SMALL - 32) // 8):
+            store.remove_message(seq)
+        r.commit()
+        expected[store.append_message(b"a", b"another write")] = b"another write"
+        r.commit()
+        (removal,) = [record for record in r.scans()[0].records if record.kind == "remove"]
+        assert (removal.offset, removal.length) == (9 * SMALL, SMALL)
+        r.close()
+        patch(tmp_path / "log.0000", removal.offset, bytes(SMALL))
+        store = r.open(segment_bytes=1 << 16)
+        assert bodies(store) == expected
+        assert store.lost == 0 and f"bytes {removal.offset} to {removal.offset + SMALL} are damaged" in store.damage[0]
+
+
 def test_zeros_within_a_write_are_damage_not_padding(tmp_path):
     """The end of a page is gone, and the next page begins with a record of the same write."""
     with rig(tmp_path) as r:
@@ -421,6 +459,34 @@ def test_a_file_that_left_the_log_with_what_was_to_be_erased_is_not_used_again_a
             r.turn()
         left = b"".join(path.read_bytes() for path in r.segments())
         assert not [number for number in range(20) if b"secret %d " % number in left]
+
+
+def test_the_newest_of_several_copies_is_the_one_that_is_erased(tmp_path):
+    """A kill takes the end of a write, with the record that lets the older copy's segment go: both are in the log."""
+    run, killed = tmp_path / "run", tmp_path / "killed"
+    run.mkdir()
+    with rig(run) as r:
+        store = r.open()
+        store.configure(per_subject_max=1)
+        store.append_message(b"s", b"secret" * 20)
+        moves = 0
+        while moves < 2:
+            r.settle()
+            before = store.figures()["copied_bytes"]
+            store.append_message(b"a", b"x" * 200)
+            r.committer.run_now()
+            moves += store.figures()["copied_bytes"] > before
+        shutil.copytree(run, killed)               # no file is used again yet
+        newest, end = killed / by_generation(r)[-1].name, r.scans()[-1].records[-1]
+    assert end.kind == "trim"
+    patch(newest, end.offset, bytes(end.length))
+    with rig(killed) as r:
+        store = r.open()
+        assert [record.flags for scan in r.scans() for record in scan.records if record.seq == 1] == [("copy",)] * 2
+        assert store.load_message(1)["body"] == b"secret" * 20 and store.damage == []
+        store.remove_message(1, True)
+        assert overwritten(r, newest, b"secret")
+        assert not any(b"secret" in path.read_bytes() for path in r.segments())
 
 
 def test_files_with_earlier_copies_of_what_was_erased_are_not_used_again_after_a_restart(tmp_path):

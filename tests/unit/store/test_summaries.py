@@ -367,6 +367,35 @@ def test_what_a_torn_write_disbelieves_is_not_in_a_summary_later(tmp_path: Path,
         assert store.has(1) and bodies(store) == expected
 
 
+def test_the_last_write_is_not_taken_by_a_summary(tmp_path: Path, quiet: None) -> None:
+    """The write that proved it is gone (no sync between the two with `interval`), and so is a part of this one, which
+    nobody was promised: it is not there, and not lost either."""
+    run = tmp_path / "run"
+    run.mkdir()
+    with rig(run, sync="interval", summaries=True) as r:
+        store = r.open(segment_bytes=SEGMENT)
+        for number in range(60):
+            store.append_message(b"a", b"%d" % number * 200)
+        r.turn()
+        proof = store.append_message(b"proof", b"")
+        r.turn()
+        r.summarise()
+        shutil.copytree(run, tmp_path / "cut")
+    (sealed,) = summarised(tmp_path / "cut")
+    (newest,) = [path for path in (tmp_path / "cut").glob("log.*") if path != sealed]
+    last, torn = scan_segment(newest).records[-1], scan_segment(sealed).records[3]
+    assert last.seq == proof
+    for path, record in ((newest, last), (sealed, torn)):
+        data = bytearray(path.read_bytes())
+        data[record.offset : record.offset + record.length] = bytes(record.length)
+        path.write_bytes(data)
+    with rig(tmp_path / "cut", summaries=True) as r:
+        store = r.open(segment_bytes=SEGMENT)
+        assert not store.has(torn.seq)
+        assert sorted(bodies(store)) == [seq for seq in range(1, proof) if seq != torn.seq]
+        assert store.lost == 0 and store.damage == []
+
+
 def test_a_segment_that_does_not_verify_gets_none(tmp_path: Path, quiet: None) -> None:
     with rig(tmp_path, summaries=True) as r:
         store = r.open(segment_bytes=SEGMENT)

@@ -159,6 +159,28 @@ def test_the_end_of_a_segment_that_is_missing_is_no_padding(tmp_path: Path) -> N
     assert met >= 2
 
 
+def test_the_end_of_a_page_that_is_missing_within_a_write_is_no_padding(tmp_path: Path) -> None:
+    """Whole records are missing, and the next page is there, with the removal of what one of them replaced."""
+    (tmp_path / "run").mkdir()
+    with rig(tmp_path / "run") as r, rig(tmp_path) as found:
+        store = r.open(segment_bytes=SEGMENT_BYTES)
+        for number in range(50):
+            subject, body = (b"k", b"value") if number in (0, 28) else (b"a", b"other")
+            store.append_message(subject, b"%02d " % number + body + bytes(87))     # records of 128 bytes
+            if number == 0:
+                r.commit()
+        store.remove_message(1)
+        r.commit()
+        ((name, content),) = images(r).items()
+        missing = [record.seq for record in r.scans()[0].records if 4096 - SECTOR <= record.offset < 4096]
+        assert missing == [28, 29, 30, 31]
+        cut = content[: 4096 - SECTOR] + bytes(SECTOR) + content[4096:]
+        left = found.open(write_out(tmp_path / "cut", {name: cut}), segment_bytes=SEGMENT_BYTES)
+        assert sorted(bodies(left)) == [seq for seq in range(1, 51) if seq not in missing]
+        assert left.damage == [] and left.lost == 0
+        found.close()
+
+
 def test_the_last_sequence_is_not_issued_again_when_its_erasure_is_torn(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with rig(tmp_path / "run") as r, rig(tmp_path) as found:
