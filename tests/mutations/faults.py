@@ -314,10 +314,9 @@ FAULTS: Final = (
         (RECOVERY, FILE, TORN),
     ),
     Fault(
-        "compaction-under-a-pin", "store/file_store.pyx",
-        "if self._stopping or self._committer.draining or self.pins or not self._compactor.due():",
-        "if self._stopping or self._committer.draining or not self._compactor.due():",
-        (PIN, PACKED),
+        "evicted-under-a-pin-is-not-kept", "store/indexed_store.pyx",
+        "if self.pins and not secure:", "if self.pins and not secure and not evicted:",
+        (PIN,),
     ),
     Fault(
         "segments-leave-under-a-pin", "store/file_store.pyx",
