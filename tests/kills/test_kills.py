@@ -34,6 +34,22 @@ def test_the_model_knows_batches_and_rollups() -> None:
     assert model.last_of("c") == 5 and model.last_of("a") == 0
 
 
+def test_the_model_knows_a_batch_that_was_cut_short() -> None:
+    """Its messages are taken back, and what they had evicted is there."""
+    before = Model({"name": "LOG", "max_msgs": 2}, {1: ("a", b"1"), 2: ("a", b"2")}, 2)
+    operations = [Batch("x", (Publish("b", b"3"), Publish("b", b"4"), Publish("b", b"5")))]
+    kept = {1: ("a", b"1"), 2: ("a", b"2")}
+    for last_seq in (3, 4):
+        settled = settle(before, operations, 0, Recovered(kept, 1, last_seq))
+        assert (settled.messages, settled.last_seq) == (kept, last_seq)
+    assert list(settle(before, operations, 0, Recovered({4: ("b", b"4"), 5: ("b", b"5")}, 4, 5)).messages) == [4, 5]
+    for wrong in (Recovered(kept, 1, 5), Recovered({2: ("a", b"2"), 3: ("b", b"3")}, 2, 3)):
+        with pytest.raises(Violation, match="no prefix"):
+            settle(before, operations, 0, wrong)
+    with pytest.raises(Violation, match="no prefix"):
+        settle(before, operations, 1, Recovered(kept, 1, 4))
+
+
 def test_what_was_not_read_is_counted() -> None:
     before = Model({"name": "LOG"}, {1: ("a", b"1"), 2: ("a", b"2")}, 2)
     operations = [Delete(1), Publish("a", b"3")]

@@ -23,6 +23,9 @@ cdef list erase_committed(SegmentLog log, Repacker repacker, list erasures, bint
     cdef list left = []
     unproven[0] = False
     for item in erasures:
+        number = item[1]
+        log.at[number].erasing = False
+    for item in erasures:
         seq, number, generation, offset, size = item
         if log.at[number].generation != generation:
             continue                               # its file lives another life
@@ -39,6 +42,9 @@ cdef list erase_committed(SegmentLog log, Repacker repacker, list erasures, bint
             left.append(item)
         elif erase(log, number, offset, seq, size) == COLD:
             left.append(item)
+    for item in left:
+        number = item[1]
+        log.at[number].erasing = True
     return left
 
 

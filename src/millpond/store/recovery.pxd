@@ -57,6 +57,7 @@ cdef class Recovery(LogParts):
     cdef int _was_issued(self, uint64_t seq) except -1
     cdef bint _drop(self, uint64_t seq) except *
     cdef int _erase(self, const Step* step) except -1
+    cdef int _erase_again(self, uint64_t seq, uint32_t number, uint32_t offset, uint32_t size) except -1
     cdef int _discard_spare(self, uint64_t generation) except -1
     cdef int _note_erased(self, const Part* part, uint32_t offset) except -1
     cdef bint _is_message(self, const Part* part, const Erasure* erasure) except *

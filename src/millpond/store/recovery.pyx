@@ -392,7 +392,7 @@ cdef class Recovery(LogParts):
         self._was_issued(erasure.seq)
         if self._store.index.get(erasure.seq, &entry):
             number = entry.run_id
-            self.erasures.append((erasure.seq, number, self._log.at[number].generation, entry.offset, entry.size))
+            self._erase_again(erasure.seq, number, entry.offset, entry.size)
         self._drop(erasure.seq)
         if step.length < sizeof(Head) + sizeof(Erasure):
             return 0                               # as it was written at first: the sequence only
@@ -402,9 +402,14 @@ cdef class Recovery(LogParts):
         for loss in self._losses:
             bad = loss.erased(erasure.generation, erasure.offset) or bad
         if bad or self._is_message(part, &erasure):
-            self.erasures.append((erasure.seq, part.number, erasure.generation, erasure.offset, erasure.size))
+            self._erase_again(erasure.seq, part.number, erasure.offset, erasure.size)
         if part.copies:
             self._scrub_below = max(self._scrub_below, erasure.generation)
+        return 0
+
+    cdef int _erase_again(self, uint64_t seq, uint32_t number, uint32_t offset, uint32_t size) except -1:
+        self.erasures.append((seq, number, self._log.at[number].generation, offset, size))
+        self._log.at[number].erasing = True
         return 0
 
     cdef int _discard_spare(self, uint64_t generation) except -1:

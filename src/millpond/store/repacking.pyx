@@ -110,7 +110,7 @@ cdef class Repacker(Client):
         return segment.generation > self._summarised or (self.compresses and segment.generation > self._passed)
 
     cdef bint _is_settled(self, const Segment* segment) noexcept:
-        return not segment.dirty and not segment.syncing and segment.buffer == NULL \
+        return not segment.dirty and not segment.syncing and not segment.erasing and segment.buffer == NULL \
             and segment.synced == segment.used and self._log.proven(segment.generation, segment.used)
 
     cdef bint _may_pack(self, const Segment* segment) noexcept:

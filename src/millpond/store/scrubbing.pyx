@@ -66,7 +66,7 @@ cdef class Scrub(Client):
         for number in self._store.log.order:
             segment = &self._store.log.at[number]
             if segment.generation > self._passed and number != self._store.log.tail and segment.buffer == NULL \
-                    and not segment.dirty and not segment.syncing and segment.synced == segment.used:
+                    and not segment.dirty and not segment.syncing and not segment.erasing and segment.synced == segment.used:
                 return number
         return NO_SEGMENT
 

@@ -69,6 +69,7 @@ cdef struct Segment:
     bint copies                      # holds records that compaction moved
     bint headers                     # a message with a header block may be in it
     bint scrub                       # holds content that was erased elsewhere: not to be used again but removed
+    bint erasing                     # a message in it is to be overwritten, perhaps again: its record may not verify
     bint dirty                       # to be written
     bint syncing                     # its descriptor is with the sync worker
 

@@ -251,7 +251,7 @@ cdef class SegmentLog:
         segment.cache_id = self.cache.new_id()
         segment.live, segment.live_bytes, segment.used, segment.records_end = 0, 0, RECORDS_AT, RECORDS_AT
         segment.written = segment.asked = segment.synced = segment.dropped = segment.summary = 0
-        segment.copies = segment.scrub = False
+        segment.copies = segment.scrub = segment.erasing = False
         segment.headers = True
         segment.state = IN_LOG
         self.order.append(number)

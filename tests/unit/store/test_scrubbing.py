@@ -146,3 +146,32 @@ def test_a_store_that_ends_meanwhile(tmp_path: Path) -> None:
         r.cache.packer.drain()
         assert not scrub.begin() and not scrub.check_part()
         scrub.close()
+
+
+def test_a_segment_whose_erasure_was_cut_short_is_looked_at_when_that_is_done(tmp_path: Path, caplog) -> None:
+    (tmp_path / "run").mkdir()
+    with rig(tmp_path / "run", summaries=True) as r:
+        filled(r)
+        r.store.remove_message(10, True)
+        r.commit()
+        r.summarise()
+        number, (erased, *_) = next(
+            (path.name, found) for path in r.segments()
+            if (found := [record for record in scan_segment(path).records if record.kind == "erased"])
+        )  # fmt: skip
+        shutil.copytree(tmp_path / "run", tmp_path / "cut")
+    with open(tmp_path / "cut" / number, "r+b") as log:
+        log.seek(erased.offset + 40)
+        log.write(b"\xff")
+    with caplog.at_level(logging.WARNING), rig(tmp_path / "cut", summaries=True) as r:
+        store = r.open(segment_bytes=SEGMENT)
+        assert "an erasure was cut short" in caplog.text
+        store.compress(False)                      # as a stream does when it is opened: the summaries are looked at
+        r.summarise()
+        before = scrubbed(r)
+        for _ in range(3):
+            r.commit()
+            r.summarise()
+        assert scrubbed(r) > before, "the segment was passed over, and is read now"
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+        assert store.lost == 0 and 10 not in bodies(store)
