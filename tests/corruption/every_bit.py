@@ -10,27 +10,31 @@ as the random damages do. Prints what became of them, and every violation.
 from __future__ import annotations
 
 import argparse
+import gc
+import logging
 import multiprocessing
 import os
 import pickle
-import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from millpond.testing.memory_disk import MemoryDisk
 from millpond.testing.opened_flips import OpenedFlips
 
 from .campaign import quiet
-from .judge import judge
+from .judge import Verdict, judge
 from .rooms import SEGMENT_BYTES
 from .stores import CONFIGS, Truth, made
 
 FAST: Final = Path("/dev/shm")
+CASE: Final = Path("/case")
+"""The store directory, on a disk in memory."""
 CHUNK_BITS: Final = 4096
 SHOWN: Final = 40
 REPORT_S: Final = 30.0
@@ -98,9 +102,10 @@ def chunks(every: list[Store], bits: int) -> list[Chunk]:
 class Flipper:
     """One process' share. `step`: only every so many bits are flipped."""
 
-    def __init__(self, every: list[Store], root: Path, step: int) -> None:
-        self._every, self._root, self._step = every, root, step
+    def __init__(self, every: list[Store], step: int) -> None:
+        self._every, self._step = every, step
         self._open: dict[tuple[int, int], OpenedFlips] = {}
+        self._disks: dict[tuple[int, int], MemoryDisk] = {}
         self.flips = 0
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
@@ -111,14 +116,8 @@ class Flipper:
         if chunk.is_segment:
             self.flips += self._opened(chunk, truth).run(chunk.name, chunk.first, chunk.last, self._step)
             return
-        case = self._root / f"case-{chunk.slot}"
-        slot = case / "jetstream" / "$G" / "streams" / f"{chunk.slot:04d}"
-        sound = {path.name: path.read_bytes() for path in self._every[chunk.store].slot(chunk.slot).iterdir()}
         for at in range(chunk.first, chunk.last, self._step):
-            data = bytearray(sound[chunk.name])
-            data[at // 8] ^= 1 << at % 8
-            fill(slot, {**sound, chunk.name: data})
-            verdict = judge(case, {stream: truth})
+            verdict = self._judged(chunk, at, {stream: truth})
             self.flips += 1
             kind = "lost" if verdict.lost else "consumers set back" if verdict.consumers else "noticed"
             kind = "stream not opened" if verdict.unavailable else kind if verdict.told else "harmless"
@@ -126,11 +125,24 @@ class Flipper:
             place = f"{stream} {chunk.name}: bit {at % 8} of byte {at // 8}"
             self.wrong += [f"{place}: {text}" for text in verdict.wrong[:3]]
 
+    def _judged(self, chunk: Chunk, at: int, truths: dict[str, Truth]) -> Verdict:
+        key = chunk.store, chunk.slot
+        slot = f"{CASE}/jetstream/$G/streams/{chunk.slot:04d}"
+        if key not in self._disks:
+            self._disks[key] = MemoryDisk(slot, self._every[chunk.store].slot(chunk.slot))
+        disk = self._disks[key]
+        disk.flip(f"{slot}/{chunk.name}", at)
+        verdict = judge(CASE, truths, disk)
+        if verdict.wrong:
+            del self._disks[key]                   # who knows who has what open
+        else:
+            disk.put_back()
+        return verdict
+
     def _opened(self, chunk: Chunk, truth: Truth) -> OpenedFlips:
         key = chunk.store, chunk.slot
         if key not in self._open:
-            slot = self._root / f"{chunk.store}-{chunk.slot}"
-            shutil.copytree(self._every[chunk.store].slot(chunk.slot), slot)
+            slot = self._every[chunk.store].slot(chunk.slot)
             self._open[key] = OpenedFlips(str(slot), truth.ever, truth.live, truth.last_seq, SEGMENT_BYTES)
         return self._open[key]
 
@@ -142,20 +154,12 @@ class Flipper:
             opened.close()
 
 
-def fill(slot: Path, files: Mapping[str, bytes | bytearray]) -> None:
-    """The files of a directory, and no others; it is made when it is missing."""
-    slot.mkdir(parents=True, exist_ok=True)
-    for name in os.listdir(slot):
-        if name not in files:
-            os.unlink(slot / name)
-    for name, data in files.items():
-        (slot / name).write_bytes(data)
-
-
 def share(every: list[Store], mine: list[Chunk], root: Path, step: int) -> None:
     """What one process does; RESULT in `root` is what it found."""
     quiet()
-    flipper = Flipper(every, root, step)
+    logging.getLogger("millpond").setLevel(logging.CRITICAL)   # where nobody listens, nothing is put into words
+    gc.freeze()                                    # the truths stay: no collection need go through them
+    flipper = Flipper(every, step)
     said = time.monotonic()
     for done, chunk in enumerate(mine, 1):
         flipper.flip(chunk)

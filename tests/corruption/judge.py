@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from millpond.store.disk import REAL, Disk
+
 from .rooms import Rooms
 from .stores import Truth, consumers, contents
 
@@ -41,11 +43,11 @@ def named(lines: list[str]) -> set[int]:
     return found
 
 
-def judge(directory: Path, truths: dict[str, Truth]) -> Verdict:
+def judge(directory: Path, truths: dict[str, Truth], disk: Disk = REAL) -> Verdict:
     """Opens the store; `truths` of the streams that are in it."""
     verdict = Verdict()
     try:
-        rooms = Rooms(directory)
+        rooms = Rooms(directory, disk=disk)
     except Exception as error:
         verdict.wrong.append(f"it does not start: {error!r}")
         return verdict

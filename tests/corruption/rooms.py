@@ -5,24 +5,22 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import unittest.mock
 from pathlib import Path
 from typing import Any
 
 from millpond.base.clock import ManualClock
-from millpond.broker.broker import Broker
+from millpond.broker.router import Router
 from millpond.broker.sink import CallableSink
+from millpond.broker.turn import Turn
+from millpond.store.disk import REAL, Disk
 from millpond.store.file_store import FileStore
 
-from millpond.broker import broker
-from millpond.config.options import JetStreamOptions, Options
+from millpond.config.options import JetStreamOptions
 from millpond.jetstream import shelf
 from millpond.jetstream.api.registry import Api
 from millpond.jetstream.engine import Engine
 from millpond.jetstream.storage import Storage
 
-CURVE_KEY = "X" * 56
-"""No server's: nobody asks, and to reckon one takes as long as to open a store."""
 SEGMENT_BYTES = 16 * 1024
 """Of the smallest segments, so that a small store has several; each of them gets a summary once it is sealed."""
 
@@ -41,7 +39,9 @@ class Told(logging.Handler):
 class Rooms:
     """The engine over `directory`, recovered; `told` is what it logged meanwhile."""
 
-    def __init__(self, directory: Path, sync: str = "always", segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self, directory: Path, sync: str = "always", segment_bytes: int = SEGMENT_BYTES, disk: Disk = REAL
+    ) -> None:
         self.told = Told()
         self._log = logging.getLogger("millpond")
         self._before = self._log.propagate, self._log.level
@@ -50,18 +50,21 @@ class Rooms:
         self._log.addHandler(self.told)
         self._store = shelf.FileStore
         shelf.FileStore = functools.partial(FileStore, segment_bytes=segment_bytes, summary_bytes=1)
-        options = Options(jetstream=JetStreamOptions(store_dir=str(directory), sync=sync))
+        options = JetStreamOptions(store_dir=str(directory), sync=sync)
         self.clock = ManualClock()
-        with unittest.mock.patch.object(broker, "curve_key", lambda secret: CURVE_KEY):
-            self.broker = Broker(options, self.clock)
-        self.storage = Storage(options.jetstream, directory)
-        self.engine = Engine(options.jetstream, self.storage, self.broker.router, self.broker.turn, "here")
+        self.router, self.turn = Router(), Turn(self.clock)
+        self.storage = Storage(options, directory, disk=disk)
+        self.engine = Engine(options, self.storage, self.router, self.turn, "here")
         self.advisories: list[tuple[bytes, bytes]] = []
         self.answers: list[tuple[bytes, bytes, bytes]] = []
-        self.broker.router.subscribe(b"re.>", CallableSink(self._take))
-        self.broker.router.subscribe(b"$JS.EVENT.ADVISORY.>", CallableSink(self._hear))
+        self.router.subscribe(b"re.>", CallableSink(self._take))
+        self.router.subscribe(b"$JS.EVENT.ADVISORY.>", CallableSink(self._hear))
         self.engine.recover()
-        self.api = Api(self.engine, self.broker.router, self.engine.advisories, server_name="", domain="")
+
+    @functools.cached_property
+    def api(self) -> Api:
+        """For whoever makes requests; to judge a store takes none."""
+        return Api(self.engine, self.router, self.engine.advisories, server_name="", domain="")
 
     def _take(self, subject: bytes, reply: bytes, hdr: bytes, body: bytes, source: object) -> None:
         self.answers.append((reply, hdr, body))
@@ -72,7 +75,7 @@ class Rooms:
     def turns(self) -> None:
         """Until nothing is left to do or to commit."""
         while True:
-            while self.broker.turn.finish_now():
+            while self.turn.finish_now():
                 pass
             if not self.storage.committer.in_flight():
                 return
@@ -80,12 +83,13 @@ class Rooms:
 
     def publish(self, subject: bytes, body: bytes = b"", reply: bytes = b"", **headers: str) -> None:
         lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-        self.broker.router.publish(subject, body, reply, f"NATS/1.0\r\n{lines}\r\n".encode() if headers else b"")
+        self.router.publish(subject, body, reply, f"NATS/1.0\r\n{lines}\r\n".encode() if headers else b"")
 
     def request(self, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """One request of the API and its answer."""
+        assert self.api
         self.answers.clear()
-        self.broker.router.publish(b"$JS.API." + subject.encode(), json.dumps(body or {}).encode(), b"re.1")
+        self.router.publish(b"$JS.API." + subject.encode(), json.dumps(body or {}).encode(), b"re.1")
         self.turns()
         answer: dict[str, Any] = json.loads(self.answers[-1][2])
         assert "error" not in answer, answer
@@ -102,7 +106,8 @@ class Rooms:
 
     def close(self) -> None:
         try:
-            self.api.close()
+            if "api" in self.__dict__:
+                self.api.close()
             self.engine.stop()
         finally:
             shelf.FileStore = self._store

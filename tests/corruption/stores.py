@@ -137,7 +137,7 @@ class Maker:
                 self.rooms.answers.clear()
                 subject = f"$JS.API.CONSUMER.MSG.NEXT.{name}.c{number}"
                 asked = json.dumps({"batch": 6, "no_wait": True}).encode()
-                self.rooms.broker.router.publish(subject.encode(), asked, b"re.n")
+                self.rooms.router.publish(subject.encode(), asked, b"re.n")
                 self.rooms.turns()
                 acks = [reply for reply, _, _ in self.rooms.answers if reply.startswith(b"$JS.ACK")]
                 for reply in acks[:-1]:            # one stays pending

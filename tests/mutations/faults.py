@@ -421,7 +421,7 @@ FAULTS: Final = (
     ),
     Fault(
         "store-of-another-server-taken", "store/directory.py",
-        "            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)", "            pass",
+        "            self._disk.lock(fd)", "            pass",
         (DIRECTORY,),
     ),
     # --- a full disk ---

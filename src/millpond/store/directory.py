@@ -19,7 +19,6 @@ with others' (`committer.Names`). At the start it is done, and synced, before an
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import heapq
 import os
 import sys
@@ -182,7 +181,7 @@ class StoreDirectory:
         path = self._base / LOCK
         fd: int = self._disk.open_path(str(path))
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._disk.lock(fd)
         except OSError as error:
             self._disk.close(fd)
             holder = self._disk.contents(str(path), 32).decode("ascii", "replace").strip()

@@ -23,6 +23,7 @@ cdef class Disk:
     cdef int open(self, str directory, str name, bint create) except -1
     cpdef int open_path(self, str path) except -1                # made when it is missing
     cpdef int duplicate(self, int fd) except -1
+    cpdef int lock(self, int fd) except -1                       # until it is closed; BlockingIOError: another one has it
     cpdef int close(self, int fd) noexcept
     cdef int unlink(self, str directory, str name) except -1
     cdef int rename(self, str directory, str old, str new) except -1

@@ -1,6 +1,7 @@
 """Files, as the store uses them: whole ranges, retried when interrupted, errors as OSError."""
 
 import errno
+import fcntl
 import os
 import stat
 
@@ -48,6 +49,10 @@ cdef class Disk:
 
     cpdef int duplicate(self, int fd) except -1:
         return os.dup(fd)
+
+    cpdef int lock(self, int fd) except -1:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return 0
 
     cpdef int close(self, int fd) noexcept:
         return c_close(fd)

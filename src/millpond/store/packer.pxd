@@ -1,10 +1,12 @@
 # The worker that brings segments from one form into the other, and makes their summaries: one at a time for all stores
 # of a server.
 from libc.stdint cimport uint32_t, uint64_t
+from millpond.store.disk cimport Disk
 from millpond.store.packer_order cimport Order
 
 cdef class Repack:                   # one segment's
     cdef Order order
+    cdef Disk disk                   # where its descriptors are from
     cdef readonly uint32_t number
     cdef uint64_t generation
     cdef uint32_t changes            # of the segment when it began

@@ -63,6 +63,7 @@ cdef extern from "sync_thread.h" nogil:
     void worker_stop(worker* self)
 
 
+@cython.no_gc
 cdef class Repack:
     """Closes its descriptors when it is forgotten."""
 
@@ -71,9 +72,9 @@ cdef class Repack:
 
     def __dealloc__(self):
         if self.order.source >= 0:
-            os.close(self.order.source)
+            self.disk.close(self.order.source)
         if self.order.target >= 0:
-            os.close(self.order.target)
+            self.disk.close(self.order.target)
         packed_let_go(&self.order.packed)
         free(self.order.summary)
 

@@ -138,7 +138,7 @@ cdef class Repacker(Client):
 
     cdef int _fill(self, Repack job, const Segment* segment) except -1:
         """What the worker has to know. It opens the file anew: a sync there takes no error from the log's own."""
-        job.order.disk = &self._log.disk.for_workers
+        job.disk, job.order.disk = self._log.disk, &self._log.disk.for_workers
         job.order.source = self._log.disk.open(self._log.directory, segment_name(job.number), False)
         job.order.drop, job.order.seed = self._log.drops_pages, segment.seed
         job.order.generation, job.order.end = segment.generation, segment.used

@@ -21,6 +21,7 @@ import os
 from libc.stdint cimport uint32_t, uint64_t
 
 from millpond.store.api cimport Record
+from millpond.store.disk cimport Disk
 from millpond.store.file_store cimport FileStore
 from millpond.store.index cimport Entry
 from millpond.store.packed cimport packed_keep
@@ -74,13 +75,14 @@ cdef class Scrub(Client):
         cdef uint32_t number = self._next_number()
         cdef Segment* segment
         cdef Repack job = Repack()
+        cdef Disk disk = self._store.log.disk
         if number == NO_SEGMENT:
             self._done(0)
             return None
         segment = &self._store.log.at[number]
         self._passed = segment.generation
         try:
-            job.order.source = self._store.log.disk.open(self._store.log.directory, segment_name(number), False)
+            job.disk, job.order.source = disk, disk.open(self._store.log.directory, segment_name(number), False)
         except OSError as error:
             if not is_shortage(error):
                 self._found(number, str(error))
@@ -88,8 +90,7 @@ cdef class Scrub(Client):
             return None
         job.number, job.generation, job.changes, job.order.task = number, segment.generation, segment.changes, SUMMARISE
         job.order.drop, job.order.seed, job.order.bytes_max = self._store.log.drops_pages, segment.seed, ANY_BYTES
-        job.order.generation, job.order.end, job.order.disk = segment.generation, segment.used, \
-            &self._store.log.disk.for_workers
+        job.order.generation, job.order.end, job.order.disk = segment.generation, segment.used, &disk.for_workers
         if segment.packed != NULL:
             packed_keep(segment.packed)
             job.order.packed = segment.packed

@@ -1,79 +1,24 @@
 """Every bit of a segment's file, flipped in turn: the store is opened with it, and everything in it read and compared.
 
 `bit_flips` shows in memory, a few million times a second, that readers see one record less. Here nothing is concluded:
-recovery runs over the files (of a memory file system), each message is read as consumers read it, and compared byte by
-byte with what was stored. A few thousand a second.
+recovery runs over the files (on a disk in memory), each message is read as consumers read it, and compared byte by byte
+with what was stored. Ten thousand a second or so.
 """
 
-import os
-
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp
 
 from millpond.store.api cimport FOUND, Record
 from millpond.store.committer cimport Committer
-from millpond.store.disk cimport Disk, disk_calls
 from millpond.store.file_store cimport FileStore
 from millpond.store.read_cache cimport ReadCache
+from millpond.testing.memory_disk cimport MemoryDisk
 
 from millpond.base.errors import StoreError
 
-cdef extern from "disk.h" nogil:
-    int disk_call_write(void* self, int fd, const char* data, size_t size, uint64_t offset)
-    int disk_call_read(void* self, int fd, char* data, size_t size, uint64_t offset, size_t* got)
-    int disk_call_sync(void* self, int fd)
-
 cdef enum:
     WRONG_MAX = 100                  # of one run, in words
-
-
-cdef int _in_line(void* self) noexcept nogil:
-    return 0
-
-
-cdef class CountingDisk(Disk):
-    """The real one, which counts what is changed. What is done beside the loop is left undone."""
-
-    cdef uint64_t changes
-
-    def __cinit__(self):
-        self.for_workers = disk_calls(NULL, _in_line, disk_call_write, disk_call_read, disk_call_sync)
-
-    cdef int open(self, str directory, str name, bint create) except -1:
-        self.changes += create
-        return Disk.open(self, directory, name, create)
-
-    cpdef int open_path(self, str path) except -1:
-        self.changes += 1
-        return Disk.open_path(self, path)
-
-    cdef int unlink(self, str directory, str name) except -1:
-        self.changes += 1
-        return Disk.unlink(self, directory, name)
-
-    cdef int rename(self, str directory, str old, str new) except -1:
-        self.changes += 1
-        return Disk.rename(self, directory, old, new)
-
-    cdef int reserve(self, int fd, uint64_t size) except -1:
-        self.changes += 1
-        return Disk.reserve(self, fd, size)
-
-    cpdef int truncate(self, int fd, uint64_t size) except -1:
-        self.changes += 1
-        return Disk.truncate(self, fd, size)
-
-    cdef int write(self, int fd, const char* data, size_t n, uint64_t offset) except -1:
-        self.changes += 1
-        return Disk.write(self, fd, data, n, offset)
-
-    cpdef int put(self, int fd, bytes data, uint64_t offset) except -1:
-        self.changes += 1
-        return Disk.put(self, fd, data, offset)
-
-    cpdef int sync(self, int fd) except -1:
-        return 0
 
 
 cdef struct Known:                   # a message that was stored once
@@ -84,7 +29,7 @@ cdef struct Known:                   # a message that was stored once
 
 
 cdef class OpenedFlips:
-    """A stream's directory, which is changed and put back again.
+    """A stream's directory, of which a copy in memory is changed and put back again.
 
     ever: {sequence: (time, subject, header block, body)} of all that was ever stored; live: the sequences that are there;
     last_seq: the last one issued. `counts` says what became of the flips, `wrong` in words what must not be.
@@ -93,21 +38,19 @@ cdef class OpenedFlips:
     cdef public dict counts
     cdef public list wrong
     cdef str _slot
-    cdef dict _files                 # name -> bytes
-    cdef dict _ever
     cdef set _live
     cdef list _kept                  # keeps the data of _known alive
     cdef Known* _known
     cdef uint64_t _last_seq
     cdef uint32_t _segment_bytes
-    cdef CountingDisk _disk
+    cdef MemoryDisk _disk
     cdef Committer _committer
     cdef ReadCache _cache
 
     def __init__(self, str slot, dict ever, set live, uint64_t last_seq, uint32_t segment_bytes):
         cdef uint64_t seq
         cdef bytes data
-        self._slot, self._ever, self._live, self._last_seq, self._segment_bytes = slot, ever, live, last_seq, segment_bytes
+        self._slot, self._live, self._last_seq, self._segment_bytes = slot, live, last_seq, segment_bytes
         self.counts, self.wrong, self._kept = {}, [], []
         self._known = <Known*>calloc(last_seq + 1, sizeof(Known))
         if self._known == NULL:
@@ -116,8 +59,7 @@ cdef class OpenedFlips:
             data = subject + hdr + body
             self._kept.append(data)
             self._known[seq] = Known(data, ts_ns, len(subject), len(hdr), len(body), seq in live)
-        self._files = {name: _read(os.path.join(slot, name)) for name in os.listdir(slot)}
-        self._disk = CountingDisk()
+        self._disk = MemoryDisk(slot, slot)
         self._committer, self._cache = Committer(disk=self._disk), ReadCache(disk=self._disk)
 
     def __dealloc__(self):
@@ -125,41 +67,19 @@ cdef class OpenedFlips:
 
     def run(self, str name, uint64_t first_bit, uint64_t last_bit, uint64_t step=1):
         """Flips every `step`th bit of the file from `first_bit` to before `last_bit`. Returns how many."""
-        cdef bytes data = self._files[name]
-        cdef uint64_t at = first_bit, done = 0
-        cdef uint8_t byte
-        path = os.path.join(self._slot, name)
-        fd = os.open(path, os.O_RDWR)
-        try:
-            while at < last_bit and at < len(data) * 8:
-                byte = data[at // 8]
-                os.pwrite(fd, bytes((byte ^ (1 << at % 8),)), at // 8)
-                self._open(name, at)
-                if self._disk.changes:
-                    self._put_back()
-                else:
-                    os.pwrite(fd, bytes((byte,)), at // 8)
-                at += step
-                done += 1
-        finally:
-            os.close(fd)
+        cdef str path = f"{self._slot}/{name}"
+        cdef uint64_t at = first_bit, done = 0, end = min(last_bit, <uint64_t>self._disk.size_at(path) * 8)
+        while at < end:
+            self._disk.flip(path, at)
+            self._open(name, at)
+            self._disk.put_back()
+            at += step
+            done += 1
         return done
 
     def close(self):
         self._cache.close()
         self._committer.close()
-
-    cdef int _put_back(self) except -1:
-        """Every file as it was, in its own inode."""
-        for name in os.listdir(self._slot):
-            if name not in self._files:
-                os.unlink(os.path.join(self._slot, name))
-        for name, data in self._files.items():
-            path = os.path.join(self._slot, name)
-            with open(path, "r+b" if os.path.exists(path) else "wb") as file:
-                file.write(data)
-                file.truncate()
-        return 0
 
     cdef int _note(self, str what) except -1:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -174,7 +94,6 @@ cdef class OpenedFlips:
     cdef int _open(self, str name, uint64_t at) except -1:
         """One flip is made: opens, reads, compares."""
         cdef FileStore store
-        self._disk.changes = 0
         try:
             store = FileStore(self._slot, self._committer, self._cache, None, self._segment_bytes, 1)
         except (StoreError, OSError):
@@ -224,11 +143,6 @@ cdef class OpenedFlips:
         if len(missing) > 1:
             return self._note(f"{len(missing)} messages lost")
         return self._note("1 message lost" if missing else "removed ones are back" if back else "noticed")
-
-
-cdef bytes _read(str path):
-    with open(path, "rb") as file:
-        return file.read()
 
 
 cdef bint _same(const Known* known, const Record* record) noexcept:
