@@ -24,6 +24,7 @@ RECOVERY: Final = UNIT + "test_recovery.py"
 STATES: Final = UNIT + "test_consumer_state.py"
 SUMMARIES: Final = UNIT + "test_summaries.py"
 TORN: Final = UNIT + "test_torn_write.py"
+WITNESS: Final = UNIT + "test_witness.py"
 MODEL: Final = "tests/property/test_file_store_model.py"
 CONSUMERS: Final = "tests/property/test_consumer_model.py"
 AFTER_A_KILL: Final = "tests/unit/jetstream/test_after_a_kill.py"
@@ -58,7 +59,7 @@ FAULTS: Final = (
     ),
     Fault(
         "journal-believed-after-a-kill", "store/consumer_file.py",
-        "            self._write_again(NAMES[self.current], best.end)", "            pass",
+        "            is_certain = self._write_again(NAMES[self.current], best.end)", "            is_certain = True",
         (AFTER_A_KILL,),
     ),
     Fault(
@@ -163,8 +164,23 @@ FAULTS: Final = (
     ),
     Fault(
         "last-write-written-again-without-a-sync", "store/segment_log.pyx",
-        "        self._proof_runs = Proof(committer, fds, self.directory) if fds else None\n", "",
-        (RECOVERY, UNIT + "test_witness.py"),
+        "        self._proof_runs = Proof(committer, witness, fds, self.directory) if fds else None\n", "",
+        (RECOVERY, WITNESS),
+    ),
+    Fault(
+        "last-write-believed-before-its-sync", "store/proof.pyx",
+        "        self._committer.wait_for(self)\n", "",
+        ("tests/unit/jetstream/test_storage.py", RECOVERY),
+    ),
+    Fault(
+        "torn-log-testified-to", "store/recovery_parts.pyx",
+        "            if self._parts[i].distrust != NOWHERE or self._parts[i].made_up:", "            if False:",
+        (WITNESS,),
+    ),
+    Fault(
+        "summary-before-an-erasure-is-done-again", "store/repacking.pyx",
+        " and not segment.erasing and segment.buffer == NULL", " and segment.buffer == NULL",
+        (UNIT + "test_scrubbing.py",),
     ),
     # --- removals ---
     Fault(
