@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from millpond.testing.memory_disk import MemoryDisk
+from millpond.testing.memory_disk import MemoryDisk, files_in
 from millpond.testing.opened_flips import OpenedFlips
 
 from .campaign import quiet
@@ -129,7 +129,7 @@ class Flipper:
         key = chunk.store, chunk.slot
         slot = f"{CASE}/jetstream/$G/streams/{chunk.slot:04d}"
         if key not in self._disks:
-            self._disks[key] = MemoryDisk(slot, self._every[chunk.store].slot(chunk.slot))
+            self._disks[key] = MemoryDisk(slot, files_in(self._every[chunk.store].slot(chunk.slot)))
         disk = self._disks[key]
         disk.flip(f"{slot}/{chunk.name}", at)
         verdict = judge(CASE, truths, disk)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from millpond.store.disk import Disk
-from millpond.testing.memory_disk import MemoryDisk
+from millpond.testing.memory_disk import MemoryDisk, files_in
 
 NAMES = ("a", "b", "folder", "folder/c", "folder/d", "missing/e")
 
@@ -18,7 +18,7 @@ class Both:
     def __init__(self, root: Path) -> None:
         (root / "folder").mkdir()
         (root / "a").write_bytes(b"sound")
-        self.root, self.real, self.memory = str(root), Disk(), MemoryDisk(str(root), root)
+        self.root, self.real, self.memory = str(root), Disk(), MemoryDisk(str(root), files_in(root))
         self.open: list[tuple[int, int]] = []
 
     def do(self, what: str, *arguments: object) -> None:

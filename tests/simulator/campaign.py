@@ -9,11 +9,9 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -76,22 +74,13 @@ class Figures:
 
 
 class Campaign:
-    """`folder`: of a memory file system, or it is slow."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.figures = folder, Figures()
-        self._places = 0
-
-    def _place(self) -> Path:
-        self._places += 1
-        place = self.folder / str(self._places)
-        place.mkdir(parents=True)
-        return place
+    def __init__(self) -> None:
+        self.figures = Figures()
 
     def life(self, seed: int, cuts: int, steps: int = 25) -> None:
         """Raises Violation, which says where."""
         rng = Random(seed)
-        world = World(self._place(), rng, {"": None}, START_NS)
+        world = World(rng, {"": None}, START_NS)
         try:
             life = Life(world, rng, DiskImage({"": None}, {}, Random(rng.random())))
             if rng.random() < 0.2:
@@ -104,13 +93,9 @@ class Campaign:
         self.figures.failures += world.failed
         self.figures.filled += fills
         self._count(life)
-        self._stop(world)
+        world.stop()
         self.figures.seeds += 1
         self._cut(life, rng, cuts, f"seed {seed}", 1)
-
-    def _stop(self, world: World) -> None:
-        world.stop()
-        remove(world.folder)
 
     def _count(self, life: Life) -> None:
         self.figures.operations += len(life.history.sent)
@@ -164,8 +149,8 @@ class Campaign:
         if cut.rng.random() < 0.75 and self._glance(life, files, cut, seen):
             return
 
-        def start(place: Path) -> tuple[World, DiskImage | None]:
-            return World(place, cut.rng, files, life.history.model.now_ns), None
+        def start() -> tuple[World, DiskImage | None]:
+            return World(cut.rng, files, life.history.model.now_ns), None
 
         self._one(life, start, cut)
 
@@ -176,11 +161,11 @@ class Campaign:
         try:
             found: Any = SeenWorld(known)
             if slots:
-                world = World(self._place(), cut.rng, left, life.history.model.now_ns)
+                world = World(cut.rng, left, life.history.model.now_ns)
                 try:
                     found = recovered(world, slots, known, seen, cut.depth > 1)
                 finally:
-                    self._stop(world)
+                    world.stop()
             if found is None:
                 return False
             stream = found.engine.streams.get("S")
@@ -203,19 +188,19 @@ class Campaign:
                 before.append((WRITE, file, offset, data[: cut.rng.choice(pages)]))
                 disk.feed(before[-1])
 
-        def start(place: Path) -> tuple[World, DiskImage | None]:
+        def start() -> tuple[World, DiskImage | None]:
             files, known = disk.memory()
-            return World(place, cut.rng, files, life.history.model.now_ns, Killed(known, before)), disk
+            return World(cut.rng, files, life.history.model.now_ns, Killed(known, before)), disk
 
         self._one(life, start, cut)
 
-    def _one(self, life: Life, start: Callable[[Path], tuple[World, DiskImage | None]], cut: Cut) -> None:
+    def _one(self, life: Life, start: Callable[[], tuple[World, DiskImage | None]], cut: Cut) -> None:
         try:
-            world, disk = start(self._place())
+            world, disk = start()
             try:
                 next_life = self._check(life, world, disk, cut)
             finally:
-                self._stop(world)
+                world.stop()
         except Violation as violation:
             raise Violation(f"{cut.where}: {violation}") from violation
         except Exception as error:
@@ -284,10 +269,9 @@ class Campaign:
         for step in spoiled.trace:
             disk.feed(step)
         cut = Cut(cut.at, cut.rng, cut.where + spoiled.what, cut.depth)
-        files, place = disk.image(cut.rng, cut.rng.choice(SURVIVALS)), self._place()
+        files = disk.image(cut.rng, cut.rng.choice(SURVIVALS))
         try:
-            judge(life, lambda: World(place, cut.rng, files, life.history.model.now_ns), cut.at)
-            remove(place)
+            judge(life, lambda: World(cut.rng, files, life.history.model.now_ns), cut.at)
         except Violation as violation:
             raise Violation(f"{cut.where}: {violation}") from violation
         except Exception as error:
@@ -304,17 +288,6 @@ def judge_of(life: Life, at: int) -> tuple[Life, int]:
 def names_in_doubt(trace: list[Any]) -> bool:
     """Has the sync of a directory failed? Pages are written again after a kill; a name cannot be."""
     return any(step[0] == UNSYNCED and isinstance(step[1], str) for step in trace)
-
-
-def remove(folder: str | Path) -> None:
-    """With everything in it."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                remove(entry.path)
-            else:
-                os.unlink(entry.path)
-    os.rmdir(folder)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from .coming import Coming
 from .history import LIMITS, Found, History, Sent, Violation
 from .queue import Queue
 from .readers import Readers
-from .world import World
+from .world import FOLDER, World
 
 STEP_NS = 1_000_000
 HALF_NS = 500_000_000
@@ -205,7 +205,7 @@ def is_batched(operation: Operation) -> bool:
 
 def slot_of(world: World, name: str) -> str:
     """The path of a stream's directory, as in the trace."""
-    return str(world.engine._shelves[name].slot)[len(str(world.folder)) :]
+    return str(world.engine._shelves[name].slot)[len(str(FOLDER)) :]
 
 
 def found_in(world: World, torn_before: bool = False) -> Found | None:

@@ -43,6 +43,19 @@ def test_what_is_removed_or_cut_makes_room(disk: SimulatedDisk, tmp_path: Path) 
     disk.close(fd)
 
 
+def test_a_failed_sync_is_told_to_everybody_who_has_it_open(disk: SimulatedDisk, tmp_path: Path) -> None:
+    failing = [errno.EIO]
+    disk.fault = lambda kind: failing.pop() if kind == "sync" and failing else 0
+    for ours, other in ((disk.open_path(str(tmp_path / "a")), disk.open_path(str(tmp_path / "a"))),
+                        (disk.open_directory(str(tmp_path)), disk.open_directory(str(tmp_path)))):  # fmt: skip
+        failing[:] = [errno.EIO]
+        for fd in (ours, other):
+            with pytest.raises(OSError, match="Input"):
+                disk.sync(fd)
+            disk.sync(fd)
+            disk.close(fd)
+
+
 def test_a_write_may_be_several(disk: SimulatedDisk, tmp_path: Path) -> None:
     disk.pieces = lambda size: 3
     fd = disk.open_path(str(tmp_path / "a"))

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from millpond.broker.router import Router
 from millpond.broker.sink import CallableSink
 from millpond.broker.turn import Turn
 from millpond.store.file_store import FileStore
+from millpond.testing.memory_disk import MemoryDisk
 from millpond.testing.model_store import finish
 from millpond.testing.simulated_disk import File, SimulatedDisk
 
@@ -32,6 +33,9 @@ from millpond.jetstream.go_json import Shape
 from millpond.jetstream.storage import Storage
 from millpond.store.space import Space
 
+FOLDER = Path("/simulated")
+"""Of every world: each has a disk of its own, in memory."""
+PROCESS_ID = 12345
 INBOX = b"in."
 SEGMENT_BYTES = 8192
 SUMMARY_BYTES = 4096
@@ -62,11 +66,8 @@ class World:
     `killed`: somebody was, and this one goes on with what was in memory.
     """
 
-    def __init__(
-        self, folder: Path, rng: Random, files: Files, begin_ns: int, killed: Killed | None = None
-    ) -> None:
-        self.folder, self.rng, self.before = folder, rng, files
-        put_files(folder, files)
+    def __init__(self, rng: Random, files: Files, begin_ns: int, killed: Killed | None = None) -> None:
+        self.rng, self.before = rng, files
         if killed is None:
             killed = Killed({path: File() for path, data in files.items() if data is not None}, ())
         known, trace = killed
@@ -74,7 +75,7 @@ class World:
         self.found: dict[str, File | None] = {path: known.get(path) for path in files}
         """What there was at the beginning; directories are None."""
         self.clock = ManualClock(begin_ns)
-        self.disk = SimulatedDisk(str(folder), known, trace)
+        self.disk = SimulatedDisk(str(FOLDER), known, trace, MemoryDisk(str(FOLDER), files))
         self.disk.cold = lambda: rng.random() < 0.1
         self.disk.pieces = lambda size: rng.randint(1, size) if rng.random() < 0.02 else size
         self.patient = True
@@ -88,13 +89,17 @@ class World:
         self.requests = 0
         self.taken: dict[int, list[Taken]] = {}
         self.turn, self.router = Turn(self.clock), Router()
-        options = JetStreamOptions(store_dir=str(folder), sync="always")
-        self.storage = Storage(options, folder, disk=self.disk)
+        options = JetStreamOptions(store_dir=str(FOLDER), sync="always")
+        self.storage = Storage(options, FOLDER, disk=self.disk)
         self.engine = Engine(options, self.storage, self.router, self.turn, "simulated")
         self.engine.recover()
-        self.api = Api(self.engine, self.router, self.engine.advisories, server_name="", domain="")
         self._pulls: list[Any] = []
         self._inbox = self.router.subscribe(INBOX + b">", CallableSink(self._take))
+
+    @cached_property
+    def api(self) -> Api:
+        """Made for the first request: most worlds are only looked at."""
+        return Api(self.engine, self.router, self.engine.advisories, server_name="", domain="")
 
     def _next_job(self) -> int:
         if self.patient:
@@ -143,10 +148,12 @@ class World:
         return self.requests
 
     def request(self, verb: str, body: dict[str, Any] | None = None) -> int:
+        assert self.api
         return self.publish(b"$JS.API." + verb.encode(), b"" if body is None else json.dumps(body).encode())
 
     def pull(self, stream: str, consumer: str, batch: int) -> int:
         """Messages have subjects of their own, so each pull has a subscription of its own. What comes has `reply`."""
+        assert self.api
         self.requests += 1
         number, inbox = self.requests, b"pulls.%d" % self.requests
 
@@ -203,7 +210,8 @@ class World:
 
     def stop(self) -> None:
         """An orderly stop."""
-        self.api.close()
+        if "api" in self.__dict__:
+            self.api.close()
         self.engine.stop()
         self.forget()
 
@@ -213,19 +221,6 @@ class World:
             self.router.unsubscribe(subscription)
         for _ in range(2):                       # its cache, which no collector sees, lets go of all that has gone
             self.router.publish(b"nobody", b"")
-
-
-def put_files(folder: Path, files: Files) -> None:
-    """They are in `folder`, and nothing else is."""
-    root = str(folder)
-    for path, data in sorted(files.items()):
-        if data is None:
-            if path:
-                os.mkdir(root + path)
-        else:
-            fd = os.open(root + path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            os.write(fd, data)
-            os.close(fd)
 
 
 # Configurations are read at every start and are few: what was made of one is remembered.
@@ -256,19 +251,19 @@ def forget_configurations() -> None:
 
 @contextmanager
 def simulated(seed: int) -> Iterator[None]:
-    """Chance comes from the seed, and segments are small."""
+    """Chance comes from the seed, segments are small, and the process id, which a file holds, is always the same."""
     forget_configurations()
     rng = Random(seed)
-    before = os.urandom, shelf.FileStore, storage.Space
+    before = os.urandom, os.getpid, shelf.FileStore, storage.Space
     reading = recovered.read_stream, stored.understood, shelf.name_and_time
     recovered.read_stream, stored.understood = read_stream, understood  # type: ignore[assignment]
     shelf.name_and_time = storage.name_and_time = name_and_time  # type: ignore[assignment]
-    os.urandom = rng.randbytes
+    os.urandom, os.getpid = rng.randbytes, lambda: PROCESS_ID
     shelf.FileStore = partial(FileStore, segment_bytes=SEGMENT_BYTES, summary_bytes=SUMMARY_BYTES)  # type: ignore[misc,assignment]
     storage.Space = partial(Space, reserve_bytes=SEGMENT_BYTES)  # type: ignore[misc,assignment]
     try:
         yield
     finally:
-        os.urandom, shelf.FileStore, storage.Space = before  # type: ignore[misc]
+        os.urandom, os.getpid, shelf.FileStore, storage.Space = before  # type: ignore[misc]
         recovered.read_stream, stored.understood, shelf.name_and_time = reading
         storage.name_and_time = reading[2]

@@ -33,8 +33,6 @@ from millpond.jetstream.engine import Engine
 from millpond.jetstream.storage import Storage
 from millpond.store.space import Space
 
-from ..simulator.world import put_files
-
 INBOX = b"in."
 SEGMENT_BYTES = 8192
 SUMMARY_BYTES = 4096
@@ -222,3 +220,16 @@ def small_files(seed: int = 1) -> Iterator[None]:
         yield
     finally:
         os.urandom, shelf.FileStore, storage.Space = before  # type: ignore[misc]
+
+
+def put_files(folder: Path, files: Files) -> None:
+    """They are in `folder`, and nothing else is."""
+    root = str(folder)
+    for path, data in sorted(files.items()):
+        if data is None:
+            if path:
+                os.mkdir(root + path)
+        else:
+            fd = os.open(root + path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            os.write(fd, data)
+            os.close(fd)

@@ -16,7 +16,7 @@ from millpond.store.record cimport PAGE, page_ceil
 from millpond.store.segment cimport ABSENT, NO_SEGMENT, RECORDS_AT, SPARE, Segment, segment_name
 
 from millpond.base import limits
-from millpond.store.space import Space, is_full, no_room
+from millpond.store.space import is_full, no_room
 
 cdef uint32_t LARGE_BY_SMALL = limits.SEGMENT_BYTES_LARGE // limits.SEGMENT_BYTES_SMALL
 cdef uint32_t CLOSED_AT_ONCE = limits.FILE_BYTES_CLOSED_AT_ONCE
@@ -29,7 +29,7 @@ cdef class SegmentFiles:
     def __init__(self, str directory, Disk disk, uint32_t bytes_small):
         assert bytes_small % PAGE == 0 and bytes_small > RECORDS_AT
         self.bytes_small, self.bytes_large = bytes_small, bytes_small * LARGE_BY_SMALL
-        self.directory, self.disk, self.space = directory, disk, Space()
+        self.directory, self.disk = directory, disk
         self.lent = NO_SEGMENT                     # and of the names that are there, who knows which are on disk?
         self.names_fd = -1
 

@@ -4,12 +4,12 @@ from millpond.store.disk cimport Disk
 cdef class MemoryFile:               # what a name stands for
     cdef bytearray data              # its first bytes
     cdef uint64_t size               # those behind `data` are zeros
-    cdef bytes sound                 # its content when it was kept; None: it was not
+    cdef bytes sound                 # its content at first
     cdef bint changed                # since then
 
 cdef class MemoryDisk(Disk):
     cdef dict _folders               # path -> {name: MemoryFile; None: a folder}
-    cdef dict _kept                  # the same, as it was kept
+    cdef dict _kept                  # the same, at first
     cdef list _open                  # descriptor - FD_FIRST -> MemoryFile, a folder's path, None: free
     cdef uint64_t _free              # below it no descriptor is free
     cdef bint _renamed               # names have changed since then

@@ -1,4 +1,4 @@
-"""A disk in memory, for a campaign that opens a store millions of times: no call of it is one of the system.
+"""A disk in memory, for campaigns that open a store millions of times: no call of it is one of the system.
 
 It does what a file system does behind the store's door, no more: names in folders, files that live as long as they have
 a name or a descriptor, lengths, bytes (zeros where none were written). It is kept as it is, changed, and put back, which
@@ -69,8 +69,23 @@ cdef int _resize(MemoryFile file, uint64_t size) except -1:
 
 cdef MemoryFile _filled(bytes data):
     cdef MemoryFile file = MemoryFile()
-    file.data, file.size = bytearray(data), len(data)
+    file.data, file.size, file.sound = bytearray(data), len(data), data
     return file
+
+
+def files_in(source):
+    """What lies in a real folder, as MemoryDisk takes it."""
+    cdef dict found = {}
+    for folder, folders, names in os.walk(source):
+        below = folder[len(os.fspath(source)):]
+        found.update({f"{below}/{name}": None for name in folders})
+        found.update({f"{below}/{name}": _whole(os.path.join(folder, name)) for name in names})
+    return found
+
+
+cdef bytes _whole(str path):
+    with open(path, "rb") as file:
+        return file.read()
 
 
 cdef tuple _split(str path):
@@ -83,9 +98,9 @@ cdef object _refusal(int error, str path):
 
 
 cdef class MemoryDisk(Disk):
-    """Holds folders and files as they lie in `source`, below `root`, an absolute path."""
+    """files: what there is below `root`, an absolute path: {"/name": bytes, or None for a folder}."""
 
-    def __init__(self, str root, source):
+    def __init__(self, str root, dict files):
         self._folders, self._open, self._free = {root: {}}, [], 0
         below = root
         while below:
@@ -93,30 +108,16 @@ cdef class MemoryDisk(Disk):
             self._folders[above] = {name: None}
             below = above
         self.for_workers = disk_calls(<void*>self, _in_line, _write, _read, _sync)
-        self._copy(root, os.fspath(source))
-        self.keep()
-
-    def _copy(self, str to, str source):
-        for entry in sorted(os.scandir(source), key=lambda entry: entry.name):
-            if entry.is_dir():
-                self.make_directory(f"{to}/{entry.name}")
-                self._copy(f"{to}/{entry.name}", entry.path)
-            else:
-                with open(entry.path, "rb") as file:
-                    self._folders[to][entry.name] = _filled(file.read())
-
-    def keep(self):
-        """What is there now is what `put_back` brings back."""
-        cdef MemoryFile file
+        for path, data in sorted(files.items()):
+            if data is not None:
+                directory, name = _split(root + path)
+                self._folder(directory)[name] = _filled(data)
+            elif path:
+                self.make_directory(root + path)
         self._kept, self._renamed = {path: dict(folder) for path, folder in self._folders.items()}, False
-        for folder in self._folders.values():
-            for file in folder.values():
-                if file is not None:
-                    file.sound = bytes(file.data) + bytes(file.size - len(file.data))
-                    file.changed = False
 
     def put_back(self):
-        """Everything is as it was kept. Nobody has anything open: a descriptor would mean another file then."""
+        """Everything is as it was at first. Nobody has anything open: a descriptor would mean another file then."""
         cdef MemoryFile file
         assert self.open_descriptors == 0, f"{self.open_descriptors} descriptors were not closed"
         if self._renamed:

@@ -120,6 +120,9 @@ cdef class NumberedDisk(Disk):
         self._may("open", self._path(fd))
         return self._known(self._behind.duplicate(fd), self._path(fd))
 
+    cpdef int lock(self, int fd) except -1:
+        return self._behind.lock(fd)
+
     cpdef int close(self, int fd) noexcept:
         if self._paths.pop(fd, None) is None:      # it was closed when its process ended
             return 0

@@ -16,6 +16,7 @@ from millpond.store.read_cache cimport ReadCache
 from millpond.testing.memory_disk cimport MemoryDisk
 
 from millpond.base.errors import StoreError
+from millpond.testing.memory_disk import files_in
 
 cdef enum:
     WRONG_MAX = 100                  # of one run, in words
@@ -59,7 +60,7 @@ cdef class OpenedFlips:
             data = subject + hdr + body
             self._kept.append(data)
             self._known[seq] = Known(data, ts_ns, len(subject), len(hdr), len(body), seq in live)
-        self._disk = MemoryDisk(slot, slot)
+        self._disk = MemoryDisk(slot, files_in(slot))
         self._committer, self._cache = Committer(disk=self._disk), ReadCache(disk=self._disk)
 
     def __dealloc__(self):

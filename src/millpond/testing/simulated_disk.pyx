@@ -1,7 +1,7 @@
 """A disk for simulations: it works, remembers what was done to it, and lets somebody say what fails.
 
-Its files are real ones in a folder (of a memory file system, for speed), so that they can be read in every way. What
-is made, changed, removed or synced is noted in `trace` as well, in the order in which it took effect:
+Its files are those of a disk behind it: the real one, so that they can be read in every way, or one in memory, which is
+faster. What is made, changed, removed or synced is noted in `trace` as well, in the order in which it took effect:
 
     (WRITE, file, offset, bytes)   (SIZE, file, bytes)   exactly that long
     (NAME, path, file)   file None: a directory          (GONE, path)         (MOVED, old path, new path)
@@ -23,6 +23,8 @@ from libc.errno cimport EIO, ENOSPC
 from libc.stdint cimport int64_t, uint64_t
 
 from millpond.store.disk cimport Disk, disk_calls
+
+from millpond.store.disk import REAL
 
 WRITE, SIZE, NAME, GONE, MOVED, SYNCED, UNSYNCED = range(7)
 
@@ -61,7 +63,7 @@ cdef int _in_line(void* self) noexcept with gil:
 
 
 cdef class SimulatedDisk(Disk):
-    """Give it to a `Storage` in `root`, which is there. Paths in the trace begin behind `root`.
+    """Give it to a `Storage` in `root`, which is there. Paths in the trace begin behind `root`. behind: has its files.
 
     known: {path: File} of files that are the ones of a trace; trace: that one, which goes on with what is done now.
 
@@ -74,40 +76,32 @@ cdef class SimulatedDisk(Disk):
 
     cdef public list trace
     cdef public object fault, cold, next_job, pieces, free
+    cdef Disk _behind
     cdef str _root
-    cdef dict _files                   # inode -> File, or a directory's path
-    cdef dict _open                    # descriptor -> inode
+    cdef dict _names                   # path -> File; None: a directory
+    cdef dict _open                    # descriptor -> File, or a directory's path
     cdef set _owed                     # descriptors whose next sync fails, too: they were open when another one's did
     cdef dict _asked                   # descriptor -> length of the trace when a worker was asked to sync it
 
-    def __init__(self, root, known=None, trace=()):
-        self._root = os.path.realpath(root)
-        known = known or {}
-        self.trace, self._files, self._asked, self._open, self._owed = list(trace), {}, {}, {}, set()
+    def __init__(self, root, known=None, trace=(), Disk behind=REAL):
+        self._root, self._behind = os.path.realpath(root) if behind is REAL else root, behind
+        self.trace, self._names, self._asked, self._open, self._owed = list(trace), {"": None}, {}, {}, set()
         self.for_workers = disk_calls(<void*>self, _in_line, _write, _read, _sync)
-        self._files[os.stat(self._root).st_ino] = ""
-        self._look("", known)
+        self._look("", known or {})
 
     cdef int _look(self, str folder, dict known) except -1:
-        with os.scandir(self._root + folder) as entries:
-            for entry in entries:
-                path = f"{folder}/{entry.name}"
-                if entry.is_dir():
-                    self._files[entry.inode()] = path
-                    self._look(path, known)
-                else:
-                    self._files[entry.inode()] = known.get(path) or File()
+        for name in self._behind.names(self._root + folder):
+            path = f"{folder}/{name}"
+            if self._behind.is_directory(self._root + path):
+                self._names[path] = None
+                self._look(path, known)
+            else:
+                self._names[path] = known.get(path) or File()
         return 0
 
     def files(self):
         """{path: file} of what is there now; directories are None."""
-        found = {}
-        for folder, _, names in os.walk(self._root):
-            found[folder[len(self._root):]] = None
-            for name in names:
-                path = os.path.join(folder, name)
-                found[path[len(self._root):]] = self._files[os.stat(path).st_ino]
-        return found
+        return dict(self._names)
 
     # --- inside ---
 
@@ -129,26 +123,40 @@ cdef class SimulatedDisk(Disk):
     cdef int _gives_back(self, str path) except -1:
         """A name goes, and its file's bytes."""
         if self.free is not None:
-            try:
-                self.free += os.stat(path).st_size
-            except FileNotFoundError:
-                pass
+            self.free += max(0, self._behind.size_at(path))
         return 0
 
     cdef object _of(self, int fd):
-        return self._files[os.fstat(fd).st_ino]
+        return self._open[fd]
 
     cdef str _inside(self, str path):
         assert path.startswith(self._root), f"{path} is not in {self._root}"
         return path[len(self._root):]
 
-    cdef int _opened(self, int fd, str path, bint new) except -1:
-        self._open[fd] = os.fstat(fd).st_ino
-        self._owed.discard(fd)                     # of a former file with this number, which a worker has closed
-        if new:
-            self._files[os.fstat(fd).st_ino] = file = File()
+    cdef int _opened(self, int fd, str path) except -1:
+        """Of a file, which may be new."""
+        file = self._names.get(path)
+        if file is None:
+            self._names[path] = file = File()
             self.trace.append((NAME, path, file))
+        return self._stands_for(fd, file)
+
+    cdef int _stands_for(self, int fd, object what) except -1:
+        self._open[fd] = what
+        self._owed.discard(fd)                     # of a former file with this number, which a worker has closed
         return fd
+
+    cdef int _forget(self, str path) except -1:
+        path = self._inside(path)
+        self._names.pop(path, None)
+        self.trace.append((GONE, path))
+        return 0
+
+    cdef int _moved(self, str old, str new) except -1:
+        old, new = self._inside(old), self._inside(new)
+        self._names[new] = self._names.pop(old)
+        self.trace.append((MOVED, old, new))
+        return 0
 
     cdef int _synced(self, int fd, object before) except -1:
         what = self._of(fd)
@@ -160,8 +168,7 @@ cdef class SimulatedDisk(Disk):
                 raise OSError(EIO, os.strerror(EIO))
             self._may("sync")
         except OSError:
-            inode = os.fstat(fd).st_ino
-            self._owed.update([other for other, its in self._open.items() if its == inode and other != fd])
+            self._owed.update([other for other, its in self._open.items() if its == what and other != fd])
             self.trace.append((UNSYNCED, what, before))
             raise
         self.trace.append((SYNCED, what, before))
@@ -171,73 +178,88 @@ cdef class SimulatedDisk(Disk):
 
     cpdef int open_directory(self, str path) except -1:
         self._may("open")
-        return self._opened(Disk.open_directory(self, path), "", False)
+        return self._stands_for(self._behind.open_directory(path), self._inside(path))
 
     cdef int open(self, str directory, str name, bint create) except -1:
-        path = f"{directory}/{name}"
-        cdef bint new = create and not os.path.exists(path)
+        cdef str path = self._inside(f"{directory}/{name}")
         self._may("open")
-        if new:
+        if create and path not in self._names:
             self._may("name")
-        return self._opened(Disk.open(self, directory, name, create), self._inside(path) if new else "", new)
+        return self._opened(self._behind.open(directory, name, create), path)
 
     cpdef int open_path(self, str path) except -1:
-        cdef bint new = not os.path.exists(path)
+        cdef str inside = self._inside(path)
         self._may("open")
-        if new:
+        if inside not in self._names:
             self._may("name")
-        return self._opened(Disk.open_path(self, path), self._inside(path), new)
+        return self._opened(self._behind.open_path(path), inside)
+
+    cpdef int duplicate(self, int fd) except -1:
+        return self._stands_for(self._behind.duplicate(fd), self._of(fd))
+
+    cpdef int lock(self, int fd) except -1:
+        return self._behind.lock(fd)
 
     cpdef int close(self, int fd) noexcept:
         self._asked.pop(fd, None)
         self._open.pop(fd, None)
         self._owed.discard(fd)
-        return Disk.close(self, fd)
+        return self._behind.close(fd)
+
+    cpdef list names(self, str directory):
+        return self._behind.names(directory)
+
+    cpdef object size_at(self, str path):
+        return self._behind.size_at(path)
+
+    cpdef bint is_directory(self, str path) except *:
+        return self._behind.is_directory(path)
+
+    cpdef object size(self, int fd):
+        return self._behind.size(fd)
+
+    cpdef bytes contents(self, str path, object most=None):
+        return self._behind.contents(path, most)
 
     cdef int unlink(self, str directory, str name) except -1:
         self._may("name")
         self._gives_back(f"{directory}/{name}")
-        Disk.unlink(self, directory, name)
-        self.trace.append((GONE, self._inside(f"{directory}/{name}")))
-        return 0
+        self._behind.unlink(directory, name)
+        return self._forget(f"{directory}/{name}")
 
     cdef int rename(self, str directory, str old, str new) except -1:
         self._may("name")
         self._gives_back(f"{directory}/{new}")
-        Disk.rename(self, directory, old, new)
-        folder = self._inside(directory)
-        self.trace.append((MOVED, f"{folder}/{old}", f"{folder}/{new}"))
-        return 0
+        self._behind.rename(directory, old, new)
+        return self._moved(f"{directory}/{old}", f"{directory}/{new}")
 
     cpdef int remove(self, str path) except -1:
         self._may("name")
         self._gives_back(path)
-        Disk.remove(self, path)
-        self.trace.append((GONE, self._inside(path)))
-        return 0
+        self._behind.remove(path)
+        return self._forget(path)
 
     cpdef int move(self, str old, str new) except -1:
         self._may("name")
         self._gives_back(new)
-        Disk.move(self, old, new)
-        self.trace.append((MOVED, self._inside(old), self._inside(new)))
-        return 0
+        self._behind.move(old, new)
+        return self._moved(old, new)
 
     cpdef int make_directory(self, str path) except -1:
-        cdef bint new = not os.path.exists(path)
+        cdef str inside = self._inside(path)
+        cdef bint new = inside not in self._names
         if new:
             self._may("name")
-        Disk.make_directory(self, path)
+        self._behind.make_directory(path)
         if new:
-            self._files[os.stat(path).st_ino] = self._inside(path)
-            self.trace.append((NAME, self._inside(path), None))
+            self._names[inside] = None
+            self.trace.append((NAME, inside, None))
         return 0
 
     cpdef int remove_directory(self, str path) except -1:
         self._may("name")
-        Disk.remove_directory(self, path)
-        self.trace.append((GONE, self._inside(path)))
-        return 0
+        self._behind.remove_directory(path)
+        return self._forget(path)
 
     cpdef int sync(self, int fd) except -1:
         return self._synced(fd, None)
@@ -248,22 +270,22 @@ cdef class SimulatedDisk(Disk):
 
     cdef int reserve(self, int fd, uint64_t size) except -1:
         self._may("reserve")
-        self._grow(<int64_t>size - <int64_t>os.fstat(fd).st_size)
-        Disk.reserve(self, fd, size)
+        self._grow(<int64_t>size - <int64_t>self._behind.size(fd))
+        self._behind.reserve(fd, size)
         self.trace.append((SIZE, self._of(fd), size))
         return 0
 
     cpdef int allocate(self, int fd, uint64_t begin, uint64_t end) except -1:
         self._may("reserve")
         if begin < end:
-            self._grow(<int64_t>end - <int64_t>os.fstat(fd).st_size)
-            os.ftruncate(fd, end)                  # its blocks would be memory; what is set aside means nothing
+            self._grow(<int64_t>end - <int64_t>self._behind.size(fd))
+            self._behind.truncate(fd, end)         # its blocks would be memory; what is set aside means nothing
         return 0
 
     cpdef int truncate(self, int fd, uint64_t size) except -1:
         self._may("size")
-        self._grow(<int64_t>size - <int64_t>os.fstat(fd).st_size)
-        Disk.truncate(self, fd, size)
+        self._grow(<int64_t>size - <int64_t>self._behind.size(fd))
+        self._behind.truncate(fd, size)
         self.trace.append((SIZE, self._of(fd), size))
         return 0
 
@@ -284,12 +306,12 @@ cdef class SimulatedDisk(Disk):
         try:
             self._may("write")
             if self.free is not None:
-                self._grow(max(0, <int64_t>(offset + n) - <int64_t>os.fstat(fd).st_size))
+                self._grow(max(0, <int64_t>(offset + n) - <int64_t>self._behind.size(fd)))
         except OSError as error:
             first, refusal = n // 2, error
             if error.errno == ENOSPC and self.free is not None:
-                first = min(n, max(0, <int64_t>os.fstat(fd).st_size - <int64_t>offset))
-        Disk.write(self, fd, data, first, offset)
+                first = min(n, max(0, <int64_t>self._behind.size(fd) - <int64_t>offset))
+        self._behind.write(fd, data, first, offset)
         self.trace.append((WRITE, self._of(fd), offset, PyBytes_FromStringAndSize(data, first)))
         if refusal is not None:
             raise refusal
@@ -300,7 +322,7 @@ cdef class SimulatedDisk(Disk):
 
     cdef size_t read(self, int fd, char* data, size_t n, uint64_t offset) except? 0xFFFFFFFFFFFFFFFF:
         self._may("read")
-        return Disk.read(self, fd, data, n, offset)
+        return self._behind.read(fd, data, n, offset)
 
     cdef size_t read_hot(self, int fd, char* data, size_t n, uint64_t offset) except? 0xFFFFFFFFFFFFFFFF:
         if self.cold is not None and self.cold():
@@ -308,7 +330,7 @@ cdef class SimulatedDisk(Disk):
         return self.read(fd, data, n, offset)
 
     cpdef object free_bytes(self, object place):
-        return Disk.free_bytes(self, place) if self.free is None else self.free
+        return self._behind.free_bytes(place) if self.free is None else self.free
 
     cdef int drop(self, int fd, uint64_t offset, uint64_t n) noexcept:
         return 0
