@@ -26,8 +26,10 @@ from .life import Life, messages_of
 from .world import World
 
 SECTOR = 512
+PAGE = 4096
 LATER_WRITES = 3
-"""A write of the log of which so many later ones are certain is no torn end."""
+"""A write of the log of which so many later ones are certain is no torn end. (An erasure, which is no whole page, says
+nothing of what was written before.)"""
 
 
 class Spoiled(NamedTuple):
@@ -41,7 +43,9 @@ def spoil(trace: list[Any], slot: str, rng: Random) -> Spoiled | None:
     """One certain write into a file of this stream, with what is certain behind it. None: there is none."""
     paths, writes = _certain(trace, slot)
     logs = [number for number in writes if "/log." in paths[trace[number][1]]]
-    possible = [*logs[:-LATER_WRITES], *(number for number in writes if "/log." not in paths[trace[number][1]])]
+    pages = [number for number in logs if trace[number][2] % PAGE == len(trace[number][3]) % PAGE == 0]
+    last = pages[-LATER_WRITES] if len(pages) >= LATER_WRITES else 0
+    possible = [*(number for number in logs if number < last), *(number for number in writes if "/log." not in paths[trace[number][1]])]
     if not possible:
         return None
     number = rng.choice(possible)

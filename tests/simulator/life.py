@@ -119,7 +119,7 @@ class Life:
                 self._send(operation)
             if self.rng.random() < 0.5:
                 self.readers.act()
-        elif len(operations) == 1 and not is_batched(operations[0]):
+        elif len(operations) == 1 and not is_batched(operations[0]) and self._is_answered(operations[0]):
             self._try(operations[0])
         if self.queue is not None and self.rng.random() < 0.4:
             self.queue.act()
@@ -127,6 +127,9 @@ class Life:
             self.coming.act()
         if self.backups is not None:
             self.backups.act()
+
+    def _is_answered(self, operation: Operation) -> bool:
+        return not (isinstance(operation, Publish) and self.history.model.allows("no_ack"))
 
     def _try(self, operation: Operation) -> None:
         """On a full disk: what is refused for want of room has done nothing, and removals may wait for room."""

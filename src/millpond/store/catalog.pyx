@@ -11,7 +11,7 @@ sync runs are merged: the newest value is written, and every `done` is called on
 The other copy is there for the day when the first one cannot be read. Nobody waits for it, and no sync is spent on it:
 the kernel writes it in its own time, and until then it is not the one that a save relies on. So two equal copies say
 that the value was synced once, but not which of them: the first save after a start syncs the one it relies on, in a
-round of its own, before it writes over the other one. Where they differ, the newer one may never have been synced, nor
+round of its own, before it writes over the other one, and makes sure of that one's name. Where they differ, the newer one may never have been synced, nor
 is it believed when it was in vain: the next start writes it again where it is, syncs it, and then writes the other one.
 A save is synced in the tier `interval` too, for two copies that are both in the kernel's memory are worth nothing.
 On a full disk a save waits for room; who asks `Space.check` first has it refused instead. The files are open from a save
@@ -104,7 +104,7 @@ cdef class Catalog(Target):
         generation, payload = max(good)
         self.generation = max(generation, self.generation)
         self._certain = copies.index((generation, payload))
-        self._named = self._trusted = True
+        self._trusted, self._named = True, False   # a kill may have come before the names were on disk
         for which, copy in enumerate(copies):
             if copy != (generation, payload):
                 self._repair(which, encode(generation, payload))
@@ -114,7 +114,6 @@ cdef class Catalog(Target):
         """The older copy is the only one that is surely on disk, until the newer one is. That one takes the name of the
         other: a sync of its own name may have failed, and says nothing of it when it succeeds later."""
         disk = self._committer.disk
-        self._named = False                        # of the copy that is made anew
         try:
             self._open()
             self._put(self._certain, image)

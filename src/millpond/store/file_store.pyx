@@ -559,7 +559,7 @@ cdef class FileStore(IndexedStore):
         self._repacker.close()
         try:
             if touched:
-                self.log.put(CLEAN, 0, self.state.last_seq, NULL, 0)
+                self.log.put(CLEAN, 0, self.log.last_seq, NULL, 0)     # of what is logged: a full disk may have refused more
                 self.log.write(None)
         except OSError as error:
             if not is_full(error):                 # without its last record the next start syncs what it finds

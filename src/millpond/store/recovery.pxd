@@ -54,9 +54,9 @@ cdef class Recovery(LogParts):
     cdef int _merge(self, uint64_t below_seq) except -1
     cdef int _add(self, uint64_t seq, const char* subject, uint32_t subject_len, uint32_t* known, uint32_t number,
                   uint32_t offset, uint32_t size, int64_t ts_ns, int64_t expires_ns, bint own_run) except -1
-    cdef int _was_issued(self, uint64_t seq) except -1
+    cdef int _was_issued(self, const Part* part, uint64_t seq, uint32_t offset) except -1
     cdef bint _drop(self, uint64_t seq) except *
-    cdef int _erase(self, const Step* step) except -1
+    cdef int _erase(self, const Part* of, const Step* step) except -1
     cdef int _erase_again(self, uint64_t seq, uint32_t number, uint32_t offset, uint32_t size) except -1
     cdef int _discard_spare(self, uint64_t generation) except -1
     cdef int _note_erased(self, const Part* part, uint32_t offset) except -1
@@ -69,7 +69,7 @@ cdef class Recovery(LogParts):
     cdef int _damaged(self, const Part* part, uint32_t bad, uint32_t end) except -1
     cdef int _begin_loss(self) except -1
     cdef int _bound_loss(self, uint32_t end) except -1
-    cdef int _passed_over(self, const Part* part, const Step* step) except -1
+    cdef int _passed_over(self, const Part* part, uint64_t seq, uint32_t offset) except -1
     cdef int _missing(self, uint64_t next_seq) except -1
     cdef int _report(self) except -1
     cdef int _finish(self) except -1

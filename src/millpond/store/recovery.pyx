@@ -197,7 +197,7 @@ cdef class Recovery(LogParts):
         self._log.disk.drop(self._log.fd(part.number), 0, part.file_bytes)
         if self.clean and part == &self._parts[self._count - 1]:
             end -= <uint32_t>sizeof(Head)          # CLEAN was never synced: what follows must not rely on it
-        segment.used = part.end if part.end_known else end
+        segment.used = min(part.end if part.end_known else end, segment.bytes)     # a file cut within the last padding
         segment.written = segment.asked = segment.synced = segment.records_end = segment.used
         segment.copies = part.copies
         self._log.order.append(part.number)
@@ -307,10 +307,12 @@ cdef class Recovery(LogParts):
                 self._store.index.raise_first(step.seq)
             return self._store.index.raise_last(step.seq - 1)
         if step.kind == CLEAN:
+            self._passed_over(part, step.seq + 1, step.offset)
+            self._last_original = max(self._last_original, step.seq)
             return self._missing(step.seq + 1)
         if step.kind == ERASED:
             if step.seq > self._last_original:
-                self._passed_over(part, step)
+                self._passed_over(part, step.seq, step.offset)
                 self._missing(step.seq)
             self._last_original = max(self._last_original, step.seq)
             self._store.index.state.last_ts_ns = max(self._store.index.state.last_ts_ns, step.ts_ns)
@@ -323,10 +325,10 @@ cdef class Recovery(LogParts):
             self._floor(step.seq)
         elif step.kind == REMOVE:
             if step.flags & SECURE:
-                return self._erase(step)
+                return self._erase(part, step)
             self._floor(step.seq)
             for i in range((step.length - <uint32_t>sizeof(Head)) // <uint32_t>sizeof(uint64_t)):
-                self._was_issued(seqs[i])
+                self._was_issued(part, seqs[i], step.offset)
                 self._drop(seqs[i])
         return 0
 
@@ -336,7 +338,7 @@ cdef class Recovery(LogParts):
             self.damage.append(f"{segment_name(part.number)}: message {step.seq} at {step.offset} comes after "
                                f"{self._store.index.state.last_seq}; it is not taken")
             return 0
-        self._passed_over(part, step)
+        self._passed_over(part, step.seq, step.offset)
         self._missing(step.seq)
         self._last_original = step.seq
         if self._moved_at < self._moved_count and self._moved[self._moved_at].seq == step.seq:
@@ -363,8 +365,10 @@ cdef class Recovery(LogParts):
             self._store.note_expiry(seq, expires_ns)
         return 0
 
-    cdef int _was_issued(self, uint64_t seq) except -1:
-        """It is never issued again, whatever became of its message's record: an erasure may have been torn."""
+    cdef int _was_issued(self, const Part* part, uint64_t seq, uint32_t offset) except -1:
+        """What is removed was there, and so was all before it. It is never issued again, whatever became of its
+        message's record: an erasure may have been torn."""
+        self._passed_over(part, seq, offset)
         if seq > self._store.index.state.last_seq:
             self._merge(seq + 1)
             self._store.index.raise_last(seq)
@@ -380,8 +384,8 @@ cdef class Recovery(LogParts):
             loss.removed(seq)
         return False
 
-    cdef int _erase(self, const Step* step) except -1:
-        """A message that was to be overwritten: it may have been, not yet, or in part."""
+    cdef int _erase(self, const Part* of, const Step* step) except -1:
+        """A message that was to be overwritten, as `of` says: it may have been, not yet, or in part."""
         cdef Erasure erasure
         cdef uint32_t number
         cdef Entry entry
@@ -389,7 +393,7 @@ cdef class Recovery(LogParts):
         cdef bint bad = False
         memset(&erasure, 0, sizeof(Erasure))
         memcpy(&erasure, step.body, min(step.length - sizeof(Head), sizeof(Erasure)))     # in a summary at any place
-        self._was_issued(erasure.seq)
+        self._was_issued(of, erasure.seq, step.offset)
         if self._store.index.get(erasure.seq, &entry):
             number = entry.run_id
             self._erase_again(erasure.seq, number, entry.offset, entry.size)
@@ -526,14 +530,14 @@ cdef class Recovery(LogParts):
             self._loss.most = page_ceil(end) // <uint32_t>sizeof(Head)
         return 0
 
-    cdef int _passed_over(self, const Part* part, const Step* step) except -1:
+    cdef int _passed_over(self, const Part* part, uint64_t seq, uint32_t offset) except -1:
         """Sequences ascend one by one, but for what is torn. Where the bytes between two are sound and one is missing,
-        a write went to another place."""
-        if self._loss is None and step.seq > self._last_original + 1 and not self.torn_seq:
+        a write went to another place. A removal, too, comes behind its message."""
+        if self._loss is None and seq > self._last_original + 1 and not self.torn_seq:
             self._begin_loss()
             if part.made_up:
-                self._bound_loss(step.offset)
-            self._loss.places.append(f"{segment_name(part.number)}: message {step.seq} at {step.offset} follows "
+                self._bound_loss(offset)
+            self._loss.places.append(f"{segment_name(part.number)}: message {seq} at {offset} follows "
                                      f"{self._last_original}")
         return 0
 
@@ -566,6 +570,10 @@ cdef class Recovery(LogParts):
         if self._witness.generation > newest:
             self._begin_loss()
             self._loss.places.append(f"the newest segment (generation {self._witness.generation}) is missing")
+        elif self._loss is None and self._last_original < self._witness.last_seq and not self.torn_seq:
+            self._begin_loss()
+            self._loss.places.append(f"the log ends with message {self._last_original}, and was committed to "
+                                     f"{self._witness.last_seq}")
         self._merge(self._witness.last_seq + 1)
         self._missing(self._witness.last_seq + 1)
         self._store.index.raise_last(self._witness.last_seq)

@@ -52,6 +52,8 @@ cdef class LogParts:
     cdef int _leave_alone(self, uint32_t number, str why) except -1
     # Looks in files whose heads cannot be read for the segments that are missing.
     cdef int _look_for_missing(self, list parts, list headless) except -1
+    cdef bint _find_newer(self) except *
+    cdef bint _holds_later_write(self, uint32_t number, uint64_t generation) except *
     cdef list _missing_generations(self)
     cdef bint _has_content(self, uint32_t number) except *
     cdef bint _conclude(self, uint32_t number, uint64_t generation, Part* part) except *

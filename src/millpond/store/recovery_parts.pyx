@@ -135,6 +135,9 @@ cdef class LogParts:
         trims = self._trims()
         left = self._left(max([generation for generation, _ in trims], default=0))
         self._find_distrust()
+        if not self._is_witnessed() and self._find_newer():
+            trims = self._trims()
+            self._find_distrust()
         self.proven = self.clean or self._is_witnessed()
         if not self.proven:
             self._open_unproven()
@@ -228,6 +231,43 @@ cdef class LogParts:
                 if missing and self._has_content(number):      # it may be what is missing
                     self._leave_alone(number, "its head cannot be read")
         return 0
+
+    cdef bint _find_newer(self) except *:
+        """A segment that came after the newest one, and whose first write is not there: no neighbour misses it, and the
+        witness may be older. But a later write in it says that the first one had been on disk."""
+        cdef Part part
+        cdef uint32_t number, i
+        cdef uint64_t generation = self._parts[self._count - 1].head.generation + 1
+        cdef set known = {self._parts[i].number for i in range(self._count)}
+        cdef list rows = [_row(&self._parts[i]) for i in range(self._count)]
+        for number in range(self._log.count):
+            if number not in known and self._log.at[number].state == SPARE \
+                    and self._holds_later_write(number, generation) and self._conclude(number, generation, &part):
+                self.damage.append(f"{segment_name(number)}: its head cannot be read; it is generation {generation}")
+                self._keep([*rows, _row(&part)])
+                self._log.generation = max(self._log.generation, generation)
+                return True
+        return False
+
+    cdef bint _holds_later_write(self, uint32_t number, uint64_t generation) except *:
+        """Does a write of that generation begin behind where the first one does?"""
+        cdef Part part
+        cdef uint32_t identity = self._log.identity or self._witness.identity, at = RECORDS_AT, bad, seed
+        if not identity or self._log.at[number].packed != NULL:
+            return False
+        memset(&part, 0, sizeof(Part))
+        part.number, part.end = number, self._log.at[number].bytes
+        part.head.generation, part.head.flags = generation, SALT_OF_LOG
+        part.head.salt = segment_salt(identity, generation)
+        seed = segment_seed(&part.head)
+        self._load(&part)
+        while True:
+            at = record_next(self._image, at, self._image_bytes, seed, &bad)
+            if at >= self._image_bytes:
+                return False
+            if at > RECORDS_AT and (<const Head*>(self._image + at)).flags & BATCH:
+                return True
+            at += aligned((<const Head*>(self._image + at)).length)
 
     cdef list _missing_generations(self):
         """Not those that the log has let go."""

@@ -166,6 +166,23 @@ def test_a_save_writes_first_to_the_copy_that_was_not_synced_last(tmp_path):
         assert steps == [(WRITE, f"stream.{mine}"), (SYNCED, f"stream.{mine}"), (WRITE, f"stream.{other}")]
 
 
+def test_the_first_save_after_a_start_makes_the_names_durable(tmp_path):
+    """The start before may have made a copy anew, and have been killed before its name was on disk."""
+    saved(tmp_path, b"1", b"2")
+    disk = SimulatedDisk(str(tmp_path))
+    committer, told = Committer("always", disk), []
+    catalog = Catalog(str(tmp_path / "stream"), committer)
+    assert catalog.load() == b"2"
+    for value, syncs in ((b"3", 1), (b"4", 0)):
+        disk.trace.clear()
+        catalog.save(value, lambda failure: told.append((failure, list(disk.trace))))
+        committer.drain()
+        failure, before = told.pop()
+        assert failure == "" and len([step for step in before if step[:2] == (SYNCED, "")]) == syncs
+    catalog.close()
+    committer.close()
+
+
 def test_a_first_save_takes_two_syncs_and_a_later_one_takes_one(tmp_path):
     """The directory and one copy; the other copy is written, and nobody waits for it."""
     committer = Committer(1)
@@ -221,7 +238,8 @@ def test_the_first_save_after_a_start_makes_sure_of_the_copy_that_it_relies_on(t
         assert values(tmp_path) == [b"before", b"before"] and r.committer.in_flight() == 1
         r.settle()
         r.committer.run_now()
-        assert sorted(values(tmp_path)) == [b"after", b"before"] and r.committer.in_flight() == 1 and not told
+        assert sorted(values(tmp_path)) == [b"after", b"before"] and not told
+        assert r.committer.in_flight() == 2, "its name, too"
         r.settle()
         assert values(tmp_path) == [b"after", b"after"] and told == [""]
         catalog.save(b"later")
