@@ -53,7 +53,7 @@ class Fault(NamedTuple):
 FAULTS: Final = (
     # --- believed after a kill ---
     Fault(
-        "names-of-segments-believed-after-a-kill", "store/recovery_parts.pyx",
+        "names-of-segments-believed-after-a-kill", "store/recovery_belief.pyx",
         "        self.unproven.append(self._log.disk.open_directory(self._log.directory))", "        pass",
         (AFTER_A_KILL,),
     ),
@@ -158,7 +158,7 @@ FAULTS: Final = (
         (CONSUMERS, SYNCS),
     ),
     Fault(
-        "last-write-not-written-again", "store/recovery_parts.pyx",
+        "last-write-not-written-again", "store/recovery_belief.pyx",
         "self._log.disk.write(self.unproven[i - self._sync_from], self._image + begin, end - begin, begin)", "pass",
         (RECOVERY,),
     ),
@@ -173,7 +173,7 @@ FAULTS: Final = (
         ("tests/unit/jetstream/test_storage.py", RECOVERY),
     ),
     Fault(
-        "torn-log-testified-to", "store/recovery_parts.pyx",
+        "torn-log-testified-to", "store/recovery_belief.pyx",
         "            if self._parts[i].distrust != NOWHERE or self._parts[i].made_up:", "            if False:",
         (WITNESS,),
     ),
@@ -219,7 +219,7 @@ FAULTS: Final = (
         (RECOVERY, TORN),
     ),
     Fault(
-        "torn-trim-believed", "store/recovery_parts.pyx",
+        "torn-trim-believed", "store/recovery_belief.pyx",
         "if offset < self._parts[self._count - 1].distrust or any([oldest < gone <= generation for gone in left]):",
         "if True:",
         (TORN,),

@@ -45,7 +45,10 @@ def spoil(trace: list[Any], slot: str, rng: Random) -> Spoiled | None:
     logs = [number for number in writes if "/log." in paths[trace[number][1]]]
     pages = [number for number in logs if trace[number][2] % PAGE == len(trace[number][3]) % PAGE == 0]
     last = pages[-LATER_WRITES] if len(pages) >= LATER_WRITES else 0
-    possible = [*(number for number in logs if number < last), *(number for number in writes if "/log." not in paths[trace[number][1]])]
+    if len({trace[number][1] for number in logs}) == 1:                # without its head nobody knows which log it is
+        logs = [number for number in logs if trace[number][2]]
+    others = [number for number in writes if "/log." not in paths[trace[number][1]]]
+    possible = [*(number for number in logs if number < last), *others]
     if not possible:
         return None
     number = rng.choice(possible)
@@ -55,8 +58,8 @@ def spoil(trace: list[Any], slot: str, rng: Random) -> Spoiled | None:
         step = WRITE, file, 0, b""
     elif kind == "misdirected":
         there = {step[2] for step in trace[:number] if step[0] == NAME}
-        others = [each for each in there & paths.keys() if "/log." not in paths[each]]     # a log's end may be torn
-        other = rng.choice(sorted(others, key=lambda each: paths[each]))
+        places = [each for each in there & paths.keys() if "/log." not in paths[each]]     # a log's end may be torn
+        other = rng.choice(sorted(places, key=lambda each: paths[each]))
         step = WRITE, other, rng.choice((0, SECTOR, 4096, offset + SECTOR, offset % 4096)), data
     else:
         step = WRITE, file, offset, _changed(data, offset, kind, rng)

@@ -79,6 +79,8 @@ class History:
     model: Stream
     sent: list[Sent] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
+    former: dict[int, Message] = field(default_factory=dict)
+    """What there was before the start, which may have taken it out: that is certain with the first commit."""
     _delivered: int = 0
     _over: bool = False
     _certain: tuple[list[int], list[int]] | None = None
@@ -174,6 +176,8 @@ class History:
                             f"{self.states[sent].last_seq}")  # fmt: skip
         for seq, message in found.messages.items():
             expected = state.messages.get(seq) or added.get(seq)
+            if expected is None and certain == 0:
+                expected = self.former.get(seq)
             if expected is None:
                 self._came_back(seq, certain, found)
             elif not same(message, expected):
@@ -251,7 +255,7 @@ class History:
         model.last_seq = found.last_seq
         model.last_ts_ns = self.model.last_ts_ns
         model.restart()
-        return History(model)
+        return History(model, former=known)
 
 
 class Unknown(Exception):

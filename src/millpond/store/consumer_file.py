@@ -30,6 +30,8 @@ from millpond.store.disk import REAL, Disk
 from millpond.store.space import is_full, is_shortage
 
 NAMES: Final = ("consumers.0", "consumers.1")
+AGAIN: Final = "consumers.again"
+"""The file that is about to be started over, while its name is made anew."""
 HEADERS: Final = {1: struct.Struct("<4sIQI"), 2: struct.Struct("<4sIQII")}
 """By version."""
 VERSION: Final = 2
@@ -144,6 +146,8 @@ class JournalFiles:
         self._kept = -1
         """The file whose checkpoint is on disk."""
         self._fds = [-1, -1]
+        self._found = [False, False]
+        """Was it there at the start? Then the sync of its name may have failed, and says nothing of it later."""
         self._directory_fd = -1
         self._named = [False, False]
         """Is the name in the directory on disk?"""
@@ -156,6 +160,9 @@ class JournalFiles:
         directory, if somebody knows."""
         if present is None:
             present = self.disk.names(self.directory)
+        self._found = [name in present for name in NAMES]
+        if AGAIN in present:
+            self.disk.remove(f"{self.directory}/{AGAIN}")
         row = read_row(self.directory, self.checksum, self.disk) if WITNESS in present else None
         found = [(self._read(name) if name in present else Journal()) for name in NAMES]
         identity = self.identity or (row.identity if row is not None else 0)
@@ -239,10 +246,20 @@ class JournalFiles:
         After an OSError, of that as well, it is to be called again before anything else is appended.
         """
         which = self._other()
+        if self._found[which]:
+            self._name_again(NAMES[which])
+            self._found[which] = False
         self.disk.truncate(self._open(which), 0)
         self._ends[which] = 0
         self.current = which
         self._header = header_bytes(generation, self.identity, self.checksum)
+
+    def _name_again(self, name: str) -> None:
+        """Moves the file away and back, so that the next sync of the directory is about its name."""
+        path, other = f"{self.directory}/{name}", f"{self.directory}/{AGAIN}"
+        with contextlib.suppress(FileNotFoundError):           # it did not come back from there: a new one is made
+            self.disk.move(path, other)
+            self.disk.move(other, path)
 
     def append(self, payload: bytes, goes_on: bool = False) -> int:
         """Add one frame to the current file, inside a checkpoint that `goes_on` or not. Returns the file's size.

@@ -257,11 +257,15 @@ class StoreDirectory:
         self.finish_release(slot)
 
     def finish_release(self, slot: Path) -> None:
-        """Everything that is left to do for a marked slot, at once, waiting for the disk."""
+        """Everything that is left to do for a marked slot, at once, waiting for the disk. The directory goes, too:
+        where a sync of it has failed, a later one says nothing of the names that were removed before."""
         for _ in remove_files(slot, self._disk):
             pass
         sync_directory(slot, self._disk)
         self.free(slot)
+        with contextlib.suppress(OSError):         # then it is made anew when it is used again
+            self._disk.remove_directory(str(slot))
+            sync_directory(self.streams, self._disk)
 
     @staticmethod
     def exists(root: str | Path, account: str) -> bool:

@@ -3,7 +3,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from millpond.store.index cimport Row
 from millpond.store.indexed_store cimport IndexedStore
 from millpond.store.record cimport Erasure
-from millpond.store.recovery_parts cimport LogParts, Part
+from millpond.store.recovery_belief cimport LogBelief
+from millpond.store.recovery_parts cimport Part
 from millpond.store.repacking cimport Repacker
 from millpond.store.segment_log cimport Place
 from millpond.store.summary cimport Reading, Step
@@ -19,7 +20,7 @@ cdef struct Moved:                   # a record that compaction moved
     uint32_t offset
     uint32_t size
 
-cdef class Recovery(LogParts):
+cdef class Recovery(LogBelief):
     cdef readonly object lost        # losses.Lost: sequences that damage may have taken
     cdef readonly list erasures      # [(seq, number, generation, offset, size)] to be overwritten
     cdef readonly int64_t first_ts_ns    # of the first message, exactly; 0: it is not known

@@ -36,7 +36,8 @@ from millpond.store.record cimport (
     CLEAN, COPY, ERASED, FIRST, FLOOR, MESSAGE, REMOVE, SECURE, TRIM,
     Erasure, Head, aligned, page_ceil, record_erase, record_next,
 )
-from millpond.store.recovery_parts cimport LogParts, Part
+from millpond.store.recovery_belief cimport LogBelief
+from millpond.store.recovery_parts cimport Part
 from millpond.store.repacking cimport Repacker
 from millpond.store.segment cimport IN_LOG, NO_SEGMENT, RECORDS_AT, SPARE, Segment, segment_name, segment_seed
 from millpond.store.segment_log cimport Place, SegmentLog
@@ -62,14 +63,13 @@ cdef int _by_sequence(const void* a, const void* b) noexcept nogil:
     return -1 if x.offset < y.offset else 1
 
 
-cdef class Recovery(LogParts):
+cdef class Recovery(LogBelief):
     """One run over one log; the store and the log are empty before."""
 
     def __init__(self, IndexedStore store, SegmentLog log, Repacker repacker, object present):
-        LogParts.__init__(self, log, present)
+        LogBelief.__init__(self, log, present)
         self._store, self._repacker = store, repacker
-        self.lost, self.erasures, self._losses = Lost(), [], []
-        self._home = NO_SEGMENT
+        self.lost, self.erasures, self._losses, self._home = Lost(), [], [], NO_SEGMENT
 
     def __dealloc__(self):
         free(self._moved)
@@ -366,8 +366,7 @@ cdef class Recovery(LogParts):
         return 0
 
     cdef int _was_issued(self, const Part* part, uint64_t seq, uint32_t offset) except -1:
-        """What is removed was there, and so was all before it. It is never issued again, whatever became of its
-        message's record: an erasure may have been torn."""
+        """What is removed was there, and so was all before it: neither is issued again. (An erasure may be torn.)"""
         self._passed_over(part, seq, offset)
         if seq > self._store.index.state.last_seq:
             self._merge(seq + 1)
@@ -560,8 +559,6 @@ cdef class Recovery(LogParts):
                 self.lost.add(first, last)
         return 0
 
-    # --- the end ---
-
     cdef int _end_at_least(self) except -1:
         """The log went as far as its witness says."""
         cdef uint64_t newest = self._parts[self._count - 1].head.generation if self._count else 0
@@ -572,8 +569,7 @@ cdef class Recovery(LogParts):
             self._loss.places.append(f"the newest segment (generation {self._witness.generation}) is missing")
         elif self._loss is None and self._last_original < self._witness.last_seq and not self.torn_seq:
             self._begin_loss()
-            self._loss.places.append(f"the log ends with message {self._last_original}, and was committed to "
-                                     f"{self._witness.last_seq}")
+            self._loss.places.append(f"the log ends with message {self._last_original} of {self._witness.last_seq}")
         self._merge(self._witness.last_seq + 1)
         self._missing(self._witness.last_seq + 1)
         self._store.index.raise_last(self._witness.last_seq)
@@ -589,15 +585,13 @@ cdef class Recovery(LogParts):
         self._log.last_seq = self._store.index.state.last_seq
         self._log.last_ts_ns = self._store.index.state.last_ts_ns
         for number in range(self._log.count):
-            if self._log.at[number].state == SPARE:
-                self._log.release(number)
-        if self._scrub_below:
-            self._log.scrub(self._scrub_below)
+            if self._log.at[number].state == SPARE:    # a torn write of the generation that comes next may be in it
+                self._log.discard(number)
+        self._log.scrub(self._scrub_below)
         if self.proven:                            # else what let them go may not be on disk: settle() does it
             self._log.reclaim()
-        elif self._count and self.is_sound():
-            self._log.found_upto = Place(self._parts[self._count - 1].head.generation,
-                                         self._parts[self._count - 1].valid_end)
+        elif self._count:
+            self.vouch()
         if self._store.index.get(self._store.index.state.first_seq, &entry):
             head = self.at_hand(entry.run_id, entry.offset)
             self.first_ts_ns = head.ts_ns if head != NULL and head.seq == entry.seq else 0

@@ -1,4 +1,4 @@
-# The parts of a log that is recovered, and where belief in them ends.
+# The parts of a log that is recovered.
 from libc.stdint cimport uint32_t, uint64_t
 from millpond.store.record cimport Head
 from millpond.store.segment cimport Packed, SegmentHead
@@ -25,9 +25,6 @@ cdef struct Part:                    # one segment of the log, while it is recov
 
 cdef class LogParts:
     cdef readonly list damage        # what was found wrong, in words
-    cdef readonly bint clean         # the log ends with the record of an orderly stop
-    cdef readonly bint proven        # all of it is on disk: nothing need be synced
-    cdef readonly bint renewed       # else: it was written and named again, what is there is on disk when that is synced
     cdef readonly list unproven      # and descriptors of it; whoever takes them closes them
     cdef SegmentLog _log
     cdef object _present             # names in the directory
@@ -37,18 +34,16 @@ cdef class LogParts:
     cdef char* _image                # the segment that is being read
     cdef uint32_t _image_bytes, _image_max
     cdef uint32_t _image_of, _image_end  # which one it is, and how far it was to be read
-    cdef uint32_t _sync_from         # parts from here on may not be on disk yet,
-    cdef uint32_t _sync_at           # of the first one what lies from this offset on
 
     cdef double _began_s, _told_s
     cdef int _tell(self, uint32_t done) except -1
     cdef int _run(self) except -1
     cdef const Head* at_hand(self, uint32_t number, uint32_t offset) noexcept
-    cdef bint find(self) except *
     cdef int _find_parts(self) except -1
     # The rows of parts that belong to this log.
     cdef list _own(self, list parts)
     cdef list _foreign(self, list parts, uint32_t identity)
+    cdef int _twice(self, uint32_t number, uint32_t other) except -1
     cdef int _leave_alone(self, uint32_t number, str why) except -1
     # Looks in files whose heads cannot be read for the segments that are missing.
     cdef int _look_for_missing(self, list parts, list headless) except -1
@@ -65,17 +60,6 @@ cdef class LogParts:
     cdef char* _summary(self, Part* part) except? NULL
     cdef int _link(self) except -1
     cdef list _trims(self)
-    cdef list _left(self, uint64_t oldest)
-    cdef uint64_t _oldest(self, list trims, list left) except? 0
-    cdef int _trim(self, uint64_t oldest) except -1
     cdef bint reaches(self, const Part* part, uint32_t end, uint32_t least) noexcept
     cdef int _load(self, Part* part) except -1
     cdef uint32_t _read_around(self, Part* part) except? 0xFFFFFFFF
-    cdef int _find_distrust(self) except -1
-    cdef bint _is_witnessed(self) noexcept
-    cdef int _open_unproven(self) except -1
-    cdef uint32_t _matters_from(self, uint32_t i) except? 0xFFFFFFFF
-    cdef bint _write_again(self) except *
-    cdef bint _name_again(self) except *
-    cdef bint is_sound(self) noexcept
-    cdef uint32_t _survey(self, Part* part, uint32_t* first_bad, uint32_t* last) except? 0xFFFFFFFF
