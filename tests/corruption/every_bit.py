@@ -213,6 +213,9 @@ def main() -> int:
             jobs=options.jobs, step=options.step,
         )  # fmt: skip
     took = time.monotonic() - began
+    if not flips:
+        print("\n".join(wrong))
+        return 1
     print(f"every bit: {flips} flips, each opened, read and compared, in {took:.0f} s ({flips / took:.0f} a second, "
           f"{cpu_s / flips * 1e6:.0f} us of processor time each), {len(wrong)} violations")  # fmt: skip
     for what, count in sorted(counts.items(), key=lambda item: -item[1]):

@@ -57,8 +57,10 @@ class Rooms:
         self.engine = Engine(options, self.storage, self.router, self.turn, "here")
         self.advisories: list[tuple[bytes, bytes]] = []
         self.answers: list[tuple[bytes, bytes, bytes]] = []
-        self.router.subscribe(b"re.>", CallableSink(self._take))
-        self.router.subscribe(b"$JS.EVENT.ADVISORY.>", CallableSink(self._hear))
+        self._subscriptions = [
+            self.router.subscribe(b"re.>", CallableSink(self._take)),
+            self.router.subscribe(b"$JS.EVENT.ADVISORY.>", CallableSink(self._hear)),
+        ]
         self.engine.recover()
 
     @functools.cached_property
@@ -109,6 +111,8 @@ class Rooms:
             if "api" in self.__dict__:
                 self.api.close()
             self.engine.stop()
+            for subscription in self._subscriptions:       # the router's hold is hidden from the collector
+                self.router.unsubscribe(subscription)
         finally:
             shelf.FileStore = self._store
             self._log.removeHandler(self.told)
