@@ -30,7 +30,9 @@ LOG: Final = "log."
 FLIPPED: Final = "blocks with a flipped bit, which is mended when they are read"
 PACKED: Final = 2
 """The version of a packed segment's head."""
-FIXED_NAMES: Final = (f"{CATALOG}.0", f"{CATALOG}.1", *consumer_file.NAMES, *MARKS, REPACKED, WITNESS)
+FIXED_NAMES: Final = (
+    f"{CATALOG}.0", f"{CATALOG}.1", *consumer_file.NAMES, consumer_file.AGAIN, *MARKS, REPACKED, WITNESS,
+)  # fmt: skip
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
