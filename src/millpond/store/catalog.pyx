@@ -112,13 +112,15 @@ cdef class Catalog(Target):
 
     def _repair(self, which, bytes image):
         """The older copy is the only one that is surely on disk, until the newer one is. That one takes the name of the
-        other: a sync of its own name may have failed, and says nothing of it when it succeeds later."""
+        other: a sync of its own name may have failed, and says nothing of it when it succeeds later. Before any name is
+        made or moved its own is synced all the same, for a start that was killed here may have given it that."""
         disk = self._committer.disk
         try:
-            self._open()
+            self._open_one(self._certain)
             self._put(self._certain, image)
             disk.sync(self._fds[self._certain])
             self._trusted = False
+            disk.sync(self._directory())
             disk.move(self._prefix + SUFFIXES[self._certain], self._prefix + SUFFIXES[which])
             self._certain, which = which, self._certain
             disk.sync(self._directory())
@@ -222,9 +224,12 @@ cdef class Catalog(Target):
 
     def _open(self):
         """Both: the second copy's name is as durable as the first one's."""
-        for which in range(2):
-            if self._fds[which] < 0:
-                self._fds[which] = self._committer.disk.open_path(self._prefix + SUFFIXES[which])
+        self._open_one(0)
+        self._open_one(1)
+
+    def _open_one(self, which):
+        if self._fds[which] < 0:
+            self._fds[which] = self._committer.disk.open_path(self._prefix + SUFFIXES[which])
 
     cpdef int _close_files(self) except -1:
         for fd in (*self._fds, self._directory_fd):
