@@ -326,6 +326,8 @@ FETCHED_AHEAD: Final = 32
 """Streams whose logs a start has the kernel read, while those before are opened,"""
 FETCHED_BYTES: Final = 32 * 1024
 """so many bytes of each segment."""
+FETCHING_MAX: Final = 64
+"""Files that wait for that: each has a descriptor. A large log has more segments than there may be descriptors."""
 SPACE_PROBE_S: Final = 0.25
 """A full disk is asked again so often."""
 LARGE_REFUSED_QUIET_S: Final = 60.0

@@ -14,21 +14,12 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
-from millpond.store.disk cimport Disk, disk_calls
+from millpond.store.disk cimport Disk
+from millpond.store.worker cimport (
+    worker, worker_job, worker_start_woken_by, worker_stop, worker_submit, worker_take, worker_wait_for_answer,
+)
 
 from millpond.base import limits
-
-cdef extern from "sync_thread.h" nogil:
-    ctypedef struct worker_job:
-        int fd
-    ctypedef void (*worker_act)(worker_job* job)
-    ctypedef struct worker:
-        int running
-    int worker_start_woken_by(worker* self, worker_act act, int threads_max, int wake_fd, const disk_calls* disk)
-    int worker_submit(worker* self, worker_job job)
-    int worker_take(worker* self, worker_job* out)
-    void worker_wait_for_answer(worker* self)
-    void worker_stop(worker* self)
 
 cdef extern from "unistd.h" nogil:
     int c_close "close"(int fd)

@@ -2,32 +2,24 @@
 
     fetch() ──> thread: posix_fadvise(WILLNEED), close()            no answer is waited for
 
-To ask takes as long as opening a small log does, for the disk is told at once. So it is done beside the loop.
+To ask takes as long as opening a small log does, for the disk is told at once. So it is done beside the loop. Each file
+that waits has a descriptor: where too many do, the next ones are passed over.
 """
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
-from millpond.store.disk cimport Disk, disk_calls
+from millpond.store.disk cimport Disk
+from millpond.store.worker cimport worker, worker_job, worker_start, worker_stop, worker_submit, worker_take
 
 from millpond.base import limits
-
-cdef extern from "sync_thread.h" nogil:
-    ctypedef struct worker_job:
-        int fd
-    ctypedef void (*worker_act)(worker_job* job)
-    ctypedef struct worker:
-        int together
-    int worker_start(worker* self, worker_act act, int threads_max, const disk_calls* disk)
-    int worker_submit(worker* self, worker_job job)
-    int worker_take(worker* self, worker_job* out)
-    void worker_stop(worker* self)
 
 cdef extern from "disk.h" nogil:
     void disk_fetch(int fd, uint64_t size)
 
 cdef uint64_t BYTES = limits.FETCHED_BYTES
+cdef uint32_t FETCHING_MAX = limits.FETCHING_MAX
 
 
 cdef void _fetch(worker_job* job) noexcept nogil:
@@ -56,6 +48,10 @@ cdef class Fetcher:
         self._is_of_use = self._is_of_use and (self._worker != NULL or self._start())
         if not self._is_of_use:
             return 0
+        while worker_take(<worker*>self._worker, &job):
+            self._waiting -= 1
+        if self._waiting >= FETCHING_MAX:
+            return 0
         memset(&job, 0, sizeof(worker_job))
         try:
             job.fd = self._disk.open(directory, name, False)
@@ -63,8 +59,8 @@ cdef class Fetcher:
             return 0
         if worker_submit(<worker*>self._worker, job):
             self._disk.close(job.fd)
-        while worker_take(<worker*>self._worker, &job):
-            pass
+        else:
+            self._waiting += 1
         return 0
 
     cpdef int close(self) except -1:

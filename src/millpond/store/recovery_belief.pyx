@@ -7,13 +7,12 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from millpond.store.record cimport BATCH, CLEAN, Head, aligned, page_ceil, page_floor, record_next
-from millpond.store.recovery_parts cimport LogParts, Part
+from millpond.store.recovery_parts cimport NOWHERE, LogParts, Part
 from millpond.store.segment cimport RECORDS_AT, segment_name, segment_seed
 from millpond.store.segment_log cimport Place
 
 from millpond.store.space import is_full
 
-cdef uint32_t NOWHERE = 0xFFFFFFFF
 cdef uint32_t CLEAN_BYTES = sizeof(Head)
 
 
@@ -30,7 +29,8 @@ cdef class LogBelief(LogParts):
         left = self._left(max([generation for generation, _ in trims], default=0))
         self._find_distrust()
         if not self._is_witnessed() and self._find_newer():
-            trims = self._trims()
+            trims = [(generation, 0) for generation, _ in trims] + self._trims()    # there is a later write: it is believed
+            left += self._left(max([generation for generation, _ in trims], default=0))
             self._find_distrust()
         self.proven = self.clean or self._is_witnessed()
         if not self.proven:

@@ -6,6 +6,9 @@ from millpond.store.segment_log cimport SegmentLog
 from millpond.store.summary cimport SummaryFoot
 from millpond.store.witness cimport Witness
 
+cdef enum:
+    NOWHERE = 0xFFFFFFFF             # an offset behind every other one
+
 cdef struct Part:                    # one segment of the log, while it is recovered
     SegmentHead head
     SummaryFoot foot                 # of its summary; foot.bytes 0: there is none
@@ -47,6 +50,7 @@ cdef class LogParts:
     cdef int _leave_alone(self, uint32_t number, str why) except -1
     # Looks in files whose heads cannot be read for the segments that are missing.
     cdef int _look_for_missing(self, list parts, list headless) except -1
+    cdef int _take(self, list parts, const Part* part) except -1
     cdef bint _find_newer(self) except *
     cdef bint _holds_later_write(self, uint32_t number, uint64_t generation) except *
     cdef list _missing_generations(self)

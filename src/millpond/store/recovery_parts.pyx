@@ -19,7 +19,7 @@ from libc.string cimport memcpy, memset
 
 from millpond.store.disk cimport Disk
 from millpond.store.packed cimport BLOCK_BYTES, packed_let_go, packed_open, packed_placed
-from millpond.store.record cimport BATCH, CLEAN, PAGE, TRIM, Head, aligned, page_ceil, page_floor, record_next
+from millpond.store.record cimport BATCH, PAGE, TRIM, Head, aligned, page_ceil, record_next
 from millpond.store.segment cimport (
     ABSENT,
     BEFORE_HAS_COPIES,
@@ -48,12 +48,11 @@ from millpond.base import limits
 from millpond.base.errors import StoreError
 from millpond.store.directory import REPACKED, WITNESS
 from millpond.store.segment import segment_number
-from millpond.store.space import is_full, is_shortage
+from millpond.store.space import is_shortage
 
 log = logging.getLogger("millpond")
 
 cdef double TOLD_EVERY_S = 1.0
-cdef uint32_t NOWHERE = 0xFFFFFFFF
 cdef uint32_t SEGMENT_BYTES_LARGE = limits.SEGMENT_BYTES_LARGE
 
 
@@ -211,16 +210,21 @@ cdef class LogParts:
         for number in headless:
             for generation in missing:
                 if self._conclude(number, generation, &part):
-                    self.damage.append(f"{segment_name(number)}: its head cannot be read; it is generation {generation}")
-                    parts.append(_row(&part))
-                    parts.sort()
-                    self._keep(parts)
+                    self._take(parts, &part)
                     missing = self._missing_generations()
                     break
             else:
                 if missing and self._has_content(number):      # it may be what is missing
                     self._leave_alone(number, "its head cannot be read")
         return 0
+
+    cdef int _take(self, list parts, const Part* part) except -1:
+        """One more, that was concluded."""
+        self.damage.append(f"{segment_name(part.number)}: its head cannot be read; it is generation "
+                           f"{part.head.generation}")
+        parts.append(_row(part))
+        parts.sort()
+        return self._keep(parts)
 
     cdef bint _find_newer(self) except *:
         """A segment that came after the newest one, and whose first write is not there: no neighbour misses it, and the
@@ -233,8 +237,7 @@ cdef class LogParts:
         for number in range(self._log.count):
             if number not in known and self._log.at[number].state == SPARE \
                     and self._holds_later_write(number, generation) and self._conclude(number, generation, &part):
-                self.damage.append(f"{segment_name(number)}: its head cannot be read; it is generation {generation}")
-                self._keep([*rows, _row(&part)])
+                self._take(rows, &part)
                 self._log.generation = max(self._log.generation, generation)
                 return True
         return False

@@ -11,6 +11,8 @@ from millpond.store.disk import Disk
 from millpond.store.fetcher import Fetcher
 from millpond.testing.faulty_disk import FaultyDisk
 
+from millpond.base import limits
+
 
 def is_in_memory(path: Path) -> bool:
     fd = os.open(path, os.O_RDONLY)
@@ -42,6 +44,19 @@ def test_files_are_in_memory_soon_and_no_descriptor_stays(tmp_path: Path) -> Non
     while not all(is_in_memory(path) for path in paths):
         assert time.monotonic() < deadline, "the kernel was not asked for them"
         os.sched_yield()
+
+
+def test_files_that_wait_are_bounded(tmp_path: Path) -> None:
+    """A large log has more segments than there may be descriptors."""
+    (tmp_path / "a").write_bytes(b"x")
+    fetcher, most = Fetcher(Disk()), 0
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20 * limits.FETCHING_MAX):
+        fetcher.fetch(str(tmp_path), "a")
+        most = max(most, len(os.listdir("/proc/self/fd")) - before)
+    fetcher.close()
+    assert 0 < most <= limits.FETCHING_MAX + 2, "and its own two"
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_disk_that_pretends_is_not_asked(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from file_rig import START_NS, bodies, rig
 from millpond.store.checksum import checksum
+from millpond.store.scan import scan_segment
 from millpond.testing.simulated_disk import MOVED, SimulatedDisk
 
 from millpond.store.consumer_file import AGAIN, NAMES, JournalFiles
@@ -84,26 +85,31 @@ def test_the_newest_segment_is_known_by_its_later_writes(tmp_path: Path, left: s
     """No later segment misses it, and the witness is older."""
     (tmp_path / "a").mkdir()
     with rig(tmp_path / "a") as r:
-        store = r.open()
-        store.append_message(b"s", b"1" * 3000)
-        r.commit()
+        store, number = r.open(), 0
+        while len(r.segments()) < 3:
+            number += 1
+            store.append_message(b"s", b"early" * 140)
+            r.turn()
         r.committer.testify()
         witness = (tmp_path / "a" / "witness").read_bytes()
-        for number in (2, 3, 4):
-            store.append_message(b"s", b"%d" % number * 900)
-            r.commit()
+        before = set(r.segments())
+        while set(r.segments()) == before or number % 10 != 3:
+            number += 1
+            store.append_message(b"s", b"%d" % (number % 10) * 200)
+            r.turn()
         expected = bodies(store)
         shutil.copytree(tmp_path / "a", tmp_path / "b")
     (tmp_path / "b" / "witness").write_bytes(witness)
-    newest = max((tmp_path / "b").glob("log.*"))
-    data = newest.read_bytes()
-    first = data.index(b"3" * 900) // 8 * 8 - 64       # the first write, without all of the next one's page
+    newest = max((tmp_path / "b").glob("log.*"), key=lambda path: scan_segment(path).head["generation"])
+    records = [record for record in scan_segment(newest).records if record.kind == "message"]
+    data, first = newest.read_bytes(), records[1].offset
+    assert len(records) > 2, "writes behind the first one"
     newest.write_bytes((bytes(first) if left == "nothing" else b"\xee" * first) + data[first:])
     with rig(tmp_path / "b") as r:
         store = r.open()
         missing = set(expected) - set(bodies(store))
         assert missing and missing <= set(store.losses.sequences(100)) and store.damage
-        assert store.append_message(b"s", b"next") == 5
+        assert store.append_message(b"s", b"next") == max(expected) + 1
 
 
 def test_a_segment_that_has_its_name_twice_is_one(tmp_path: Path) -> None:

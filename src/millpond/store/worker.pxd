@@ -1,0 +1,18 @@
+# The worker of worker_thread.h, for who has one of his own.
+from libc.stdint cimport uint64_t
+from millpond.store.disk cimport disk_calls
+
+cdef extern from "worker_thread.h" nogil:
+    ctypedef struct worker_job:
+        uint64_t ticket
+        int fd
+        int error
+    ctypedef void (*worker_act)(worker_job* job)
+    ctypedef struct worker:
+        int running
+    int worker_start(worker* self, worker_act act, int threads_max, const disk_calls* disk)
+    int worker_start_woken_by(worker* self, worker_act act, int threads_max, int wake_fd, const disk_calls* disk)
+    int worker_submit(worker* self, worker_job job)
+    int worker_take(worker* self, worker_job* out)
+    void worker_wait_for_answer(worker* self)
+    void worker_stop(worker* self)
