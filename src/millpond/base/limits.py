@@ -316,6 +316,13 @@ ROOM_AGAIN_BYTES: Final = MIB
 """So much must be free beside it before new messages are taken again: a full disk is no flicker."""
 SEGMENT_BYTES_LEAST: Final = 16 * KIB
 """Of a segment for removals on a full disk."""
+STANDS_STILL_NS: Final = 50_000_000
+"""What is asked of the disk and not answered for so long: it stands still, and the loop asks nothing that it would have to
+wait for."""
+STOOD_STILL_TOLD_NS: Final = 1_000_000_000
+"""A line in the log says so of what took longer."""
+MADE_LATER_BYTES_MAX: Final = 32 * MIB
+"""Segments that publishes begin while the disk stands still, in memory alone; what needs another one is refused."""
 TESTIMONY_S: Final = 0.25
 """So long after a commit it is written down how far its file was committed."""
 TESTIMONIES_PER_STEP: Final = 256

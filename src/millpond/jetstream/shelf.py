@@ -356,7 +356,8 @@ class Release:
     def __init__(self, shelf: FileShelf, marked: Done, done: Done, in_steps: InSteps) -> None:
         self._storage, self._names, self.slot, self.name = shelf.storage, shelf.names, shelf.slot, shelf.name
         self._tell_marked, self._done, self._in_steps = marked, done, in_steps
-        self._closer = shelf.storage.committer.closer
+        self._committer = shelf.storage.committer
+        self._closer = self._committer.closer
         self._files = remove_files(self.slot, shelf.storage.disk, self._closer.close_file)
         self.is_marked = self._is_over = False
         self.when_marked: list[Done] = []
@@ -374,8 +375,12 @@ class Release:
             log.error("the stream in %s may be there again after a restart: %s", self.slot, failure)
             self._storage.released(self, free=False)
             self._tell(failure)
-        else:
-            self._resume()
+            return
+        noting = self._committer.noting()          # a note in this directory would keep it from being removed
+        parts = All(1 + len(noting), lambda _: self._resume())
+        for notes in noting:
+            notes.when_written(parts)
+        parts("")
 
     def _resume(self) -> None:
         if self._step():

@@ -22,7 +22,9 @@ class Testimonies:
 
     def _testify(self) -> None:
         self._next = None
-        if self._committer.testify(limits.TESTIMONIES_PER_STEP):
+        if self._committer.py_stands_still():
+            self._later()
+        elif self._committer.testify(limits.TESTIMONIES_PER_STEP):
             self._next = self._loop.call_soon(self._testify)
 
     def close(self) -> None:

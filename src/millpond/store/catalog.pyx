@@ -148,6 +148,8 @@ cdef class Catalog(Target):
     cpdef int prepare(self) except -1:
         if self.failure:
             raise StoreError(self.failure)
+        if self._committer.stands_still():
+            return 0                               # write() opens it, when the disk goes on
         try:
             self._open()
             if not self._named:
@@ -168,10 +170,11 @@ cdef class Catalog(Target):
                 return self._fds[self._copy]
             self._covered, self._waiting = self._covered + self._waiting, []
             self._written = self._image
-            self._put(self._copy, self._written)
+            self._committer.put_bytes(self, self._fds[self._copy], self._written, 0)
             if not self._named:
                 self.sync_also(self._directory())
         except OSError as error:
+            self._committer.forget(self)
             if passes(error):
                 raise
             self._fail(error.strerror or str(error))

@@ -22,6 +22,8 @@ cdef class Target:
     cdef bint insists                # synced in the tier WRITTEN too, unless nothing ever is
     cdef bint held                   # waits for go_on()
     cdef bint gone                   # let go: nothing of it is written or told any more
+    cdef bint write_failed           # synced() tells of a write, not of a sync
+    cdef bint refused                # what it has put is not taken by a full disk, and waits
     cdef bint owes_testimony         # testify_later() was called
     cdef object _let_go              # called when no sync of it is in flight
     cdef Target _behind              # enlisted when a commit of this one has ended, or has come to nothing; or None
@@ -33,8 +35,16 @@ cdef class Target:
     # tier WRITTEN: called right after write() instead, but for a target that insists.
     # Called in write(): `fd` (a directory, a sealed segment) is synced as well as the descriptor that write() returns.
     cdef list _others                # descriptors given to sync_also by the write() that runs
-    cdef int _syncs_left, _sync_error
+    cdef list _sync_fds              # descriptors that the commit under way syncs
+    cdef void* _writes               # what it has put: sync_write, the first and the last one
+    cdef void* _last_write
+    cdef int _into                   # the descriptor that all of it goes to; -1: there are several
+    cdef size_t put_bytes            # of all of it
+    cdef int _syncs_left, _sync_error, _no_room
+    cdef int64_t _asked_ns           # when a worker was asked last
     cdef int sync_also(self, int fd) except -1
+    # What it has put was refused for want of room. True: it is forgotten, and write() called again when there is some.
+    cdef bint writes_anew(self) except *
     # Writes down beside its file how far that was committed (witness.pyx).
     cdef int testify(self) except -1
 
@@ -47,6 +57,10 @@ cdef class Names(Target):
     # `done(failure)` when every change of its names until now is durable ("" or why it is not).
     cpdef int keep(self, object done) except -1
     cdef int _tell(self, str failure) except -1
+
+cdef class Notes(Target):
+    cdef list _waiting
+    cpdef int when_written(self, object done) except -1      # done(""), whatever became of them
 
 cdef class Committer:
     cdef readonly Tier tier
@@ -66,9 +80,29 @@ cdef class Committer:
     cdef readonly bint ever_syncs
     cdef uint64_t _tickets
     cdef void* _worker
-    cdef int _submit(self, Target target, int fd) except -1
+    # For write(): these bytes are copied, and written by a worker before it syncs; at once where nothing is synced. The
+    # disk may stand still: whoever waits for it is no loop. Raises MemoryError, or OSError.
+    cdef int put(self, Target target, int fd, const char* data, size_t n, uint64_t offset) except -1
+    cpdef int put_bytes(self, Target target, int fd, bytes data, uint64_t offset) except -1
+    # What was put since the last commit is not wanted.
+    cdef int forget(self, Target target) noexcept
+    cdef bint _defers(self, Target target) noexcept
+    # Something that was asked of the disk is not answered for so long that the loop asks it for nothing it would wait for.
+    cdef bint stands_still(self) noexcept
+    cdef uint64_t made_later_bytes   # of segments that were begun meanwhile
+    cdef list _held                  # callables
+    cpdef int when_it_moves(self, object done) except -1     # done() at once, or when it no longer does
+    cdef uint64_t _told_still_ns     # when a line in the log last said so
+    cdef int _tell_still(self, int64_t took_ns) except -1
+    cdef list _refused               # [Target] whose writes wait for room
+    cdef int _add(self, Target target, int fd, const char* path, const char* data, size_t n, uint64_t offset) except -1
+    cdef int _begin(self, Target target, list fds) except -1
+    cdef int _begin_syncs(self, Target target) except -1
+    cdef int _submit(self, Target target, int fd, void* writes) except -1
     cdef int _remember(self, int fd) except -1
-    cdef int _answered(self, Target target, int error) except -1
+    cdef int _answered(self, Target target, int fd, int error, bint refused) except -1
+    cdef int _not_taken(self, Target target) except -1
+    cdef bint _is_given(self, object error) except *
     cdef int enlist(self, Target target) except -1
     cdef int stall(self, Target target) except -1            # enlist it when there may be room on the disk again
     # Nothing of it is written until go_on(): what it depends on is not durable yet.
@@ -91,8 +125,15 @@ cdef class Committer:
     cdef int testify_later(self, Target target) except -1
     # Of so many targets at most. Returns whether others owe theirs still.
     cpdef bint testify(self, size_t most=*) except *
+    cdef Notes _notes                  # what testify() gathers
+    cdef list _noting                  # [Notes] that a worker may be at
+    # For testify() of a target: a worker puts this there, soon; at once where nobody asked for all testimonies. What it
+    # finds no place for is not known later.
+    cpdef int note(self, str path, bytes data, uint64_t offset) except -1
+    cpdef list noting(self)            # what a worker is at: who removes a directory waits for it
     cdef int64_t _sync_ns              # how long a sync takes, of late
     cdef bint waits_longer(self, int64_t ns) noexcept      # for a sync that usually takes longer than this
+    cdef int _finish(self) except -1
     cpdef int drain(self) except -1    # blocks until everything enlisted is committed (stop, tests)
     # The workers sync these, one or more, though nothing was written by it; wait_for() blocks until synced() was told.
     cdef int sync_beside(self, Target target, list fds) except -1

@@ -1,13 +1,17 @@
 """Group commit: one write a turn per file, one fdatasync in flight per file, the next batch gathers meanwhile.
 
 A target goes round:  enlisted -> write() -> syncing -> synced() -> (enlisted again while it was syncing: once more)
+                               │                └─ a full disk took nothing of it: refused -> retry() -> syncing
                                └─ the disk is full and nothing is set aside any more: stalled -> retry() -> enlisted
+The loop waits for no disk: what write() puts is copied, and a worker writes it before it syncs. A disk that stands still
+is noticed by what is asked of it and not answered; until it is, no commit begins.
 Names, of a directory, are made durable in the same way: what is asked for while a sync runs shares the next one.
 """
 
 import logging
 import os
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.errno cimport errno as c_errno
 from libc.stdint cimport int64_t, uint64_t
@@ -26,18 +30,28 @@ cdef extern from "sync_thread.h" nogil:
     ctypedef struct worker_job:
         uint64_t ticket
         int64_t took_ns
+        void* writes
         int fd
         int error
+        int refused
         const disk_calls* disk
+    ctypedef struct sync_write:
+        pass
+    sync_write* sync_write_new(sync_write* last, int fd, const char* path, const char* data, size_t size, uint64_t offset)
+    void sync_writes_free(void* first)
     ctypedef void (*worker_act)(worker_job* job)
     ctypedef struct worker:
         int wake_read, wake_write, together
+        const disk_calls* in_line
     void sync_act(worker_job* job)
+    void sync_write_waiting(worker* self)
     int worker_start(worker* self, worker_act act, int threads_max, const disk_calls* disk)
     int worker_submit(worker* self, worker_job job)
     int worker_take(worker* self, worker_job* out)
     void worker_clear_wake(worker* self)
     void worker_wait_for_answer(worker* self)
+    void worker_wait_for_all(worker* self)
+    int64_t worker_now_ns()
     void worker_stop(worker* self)
 
 
@@ -49,6 +63,7 @@ cdef int SYNC_THREADS_MAX = limits.SYNC_THREADS_MAX
 cdef int SYNCS_TOGETHER = limits.SYNCS_TOGETHER
 cdef size_t EVERYONE = 1 << 62
 cdef uint64_t GIVEN_BYTES = limits.RESERVE_STEP_BYTES    # of what is set aside, to a target whose write was refused
+cdef int64_t STANDS_STILL_NS = limits.STANDS_STILL_NS, STOOD_STILL_TOLD_NS = limits.STOOD_STILL_TOLD_NS
 
 
 cpdef int tell_all(list everyone, str failure) except -1:
@@ -75,8 +90,14 @@ cdef class Target:
         self._others.append(fd)
         return 0
 
+    cdef bint writes_anew(self) except *:
+        return True
+
     cdef int testify(self) except -1:
         return 0
+
+    def __dealloc__(self):
+        sync_writes_free(self._writes)
 
 
 cdef class Names(Target):
@@ -126,6 +147,22 @@ cdef class Interval(Target):
         return 0
 
 
+cdef class Notes(Target):
+    """What is written down beside files, of one testify()."""
+
+    def __init__(self):
+        self._waiting = []
+
+    cpdef int when_written(self, object done) except -1:
+        self._waiting.append(done)
+        return 0
+
+    cdef int synced(self, int error) except -1:
+        if error and not passes(OSError(error, "")):
+            log.warning("how far files were committed cannot be written down beside them: %s", os.strerror(error))
+        return tell_all(self._waiting, "")
+
+
 cdef class Committer:
     """One per server. disk: None is the real one. tier: WRITTEN (0) answers after write(), SYNCED (1) after a successful
     fdatasync.
@@ -145,7 +182,7 @@ cdef class Committer:
         self.ever_syncs = self.ever_syncs or tier == SYNCED
         self.tier = tier
         self._unsynced = {}
-        self._enlisted, self._stalled, self._owing = [], [], []
+        self._enlisted, self._stalled, self._refused, self._owing, self._noting, self._held = [], [], [], [], [], []
         self._in_flight = {}
         self.space = Space()
         self._worker = <void*>PyMem_Calloc(1, sizeof(worker))
@@ -191,6 +228,10 @@ cdef class Committer:
 
     cdef int let_go(self, Target target, object then) except -1:
         target.gone = True
+        if target.refused:
+            self._refused.remove(target)
+            target.refused = target.syncing = False
+            self.forget(target)
         if target.syncing:
             target._let_go = then
         else:
@@ -204,8 +245,75 @@ cdef class Committer:
         for target in waiting:
             target.stalled = False
             self.enlist(target)
+        waiting, self._refused = self._refused, []
+        for target in waiting:
+            target.refused = False
+            self._begin(target, target._sync_fds)
         self.space.tell_waiting()
         return 0
+
+    # --- what is put ---
+
+    cdef bint _defers(self, Target target) noexcept:
+        return self.tier == SYNCED or (target.insists and self.ever_syncs)
+
+    cdef int put(self, Target target, int fd, const char* data, size_t n, uint64_t offset) except -1:
+        if not self._defers(target):
+            return self.disk.write(fd, data, n, offset)
+        if target._writes == NULL or target._into == fd:
+            target._into = fd
+        else:
+            target._into = -1
+        return self._add(target, fd, NULL, data, n, offset)
+
+    cdef int _add(self, Target target, int fd, const char* path, const char* data, size_t n, uint64_t offset) except -1:
+        cdef sync_write* made = sync_write_new(<sync_write*>target._last_write, fd, path, data, n, offset)
+        if made == NULL:
+            raise MemoryError(f"no memory to write {n} bytes")
+        if target._writes == NULL:
+            target._writes = made
+        target._last_write = made
+        target.put_bytes += n
+        return 0
+
+    cpdef int put_bytes(self, Target target, int fd, bytes data, uint64_t offset) except -1:
+        return self.put(target, fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), offset)
+
+    cdef int forget(self, Target target) noexcept:
+        sync_writes_free(target._writes)
+        target._writes = target._last_write = NULL
+        target.put_bytes = 0
+        return 0
+
+    cdef bint stands_still(self) noexcept:
+        cdef Target oldest
+        if not self._in_flight or (<worker*>self._worker).in_line != NULL:
+            return False
+        for oldest in self._in_flight.values():
+            break
+        return worker_now_ns() - oldest._asked_ns > STANDS_STILL_NS
+
+    cpdef int when_it_moves(self, object done) except -1:
+        if self.stands_still():
+            self._held.append(done)
+        else:
+            done()
+        return 0
+
+    cdef int _tell_still(self, int64_t took_ns) except -1:
+        """Once for all that waited for the same."""
+        cdef int64_t now_ns = worker_now_ns()
+        if now_ns - took_ns > <int64_t>self._told_still_ns:
+            self._told_still_ns = <uint64_t>now_ns
+            log.warning("The disk stood still for %.1f s: publishes and changes waited for it. Check the disk, and who else "
+                        "writes to it", took_ns / 1e9)
+        return 0
+
+    def py_stands_still(self):
+        """Python's door to `stands_still`."""
+        return self.stands_still()
+
+    # --- a commit ---
 
     cdef int _write(self, Target target) except -2:
         """Its write(), with what is set aside when the disk is full; -1 also when it has to wait."""
@@ -218,15 +326,14 @@ cdef class Committer:
                     raise
                 if self.closer.finish():     # there may be room already, and fewer files are open
                     continue
-                self.space.exhausted(error)
-                if is_shortage(error) or not self.space.give(GIVEN_BYTES):
+                if not self._is_given(error):
                     self.stall(target)
                     return -1
 
     cdef int run(self) except -1:
         cdef list batch = self._enlisted
         cdef Target target
-        if not batch:
+        if not batch or (self.stands_still() and not self.draining):
             return 0
         self._enlisted = []
         for target in batch:
@@ -240,31 +347,47 @@ cdef class Committer:
 
     cdef int _commit(self, Target target) except -1:
         cdef int fd = -1 if target.gone else self._write(target)
-        if fd < 0:
+        if fd < 0 and target._writes == NULL:
             return self._tell_behind(target)
-        if self.tier == WRITTEN and not (target.insists and self.ever_syncs):
+        if fd < 0:                       # a part: nothing is synced before the whole is written
+            if target.enlisted:
+                self._enlisted.remove(target)      # which goes on when this is done
+            return self._begin(target, [])
+        if not self._defers(target):
             if self._interval:
                 for other in target._others or ():
                     self._remember(other)
                 self._remember(fd)
             target.synced(0)
             return self._tell_behind(target)
-        target._sync_error, target._syncs_left = 0, 0
+        return self._begin(target, [*target._others, fd] if target._others else [fd])
+
+    cdef int _begin(self, Target target, list fds) except -1:
+        """Syncs, side by side. Whoever syncs what was written to writes before; where that are several files all of it
+        is written first, in its order, for a kill may come between."""
+        target._sync_error, target._syncs_left, target._sync_fds = 0, 0, fds
         target.syncing = True
-        for other in target._others or ():
-            self._submit(target, other)
-        self._submit(target, fd)
+        if target._writes != NULL and target._into not in fds:
+            return self._submit(target, -1, target._writes)
+        return self._begin_syncs(target)
+
+    cdef int _begin_syncs(self, Target target) except -1:
+        cdef int fd
+        for fd in target._sync_fds:
+            self._submit(target, fd, target._writes if target._writes != NULL and fd == target._into else NULL)
         return 0
 
-    cdef int _submit(self, Target target, int fd) except -1:
+    cdef int _submit(self, Target target, int fd, void* writes) except -1:
         cdef worker_job job
         memset(&job, 0, sizeof(worker_job))
         self._tickets += 1
-        job.ticket, job.fd, job.disk = self._tickets, fd, &self.disk.for_workers
-        self.disk.sync_asked(fd)
+        job.ticket, job.fd, job.disk, job.writes = self._tickets, fd, &self.disk.for_workers, writes
+        if fd >= 0:
+            self.disk.sync_asked(fd)
         if worker_submit(<worker*>self._worker, job):
             raise MemoryError("no memory to queue a sync")
         target._syncs_left += 1
+        target._asked_ns = worker_now_ns()
         self._in_flight[self._tickets] = target
         return 0
 
@@ -289,12 +412,7 @@ cdef class Committer:
         return self.sync_beside(target, target.descriptors)
 
     cdef int sync_beside(self, Target target, list fds) except -1:
-        cdef int fd
-        target._sync_error, target._syncs_left = 0, 0
-        target.syncing = True
-        for fd in fds:
-            self._submit(target, fd)
-        return 0
+        return self._begin(target, fds)
 
     cdef int wait_for(self, Target target) except -1:
         while target.syncing:
@@ -324,21 +442,38 @@ cdef class Committer:
         worker_clear_wake(<worker*>self._worker)
         while worker_take(<worker*>self._worker, &job):
             target = self._in_flight.pop(job.ticket)
-            self.syncs += 1
-            self.sync_ns_total += <uint64_t>job.took_ns
-            self._sync_ns += (job.took_ns - self._sync_ns) // 8
+            if job.fd >= 0 and not job.refused:
+                self.syncs += 1
+                self.sync_ns_total += <uint64_t>job.took_ns
+                self._sync_ns += (job.took_ns - self._sync_ns) // 8
+            if job.took_ns > STOOD_STILL_TOLD_NS:
+                self._tell_still(job.took_ns)
             try:
-                self._answered(target, job.error)
+                self._answered(target, job.fd, job.error, job.refused)
             except Exception:
                 log.exception("the end of a commit of %r failed", target)
+        if self._held and not self.stands_still():
+            held, self._held = self._held, []
+            for done in held:
+                done()
         return self.closer.collect()
 
-    cdef int _answered(self, Target target, int error) except -1:
-        """One of a target's descriptors is synced; the last one ends its commit, with the first error of all."""
-        target._sync_error = target._sync_error or error
+    cdef int _answered(self, Target target, int fd, int error, bint refused) except -1:
+        """One of a target's descriptors is synced, or (`fd` -1) all that it has put is written. The last one ends its
+        commit, with the first error of all."""
+        if refused and not target.gone and passes(OSError(error, "")):
+            target._no_room = error
+        else:
+            target._sync_error = target._sync_error or error
         target._syncs_left -= 1
         if target._syncs_left:
             return 0
+        if target._no_room and not target._sync_error and not target.gone:
+            return self._not_taken(target)
+        target._no_room, target.write_failed = 0, refused
+        self.forget(target)
+        if fd < 0 and target._sync_fds and not target._sync_error:
+            return self._begin_syncs(target)
         target.syncing = False
         if target.gone:
             then, target._let_go = target._let_go, None
@@ -346,8 +481,31 @@ cdef class Committer:
             return 0
         if target.enlisted:
             self._enlisted.append(target)
-        target.synced(target._sync_error)
+        if target._sync_fds or target._sync_error or type(target) is Notes:    # else it was a part, and write() goes on
+            target.synced(target._sync_error)
         return self._tell_behind(target)
+
+    cdef int _not_taken(self, Target target) except -1:
+        """There was no room for what it has put: as _write() does then."""
+        no_room = OSError(target._no_room, os.strerror(target._no_room))
+        target._no_room = 0
+        if target.writes_anew():
+            self.forget(target)
+            target.syncing = target.enlisted = False
+            if self.closer.finish() or self._is_given(no_room):
+                return self.enlist(target)
+            return self.stall(target)
+        if self.closer.finish() or self._is_given(no_room):
+            return self._begin(target, target._sync_fds)
+        target.refused = True
+        self._refused.append(target)
+        self.space.on_short()
+        return 0
+
+    cdef bint _is_given(self, object error) except *:
+        """After a refusal: may it be tried again, with what was set aside?"""
+        self.space.exhausted(error)
+        return not is_shortage(error) and self.space.give(GIVEN_BYTES)
 
     cdef int follow(self, Target target, Target first) except -1:
         assert first._behind is None or first._behind is target
@@ -371,6 +529,7 @@ cdef class Committer:
         cdef list now = self._owing[:most]
         cdef Target target
         self._owing = self._owing[most:]
+        self._notes = Notes()
         for target in now:
             target.owes_testimony = False
             try:
@@ -378,7 +537,27 @@ cdef class Committer:
                     target.testify()
             except Exception:
                 log.exception("the testimony of %r failed", target)
+        notes, self._notes = self._notes, None
+        if (<Notes>notes)._writes != NULL:
+            self._noting = [other for other in self._noting if (<Notes>other).syncing] + [notes]
+            self._begin(notes, [])
         return bool(self._owing)
+
+    cpdef int note(self, str path, bytes data, uint64_t offset) except -1:
+        cdef bytes name
+        cdef int fd
+        if self._notes is not None:
+            name = os.fsencode(path)
+            self._notes._into = -1
+            return self._add(self._notes, -1, PyBytes_AS_STRING(name), PyBytes_AS_STRING(data), len(data), offset)
+        fd = self.disk.open_path(path)
+        try:
+            return self.disk.put(fd, data, offset)
+        finally:
+            self.disk.close(fd)
+
+    cpdef list noting(self):
+        return [notes for notes in self._noting if (<Notes>notes).syncing]
 
     cdef bint waits_longer(self, int64_t ns) noexcept:
         return self._sync_ns > ns and len(self._in_flight) > 0
@@ -387,17 +566,23 @@ cdef class Committer:
         self.draining = True
         self.retry()                     # once: who has no room now is left as it is
         try:
-            while self._enlisted or self._in_flight or self.closer.given != self.closer.closed:
-                self.run()
-                self.closer.finish()
-                self.closer.collect()
-                if self._in_flight:
-                    with nogil:
-                        worker_wait_for_answer(<worker*>self._worker)
-                    self.collect()
+            self._finish()
+            while self._owing:
+                self.testify()
+                self._finish()
         finally:
             self.draining = False
-        self.testify()
+        return 0
+
+    cdef int _finish(self) except -1:
+        while self._enlisted or self._in_flight or self.closer.given != self.closer.closed:
+            self.run()
+            self.closer.finish()
+            self.closer.collect()
+            if self._in_flight:
+                with nogil:
+                    worker_wait_for_answer(<worker*>self._worker)
+                self.collect()
         return 0
 
     cpdef int close(self) except -1:
@@ -420,5 +605,9 @@ cdef class Committer:
         return self.waits_longer(ns)
 
     def run_now(self):
-        """The commit phase, for tests."""
+        """The commit phase, for tests: what it writes is written, and nobody is told."""
         self.run()
+        if (<worker*>self._worker).in_line != NULL:
+            sync_write_waiting(<worker*>self._worker)
+        with nogil:
+            worker_wait_for_all(<worker*>self._worker)

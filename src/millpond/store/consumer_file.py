@@ -48,6 +48,10 @@ COPIED_MAX: Final = 256 * 1024
 """To put a frame together costs less than another write as long as it is shorter."""
 
 Checksum = Callable[[bytes], int]
+Put = Callable[[int, bytes, int], object]
+"""(descriptor, bytes, offset)"""
+Note = Callable[[str, bytes, int], object]
+"""(path, bytes, offset)"""
 
 
 class Journal(NamedTuple):
@@ -132,8 +136,12 @@ class JournalFiles:
     """Opens the two fixed names of one stream's journal; appends to the current one, swaps to the other."""
 
     def __init__(
-        self, directory: str, checksum: Checksum, identity: int = 0, disk: Disk = REAL, syncs: bool = True
-    ) -> None:
+        self, directory: str, checksum: Checksum, identity: int = 0, disk: Disk = REAL, syncs: bool = True,
+        put: Put | None = None, note: Note | None = None,
+    ) -> None:  # fmt: skip
+        """put: has bytes written, at once or with the next sync; None: the disk does. note: has what is testified written,
+        soon."""
+        self._put, self._note = put or disk.put, note
         self.directory = directory
         self.checksum, self.disk, self.syncs = checksum, disk, syncs
         self.identity = identity
@@ -283,12 +291,9 @@ class JournalFiles:
     def testify(self, generation: int, end: int) -> None:
         """Writes down that this generation is on disk, up to there. What cannot be written down is not known later."""
         start = ROW.pack(ROW_MAGIC, ROW_VERSION, self.identity, 0, generation, end, 0)[:-4]
+        assert self._note is not None, "nobody was to be told"
         with contextlib.suppress(OSError):
-            fd = self.disk.open_path(f"{self.directory}/{WITNESS}")
-            try:
-                self.disk.put(fd, start + struct.pack("<I", self.checksum(start)), ROW_AT)
-            finally:
-                self.disk.close(fd)
+            self._note(f"{self.directory}/{WITNESS}", start + struct.pack("<I", self.checksum(start)), ROW_AT)
 
     def descriptor(self) -> int:
         """What has to be synced."""
@@ -325,5 +330,5 @@ class JournalFiles:
 
     def _append(self, data: bytes) -> None:
         fd, at = self._fds[self.current], self._ends[self.current]
-        self.disk.put(fd, data, at)
+        self._put(fd, data, at)
         self._ends[self.current] = at + len(data)

@@ -54,7 +54,8 @@ cdef class ConsumerJournal(Target):
 
     def __init__(self, str directory, Committer committer, uint32_t identity=0, FileStore store=None, object present=None):
         self._committer, self._store = committer, store
-        self._files = JournalFiles(directory, checksum, identity, committer.disk, committer.ever_syncs)
+        self._files = JournalFiles(directory, checksum, identity, committer.disk, committer.ever_syncs, self._put,
+                                   committer.note)
         self.log, self.step_bytes = OpLog(committer, self), STEP_BYTES
         self.failure = ""
         self._states, self._configs, self._ids = {}, {}, {}
@@ -176,6 +177,7 @@ cdef class ConsumerJournal(Target):
                 return -1
             directory_fd = self._files.directory_descriptor()
         except (OSError, MemoryError) as error:
+            self._committer.forget(self)
             self._start_over()
             if not isinstance(error, OSError) or passes(error):
                 raise
@@ -227,6 +229,13 @@ cdef class ConsumerJournal(Target):
         if self.on_committed is not None:
             self.on_committed()
         return 0
+
+    cdef bint writes_anew(self) except *:
+        self._start_over()
+        return True
+
+    def _put(self, fd, data, offset):
+        self._committer.put_bytes(self, fd, data, offset)
 
     cdef int testify(self) except -1:
         self._files.testify(self._proven_generation, self._proven_end)

@@ -138,6 +138,7 @@ typedef struct {
     int (*write)(void *self, int fd, const char *data, size_t size, uint64_t offset);
     int (*read)(void *self, int fd, char *data, size_t size, uint64_t offset, size_t *got);
     int (*sync)(void *self, int fd);
+    int (*note)(void *self, const char *path, const char *data, size_t size, uint64_t offset);
 } disk_calls;
 
 static inline int calls_write(const disk_calls *disk, int fd, const char *data, size_t size, uint64_t offset) {
@@ -149,6 +150,11 @@ static inline int calls_read(const disk_calls *disk, int fd, char *data, size_t 
 }
 
 static inline int calls_sync(const disk_calls *disk, int fd) { return disk->sync(disk->self, fd); }
+
+/* Into the file of that name, which is made when it is not there. */
+static inline int calls_note(const disk_calls *disk, const char *path, const char *data, size_t size, uint64_t offset) {
+    return disk->note(disk->self, path, data, size, offset);
+}
 
 /* The real ones. */
 static int disk_call_write(void *self, int fd, const char *data, size_t size, uint64_t offset) {
@@ -164,5 +170,16 @@ static int disk_call_read(void *self, int fd, char *data, size_t size, uint64_t 
 static int disk_call_sync(void *self, int fd) {
     (void)self;
     return disk_sync(fd);
+}
+
+static int disk_call_note(void *self, const char *path, const char *data, size_t size, uint64_t offset) {
+    int error, fd;
+    (void)self;
+    do fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0) return errno;
+    error = disk_write(fd, data, size, offset);
+    close(fd);
+    return error;
 }
 #endif

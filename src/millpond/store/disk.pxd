@@ -10,10 +10,14 @@ cdef extern from "disk.h" nogil:
         int (*write)(void* self, int fd, const char* data, size_t size, uint64_t offset)
         int (*read)(void* self, int fd, char* data, size_t size, uint64_t offset, size_t* got)
         int (*sync)(void* self, int fd)
-    # These three for the workers: an errno.
+        int (*note)(void* self, const char* path, const char* data, size_t size, uint64_t offset)
+    # These for the workers: an errno.
     int calls_write(const disk_calls* disk, int fd, const char* data, size_t size, uint64_t offset)
     int calls_read(const disk_calls* disk, int fd, char* data, size_t size, uint64_t offset, size_t* got)
     int calls_sync(const disk_calls* disk, int fd)
+
+# What `note` of a disk for tests does: the same through the door. self: a Disk.
+cdef int note_through(void* self, const char* path, const char* data, size_t size, uint64_t offset) noexcept with gil
 
 cdef class Disk:
     cdef disk_calls for_workers      # for the workers, who have no Python state; valid as long as the object

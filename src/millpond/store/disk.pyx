@@ -19,6 +19,7 @@ cdef extern from "disk.h" nogil:
     int disk_call_write(void* self, int fd, const char* data, size_t size, uint64_t offset)
     int disk_call_read(void* self, int fd, char* data, size_t size, uint64_t offset, size_t* got)
     int disk_call_sync(void* self, int fd)
+    int disk_call_note(void* self, const char* path, const char* data, size_t size, uint64_t offset)
 
 cdef extern from "unistd.h" nogil:
     int c_close "close"(int fd)
@@ -32,11 +33,26 @@ cdef int _raise(int error) except -1:
     raise OSError(error, os.strerror(error))
 
 
+cdef int note_through(void* self, const char* path, const char* data, size_t size, uint64_t offset) noexcept with gil:
+    cdef Disk disk = <Disk>self
+    cdef int fd
+    try:
+        fd = disk.open_path(os.fsdecode(path))
+        try:
+            disk.write(fd, data, size, offset)
+        finally:
+            disk.close(fd)
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
+
+
 cdef class Disk:
     """The real one."""
 
     def __cinit__(self):
-        self.for_workers = disk_calls(NULL, NULL, disk_call_write, disk_call_read, disk_call_sync)
+        self.for_workers = disk_calls(NULL, NULL, disk_call_write, disk_call_read, disk_call_sync,
+                                      disk_call_note)
 
     cpdef int open_directory(self, str path) except -1:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

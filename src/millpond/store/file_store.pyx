@@ -77,8 +77,11 @@ cdef class Writer(Target):
     cdef int synced(self, int error) except -1:
         return 0 if self.store is None else self.store.synced(error)
 
+    cdef bint writes_anew(self) except *:
+        return False                               # the log has gone on
+
     cdef int testify(self) except -1:
-        return 0 if self.store is None else testify(self.store.log, self.store.committed_seq)
+        return 0 if self.store is None else testify(self.store.log, self.store._committer, self.store.committed_seq)
 
 
 cdef class FileStore(IndexedStore):
@@ -97,7 +100,7 @@ cdef class FileStore(IndexedStore):
         self._home, self._writer = NO_SEGMENT, Writer()
         self._writer.store = self
         self.log = SegmentLog(slot, self._cache, self.arrived, committer.tier == SYNCED, segment_bytes)
-        self.log.space, self.log.closer = committer.space, committer.closer
+        self.log.space, self.log.closer, self.log.committer = committer.space, committer.closer, committer
         self._compactor = Compactor(self, self.log)
         self._repacker = Repacker(self.log, self._cache.packer, self.arrived, summary_bytes)
         recovery = Recovery(self, self.log, self._repacker, self.log.disk.names(slot) if present is None else present)
@@ -134,7 +137,7 @@ cdef class FileStore(IndexedStore):
     cdef int _ready(self) except -1:
         """Something may be added: what was removed before is logged before."""
         self._healthy()
-        if self._unwritten:
+        if self._unwritten or self._writer.refused:
             raise no_room(self.log.directory)
         return self._keep_order()
 
@@ -279,6 +282,7 @@ cdef class FileStore(IndexedStore):
         except (OSError, StoreError, MemoryError) as error:
             if passes(error):
                 raise
+            self._committer.forget(self._writer)
             self.fail(f"cannot write {self.log.directory}: {error}")
             return -1
         finally:
@@ -286,11 +290,13 @@ cdef class FileStore(IndexedStore):
 
     cdef int _write(self) except -2:
         cdef int fd
-        cdef bint more = self.log.reclaim()
+        cdef bint more
+        self.log.make_later_files()
+        more = self.log.reclaim()
         if not self._unwritten:                    # else the same once more: a TRIM ends its write
             self._put_work()
         self._unwritten = True
-        fd = self.log.write(self._writer)
+        fd = self.log.write(self._committer, self._writer)
         self._unwritten = False
         if fd < 0 and (more or self.log.reclaim()):
             self._committer.enlist(self._writer)
@@ -384,7 +390,8 @@ cdef class FileStore(IndexedStore):
             return 0
         if error:
             self.log.names_failed()
-            return self.fail(f"cannot sync {self.log.directory}: {os.strerror(error)}")
+            what = "write" if self._writer.write_failed else "sync"
+            return self.fail(f"cannot {what} {self.log.directory}: {os.strerror(error)}")
         self._erasures, self._secure_writing = self._erasures + self._secure_writing, []
         try:
             for number in self.log.committed():
@@ -552,7 +559,7 @@ cdef class FileStore(IndexedStore):
             self.failure = self.failure or "the stream is deleted"
         elif self._writer.enlisted or self._writer.syncing or self._writer.stalled:
             self._committer.drain()
-        touched = self.position > 0 and not self.failure and not self._unwritten and not self._writer.held
+        touched = self.position > 0 and not (self.failure or self._unwritten or self._writer.held or self._writer.refused)
         if self._writer.owes_testimony and not discard:
             self._writer.testify()
         self.closed = self.log.urgent = True
@@ -560,7 +567,7 @@ cdef class FileStore(IndexedStore):
         try:
             if touched:
                 self.log.put(CLEAN, 0, self.log.last_seq, NULL, 0)     # of what is logged: a full disk may have refused more
-                self.log.write(None)
+                self.log.write(None, None)
         except OSError as error:
             if not is_full(error):                 # without its last record the next start syncs what it finds
                 raise
@@ -590,7 +597,7 @@ cdef class FileStore(IndexedStore):
     cpdef dict memory(self):
         return {"index": self.index.memory_bytes(), "subjects": self.index.subject_bytes(),
                 "expiry": self.expiries.memory_bytes(),
-                "buffers": self.log.memory_bytes() + self._gone_max * sizeof(uint64_t)}
+                "buffers": self.log.memory_bytes() + self._writer.put_bytes + self._gone_max * sizeof(uint64_t)}
 
     cpdef list check(self):
         cdef dict live = {}

@@ -1,6 +1,7 @@
 # The files of one log: the table of segments by number, which file a new segment gets, and how large it is.
 from libc.stdint cimport uint32_t, uint64_t
 from millpond.store.closer cimport Closer
+from millpond.store.committer cimport Committer
 from millpond.store.disk cimport Disk
 from millpond.store.segment cimport Segment
 
@@ -12,6 +13,8 @@ cdef class SegmentFiles:
     cdef int names_fd                    # of the directory; -1 unless its names are to be synced
     cdef Disk disk
     cdef Closer closer                   # None: files are closed at once
+    cdef Committer committer             # None: nobody says that the disk stands still
+    cdef dict _later                     # {number of a file that is to be opened when it no longer does: it is new}
     cdef object space                    # space.Space of the store directory
     cdef bint urgent                     # what is put now makes room: it may use what is set aside
     cdef uint32_t lent                   # the newest segment that was made of that; new messages do not fill it up
@@ -32,11 +35,16 @@ cdef class SegmentFiles:
     cdef int names_change(self) except -1
     cdef void close_names(self) noexcept
     cdef void close_file(self, Segment* segment) noexcept
+    # What could not be opened or made while the disk stood still. Raises OSError; then it is to be called again.
+    cdef int make_later_files(self) except -1
     cdef uint32_t bytes_for(self, uint32_t n) noexcept
 
     cdef uint32_t free_number(self) except? 0xFFFFFFFF
     cdef uint32_t _spare(self, uint32_t least, uint32_t most) noexcept
     cdef int _open_file(self, uint32_t number, uint32_t bytes) except -1
+    cdef bint _must_wait(self) noexcept
+    cdef int _open_later(self, uint32_t number, uint32_t bytes, bint new) except -1
+    cdef bint _is_later(self, uint32_t number) except *          # not any more
     cdef int remove_file(self, uint32_t number) except -1        # it gets another life, under this name, or none
     cdef int _reserve(self, int fd, uint32_t bytes) except -1
     cdef int _give_back(self, uint32_t number, bint new) except -1

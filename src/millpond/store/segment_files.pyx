@@ -4,7 +4,12 @@ A file's blocks are reserved before it is used, so records that have a segment h
 disk has no room for a file of the wanted size, a spare that is large enough will do, then a small file; removals may
 have a smaller one, from what the store directory has set aside. While the disk is known to be full it is not asked
 again for new messages: refusing them costs no system call.
+
+A disk that stands still is not asked either: a segment begins in memory, and its file is made before it is written to,
+when the disk goes on. What all logs begin so is bounded.
 """
+
+import errno
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport realloc
@@ -21,6 +26,7 @@ from millpond.store.space import is_full, no_room
 cdef uint32_t LARGE_BY_SMALL = limits.SEGMENT_BYTES_LARGE // limits.SEGMENT_BYTES_SMALL
 cdef uint32_t CLOSED_AT_ONCE = limits.FILE_BYTES_CLOSED_AT_ONCE
 cdef uint32_t BYTES_LEAST = limits.SEGMENT_BYTES_LEAST
+cdef uint64_t LATER_BYTES_MAX = limits.MADE_LATER_BYTES_MAX
 
 
 cdef class SegmentFiles:
@@ -32,6 +38,7 @@ cdef class SegmentFiles:
         self.directory, self.disk = directory, disk
         self.lent = NO_SEGMENT                     # and of the names that are there, who knows which are on disk?
         self.names_fd = -1
+        self._later = {}
 
     cdef uint32_t bytes_for(self, uint32_t n) noexcept:
         """A power of two near an eighth of what lives, and room for a few records of n bytes."""
@@ -83,7 +90,7 @@ cdef class SegmentFiles:
             return number
         if self.space.full:
             return self._small_file(n, no_room(self.directory))
-        number = self._spare(0, NO_SEGMENT)
+        number = NO_SEGMENT if self._must_wait() else self._spare(0, NO_SEGMENT)
         if number == NO_SEGMENT:
             number = self.free_number()
         try:
@@ -176,9 +183,11 @@ cdef class SegmentFiles:
     cdef int _open_file(self, uint32_t number, uint32_t bytes) except -1:
         """The file is there, open and of that length; as it was before when the disk refuses."""
         cdef Segment* segment = &self.at[number]
-        cdef bint new = segment.state == ABSENT
+        cdef bint new = self._is_later(number) or segment.state == ABSENT
         if number == self.lent:
             self.lent = NO_SEGMENT                         # another life begins
+        if self._must_wait():
+            return self._open_later(number, bytes, new)
         if new:
             self.names_change()
         if segment.fd < 0:
@@ -195,9 +204,47 @@ cdef class SegmentFiles:
         segment.state, segment.bytes = SPARE, bytes
         return 0
 
+    cdef bint _must_wait(self) noexcept:
+        return self.committer is not None and self.committer.stands_still()
+
+    cdef int _open_later(self, uint32_t number, uint32_t bytes, bint new) except -1:
+        """It is new, or of that size."""
+        cdef Segment* segment = &self.at[number]
+        if self.committer.made_later_bytes + bytes > LATER_BYTES_MAX:
+            raise OSError(errno.ENOMEM, "the disk stands still, and what waits for it has all the memory it may have",
+                          self.directory)
+        segment.state, segment.bytes = SPARE, bytes
+        self.names_made += new
+        self.committer.made_later_bytes += bytes
+        self._later[number] = new
+        return 0
+
+    cdef bint _is_later(self, uint32_t number) except *:
+        if number not in self._later:
+            return False
+        self.committer.made_later_bytes -= self.at[number].bytes
+        return self._later.pop(number)
+
+    cdef int make_later_files(self) except -1:
+        cdef Segment* segment
+        cdef uint32_t number
+        for number in list(self._later):
+            segment = &self.at[number]
+            if self._later[number]:
+                self.names_change()
+            if segment.fd < 0:
+                segment.fd = self.disk.open(self.directory, segment_name(number), self._later[number])
+            if self._later[number]:
+                self._reserve(segment.fd, segment.bytes)
+            self._is_later(number)
+        return 0
+
     cdef int _give_back(self, uint32_t number, bint new) except -1:
         """The disk refused to make the file larger: what it gave is given back."""
         cdef Segment* segment = &self.at[number]
+        if self._is_later(number):
+            segment.state, segment.bytes = ABSENT, 0
+            return 0
         if not new:
             try:
                 self.disk.reserve(segment.fd, segment.bytes)

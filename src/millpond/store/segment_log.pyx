@@ -287,18 +287,21 @@ cdef class SegmentLog:
 
     # --- commit ---
 
-    cdef int _flush(self, Segment* segment) except -1:
+    cdef int _flush(self, Segment* segment, Committer committer, Target target) except -1:
         """One write of whole pages."""
         cdef uint32_t begin = page_floor(segment.written), end = min(page_ceil(segment.used), segment.bytes)
         assert segment.buffer != NULL and segment.buffer_from <= begin and end - segment.buffer_from <= segment.buffer_bytes
         memset(segment.buffer + (segment.used - segment.buffer_from), 0, end - segment.used)
-        self.disk.write(segment.fd, segment.buffer + (begin - segment.buffer_from), end - begin, begin)
+        if target is None:
+            self.disk.write(segment.fd, segment.buffer + (begin - segment.buffer_from), end - begin, begin)
+        else:
+            committer.put(target, segment.fd, segment.buffer + (begin - segment.buffer_from), end - begin, begin)
         self._batch_bytes = max(self._batch_bytes, min(segment.used - segment.written, <uint32_t>BUFFER_FIRST_MAX))
         segment.written = segment.asked = segment.used
         segment.dirty = False
         return 0
 
-    cdef int write(self, Target target) except -2:
+    cdef int write(self, Committer committer, Target target) except -2:
         cdef uint32_t number
         cdef int fd = -1
         assert not self._syncing
@@ -310,7 +313,7 @@ cdef class SegmentLog:
         if not self._names_synced:
             self.names_change()
         for number in self._dirty:
-            self._flush(&self.at[number])
+            self._flush(&self.at[number], committer, target)
         self._syncing, self._dirty = list(dict.fromkeys(self._dirty)), []      # a full disk refused some before
         for number in self._patched:
             if number not in self._syncing:
@@ -451,9 +454,9 @@ cdef class SegmentLog:
             if self.cache.is_fresh() and segment.fd >= 0:
                 self.cache.read_ahead(segment.fd, segment.packed, segment.synced)
             return FOUND
-        have[0] = min(n, segment.written - offset)
+        have[0] = min(n, segment.synced - offset)          # behind that a worker may be writing still
         drop = self.drops_pages and number != self.tail and segment.synced == segment.used
-        return self.cache.fetch(segment.cache_id, self.fd(number), segment.packed, offset, have[0], segment.written,
+        return self.cache.fetch(segment.cache_id, self.fd(number), segment.packed, offset, have[0], segment.synced,
                                 wait, drop, self.arrived, out)
 
     cdef size_t read(self, uint32_t number, char* data, size_t n, uint32_t offset) except? 0xFFFFFFFFFFFFFFFF:
@@ -465,7 +468,7 @@ cdef class SegmentLog:
 
     cdef int view_around(self, uint32_t number, uint32_t offset, uint32_t n, char** out, uint32_t* have) except -1:
         cdef Segment* segment = &self.at[number]
-        have[0] = min(n, segment.written - offset)
+        have[0] = min(n, segment.synced - offset)
         out[0] = self.cache.fetch_around(segment.cache_id, self.fd(number), segment.packed, offset, have)
         return 0
 
@@ -543,6 +546,8 @@ cdef class SegmentLog:
             packed_let_go(&self.at[i].packed)
             self.cache.forget(self.at[i].cache_id)
         self.close_names()
+        for number in list(self._later):
+            self._is_later(number)
         self.count = 0
         self.arrived = None
         self.order.clear()

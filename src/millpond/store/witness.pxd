@@ -1,5 +1,6 @@
 # Where a log has come to, written down beside it. FORMAT.md draws it; consumer_file.py has the journal's part of the file.
 from libc.stdint cimport uint32_t, uint64_t
+from millpond.store.committer cimport Committer
 from millpond.store.disk cimport Disk
 from millpond.store.segment_log cimport SegmentLog
 
@@ -19,4 +20,4 @@ cdef bint witness_take(const char* data, size_t n, Witness* out) noexcept
 cdef int witness_read(Disk disk, str directory, Witness* out) except -1
 # What was just committed is on disk, `last_seq` is its last sequence: that is written down. Nobody waits for the disk to
 # have it, and what cannot be written down is not known later, no more.
-cdef int testify(SegmentLog log, uint64_t last_seq) except -1
+cdef int testify(SegmentLog log, Committer committer, uint64_t last_seq) except -1

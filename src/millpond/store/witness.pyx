@@ -14,6 +14,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from millpond.store.checksum cimport crc32c
+from millpond.store.committer cimport Committer
 from millpond.store.disk cimport Disk
 from millpond.store.segment_log cimport SegmentLog
 
@@ -53,7 +54,7 @@ cdef int witness_read(Disk disk, str directory, Witness* out) except -1:
     return 0
 
 
-cdef int testify(SegmentLog log, uint64_t last_seq) except -1:
+cdef int testify(SegmentLog log, Committer committer, uint64_t last_seq) except -1:
     cdef Witness row
     if log.committed_upto.generation == 0 or not log.drops_pages:     # what was written may not be on disk
         return 0
@@ -62,16 +63,8 @@ cdef int testify(SegmentLog log, uint64_t last_seq) except -1:
     row.generation, row.end, row.last_seq = log.committed_upto.generation, log.committed_upto.offset, last_seq
     row.crc = crc32c(0, &row, sizeof(Witness) - 4)
     try:
-        _write(log.disk, log.directory, &row)
+        committer.note(f"{log.directory}/{WITNESS}", (<const char*>&row)[:sizeof(Witness)], 0)
     except OSError as error:
         if not is_full(error):
             logger.warning("%s/%s cannot be written: %s", log.directory, WITNESS, error)
     return 0
-
-
-cdef int _write(Disk disk, str directory, const Witness* row) except -1:
-    cdef int fd = disk.open(directory, WITNESS, True)
-    try:
-        return disk.write(fd, <const char*>row, sizeof(Witness), 0)
-    finally:
-        disk.close(fd)

@@ -39,8 +39,10 @@ typedef struct {
     size_t got;
     const disk_calls *disk;
     const void *packed; /* how to get the data out of a packed file; NULL: it is a plain one */
+    void *writes;       /* syncs only: what is written before (sync_thread.h); NULL: nothing */
     int fd;
     int error;
+    int refused; /* the error is that of a write */
 } worker_job;
 
 typedef void (*worker_act)(worker_job *job);
@@ -243,6 +245,14 @@ static void worker_wait_for_answer(worker *self) {
     if (self->in_line) return;
     pthread_mutex_lock(&self->lock);
     while (!self->done.count) pthread_cond_wait(&self->answer, &self->lock);
+    pthread_mutex_unlock(&self->lock);
+}
+
+/* Nothing of what was asked for is left to do; the answers are there. */
+static void worker_wait_for_all(worker *self) {
+    if (self->in_line) return;
+    pthread_mutex_lock(&self->lock);
+    while (self->waiting.count || self->idle < self->running) pthread_cond_wait(&self->answer, &self->lock);
     pthread_mutex_unlock(&self->lock);
 }
 

@@ -7,11 +7,20 @@ kind is in `kinds`. A refused write has written its first half: that is what a d
 import errno
 import os
 
+from libc.errno cimport EIO
 from libc.stdint cimport uint64_t
 
 from millpond.store.disk cimport Disk
 
 NEVER = 1 << 62
+
+
+cdef int _write(void* self, int fd, const char* data, size_t size, uint64_t offset) noexcept with gil:
+    try:
+        (<FaultyDisk>self).write(fd, data, size, offset)
+    except OSError as error:
+        return error.errno or EIO
+    return 0
 
 
 cdef class FaultyDisk(Disk):
@@ -30,6 +39,7 @@ cdef class FaultyDisk(Disk):
         self.kinds, self.error = frozenset(kinds), error
         self.first = self.last = NEVER
         self.written, self.unreadable = [], []
+        self.for_workers.self, self.for_workers.write = <void*>self, _write
 
     cdef int _counted(self, str kind) except -1:
         """1: this one is refused."""
@@ -63,3 +73,6 @@ cdef class FaultyDisk(Disk):
             self._refuse()
         self.written.append((offset, n))
         return Disk.write(self, fd, data, n, offset)
+
+    cpdef int put(self, int fd, bytes data, uint64_t offset) except -1:
+        return self.write(fd, data, len(data), offset)

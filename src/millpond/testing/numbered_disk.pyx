@@ -17,15 +17,22 @@ import os
 from libc.errno cimport EIO
 from libc.stdint cimport uint64_t
 
-from millpond.store.disk cimport Disk, calls_sync, disk_calls
+from millpond.store.disk cimport Disk, calls_sync, calls_write, disk_calls, note_through
 
 
 cdef int _write(void* self, int fd, const char* data, size_t size, uint64_t offset) noexcept with gil:
+    cdef NumberedDisk disk = <NumberedDisk>self
+    cdef Disk behind = disk._behind
+    cdef int error
     try:
-        (<NumberedDisk>self).write(fd, data, size, offset)
-    except OSError as error:
-        return error.errno or EIO
-    return 0
+        error = disk._number("write", disk._path(fd))
+        if error:
+            if fd in disk._paths:
+                behind.write(fd, data, size // 2, offset)
+            return error
+    except OSError as failed:
+        return failed.errno or EIO
+    return calls_write(&behind.for_workers, fd, data, size, offset)
 
 
 cdef int _read(void* self, int fd, char* data, size_t size, uint64_t offset, size_t* got) noexcept with gil:
@@ -68,7 +75,7 @@ cdef class NumberedDisk(Disk):
     def __init__(self, Disk behind, asked):
         assert behind.for_workers.in_line != NULL, "there are threads"
         self._behind, self.asked, self._paths = behind, asked, {}
-        self.for_workers = disk_calls(<void*>self, _in_line, _write, _read, _sync)
+        self.for_workers = disk_calls(<void*>self, _in_line, _write, _read, _sync, note_through)
 
     def die(self):
         """The end of its process: nothing is done any more, and what is open is closed."""

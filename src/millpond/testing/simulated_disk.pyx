@@ -22,7 +22,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EIO, ENOSPC
 from libc.stdint cimport int64_t, uint64_t
 
-from millpond.store.disk cimport Disk, disk_calls
+from millpond.store.disk cimport Disk, disk_calls, note_through
 
 from millpond.store.disk import REAL
 
@@ -38,6 +38,8 @@ cdef int _write(void* self, int fd, const char* data, size_t size, uint64_t offs
         (<SimulatedDisk>self).write(fd, data, size, offset)
     except OSError as error:
         return error.errno or EIO
+    if fd in (<SimulatedDisk>self)._asked:
+        (<SimulatedDisk>self).sync_asked(fd)           # who writes before a sync begins that afterwards
     return 0
 
 
@@ -86,7 +88,7 @@ cdef class SimulatedDisk(Disk):
     def __init__(self, root, known=None, trace=(), Disk behind=REAL):
         self._root, self._behind = os.path.realpath(root) if behind is REAL else root, behind
         self.trace, self._names, self._asked, self._open, self._owed = list(trace), {"": None}, {}, {}, set()
-        self.for_workers = disk_calls(<void*>self, _in_line, _write, _read, _sync)
+        self.for_workers = disk_calls(<void*>self, _in_line, _write, _read, _sync, note_through)
         self._look("", known or {})
 
     cdef int _look(self, str folder, dict known) except -1:

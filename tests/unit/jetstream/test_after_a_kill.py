@@ -45,6 +45,7 @@ class Account:
         self.broker.router.publish(subject, body, b"answer", b"")
         while self.broker.turn.finish_now():
             pass
+        self.storage.committer.run_now()
 
     def request(self, verb: str, body: dict[str, object]) -> None:
         self.publish(b"$JS.API." + verb.encode(), json.dumps(body).encode())
@@ -134,6 +135,7 @@ def test_a_journal_that_a_start_has_written_again_is_not_written_again_by_the_ne
     first = account.kill(tmp_path / "killed")
     assert [step for step in first.disk.trace[len(account.disk.trace) :] if step[1] in journals]
     first.storage.committer.testify()
+    first.storage.committer.run_now()
     second = first.kill(tmp_path / "again")
     assert "C" in second.engine.streams["S"].consumers
     assert not [step for step in second.disk.trace[len(first.disk.trace) :] if step[1] in journals]

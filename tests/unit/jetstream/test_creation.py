@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from creation_rig import Rig
 from millpond.jetstream.stream import Stream
+from millpond.testing.simulated_disk import SimulatedDisk
 
 from millpond.jetstream import engine
 
@@ -95,18 +96,24 @@ def test_an_update_without_a_descriptor_changes_nothing_and_the_stream_goes_on(
     assert rig.engine.streams["A"].config.description == "changed"
 
 
-def test_an_update_of_a_stream_that_cannot_be_created_any_more_is_refused(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_update_of_a_stream_that_cannot_be_created_any_more_is_refused(tmp_path: Path) -> None:
     """Its configuration could not be written; the rest of its creation still waits for the disk."""
-    monkeypatch.setattr(os, "pwrite", refuse(errno.EIO))
+    disk = SimulatedDisk(str(tmp_path))
+    rig = Rig(tmp_path, disk)
     created = rig.create()
+    of_the_configuration = iter((0, 0))            # itself, and the name of its file
+    disk.next_job = lambda: next(of_the_configuration, -1)
+    disk.fault = lambda kind: errno.EIO if kind == "write" else 0
+    rig.storage.committer.collect()
+    disk.next_job = disk.fault = None
     assert created not in rig.answers
     update = rig.ask("STREAM.UPDATE.A", {"name": "A", "subjects": ["A"], "description": "changed"})
     assert rig.answers[update]["error"]["err_code"] == 10069
     assert rig.engine.streams["A"].config.description == ""
-    rig.settle()
+    rig.storage.committer.drain()
+    rig.turns()
     assert rig.answers[created]["error"]["err_code"] == 10077 and rig.engine.streams == {}
+    rig.stop()
 
 
 def test_a_creation_whose_sync_fails_leaves_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ class Rig:
     def __init__(
         self, root: Path, sync: str = "always", cache_bytes: int = 1 << 22, disk: object = None, summaries: bool = False
     ) -> None:
-        self.root, self.committer, self.cache = root, Committer(sync), ReadCache(cache_bytes, disk)
+        self.root, self.committer, self.cache = root, Committer(sync, disk), ReadCache(cache_bytes, disk)
         self.store: FileStore | None = None
         self.summaries = summaries
 
@@ -71,6 +71,11 @@ class Rig:
         while self.committer.in_flight():
             readable(self.committer.event_fd)
             self.committer.collect()
+
+    def testify(self) -> None:
+        """Who owes it writes down how far his files were committed."""
+        self.committer.testify()
+        self.settle()
 
     def summarise(self) -> None:
         """What is sealed and proven has its summary, and is packed where that was asked for."""

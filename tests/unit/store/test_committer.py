@@ -121,6 +121,7 @@ def test_how_far_a_file_was_committed_is_written_down_once_for_many_commits(tmp_
         assert asked == [False], "when the first one is owed"
         assert not (tmp_path / "witness").exists()
         assert r.committer.testify() is False
+        r.settle()
         assert (tmp_path / "witness").stat().st_size > 0
         store.append_message(b"a", b"5")
         r.turn()

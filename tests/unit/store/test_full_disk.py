@@ -379,27 +379,25 @@ def test_a_retry_is_given_to_everyone_who_waits(tmp_path):
 # --- consumers' journals and catalogs ---
 
 
-class Pwrite:
-    """os.pwrite of a disk that is full while `full` is set: half of what is asked is written, or nothing."""
+class Full:
+    """A disk that is full while `full` is set: half of what is asked is written."""
 
-    def __init__(self, monkeypatch) -> None:
-        self.full, self.error = False, errno.ENOSPC
-        self._real = os.pwrite
-        monkeypatch.setattr(os, "pwrite", self)
+    def __init__(self, error: int = errno.ENOSPC) -> None:
+        self.disk = FaultyDisk({"write"}, error)
 
-    def __call__(self, fd, data, at):
-        if not self.full:
-            return self._real(fd, data, at)
-        if len(data) > 1:
-            return self._real(fd, data[: len(data) // 2], at)
-        raise OSError(self.error, os.strerror(self.error))
+    @property
+    def full(self) -> bool:
+        return self.disk.first == 0
+
+    @full.setter
+    def full(self, full: bool) -> None:
+        self.disk.first, self.disk.last = (0 if full else NEVER), NEVER
 
 
 @pytest.mark.parametrize("error", FULL)
-def test_a_journal_waits_for_room_and_then_has_everything(tmp_path, monkeypatch, error):
-    disk = Pwrite(monkeypatch)
-    disk.error = error
-    committer = Committer("always")
+def test_a_journal_waits_for_room_and_then_has_everything(tmp_path, error):
+    disk = Full(error)
+    committer = Committer("always", disk.disk)
     journal = ConsumerJournal(str(tmp_path), committer)
     state = journal.open_consumer("c", b"{}")
     committer.drain()
@@ -444,9 +442,9 @@ def test_a_journal_that_fails_leaves_the_file_that_is_on_disk(tmp_path):
     assert ConsumerJournal(str(tmp_path), Committer("never")).recovered()["c"][1].floor_stream_seq == 1
 
 
-def test_a_swap_that_is_refused_is_made_again_in_the_same_file(tmp_path, monkeypatch):
-    disk = Pwrite(monkeypatch)
-    files = JournalFiles(str(tmp_path), checksum)
+def test_a_swap_that_is_refused_is_made_again_in_the_same_file(tmp_path):
+    disk = Full()
+    files = JournalFiles(str(tmp_path), checksum, disk=disk.disk)
     files.recover()
     files.swap(1)
     files.append(b"first")
@@ -464,9 +462,9 @@ def test_a_swap_that_is_refused_is_made_again_in_the_same_file(tmp_path, monkeyp
     files.close()
 
 
-def test_a_catalog_waits_for_room_and_keeps_the_old_value_meanwhile(tmp_path, monkeypatch):
-    disk = Pwrite(monkeypatch)
-    committer = Committer("always")
+def test_a_catalog_waits_for_room_and_keeps_the_old_value_meanwhile(tmp_path):
+    disk = Full()
+    committer = Committer("always", disk.disk)
     catalog = Catalog(str(tmp_path / "stream"), committer)
     told = []
     catalog.save(b"old", lambda _: told.append("old"))
@@ -484,10 +482,10 @@ def test_a_catalog_waits_for_room_and_keeps_the_old_value_meanwhile(tmp_path, mo
     assert Catalog(str(tmp_path / "stream"), Committer("never")).load() == b"new"
 
 
-def test_a_closed_catalog_that_waited_for_room_writes_no_more(tmp_path, monkeypatch):
+def test_a_closed_catalog_that_waited_for_room_writes_no_more(tmp_path):
     """Its stream was deleted: nothing may come back in the slot that was emptied."""
-    disk = Pwrite(monkeypatch)
-    committer = Committer("always")
+    disk = Full()
+    committer = Committer("always", disk.disk)
     catalog = Catalog(str(tmp_path / "stream"), committer)
     catalog.save(b"kept")
     committer.drain()

@@ -50,6 +50,15 @@ class Rig:
         self.disk.next_job = lambda: -1
         self.committer.run_now()
 
+    def write_on(self) -> None:
+        """What is written in parts goes on, while the sync that was asked for first does not end."""
+        self.committer.run_now()
+        while self.committer.in_flight() > 1:
+            order = iter([1])
+            self.disk.next_job = lambda order=order: next(order, -1)
+            self.committer.collect()
+        self.disk.next_job = lambda: -1
+
     def remove(self, seq: int) -> None:
         """The consumer hears of it, as a consumer does."""
         self.store.remove_message(seq)
@@ -123,11 +132,13 @@ def test_a_checkpoint_is_whole_when_its_removals_are_on_disk(tmp_path: Path) -> 
     for seq in range(1, 20):
         rig.state.py_deliver(seq)
     rig.journal.step_bytes = 64
+    rig.store.append_message(b"s", b"more")
+    rig.committer.run_now()                # the log's sync is the first one, and does not end
     rig.journal.fail_write()               # a new checkpoint takes the place of what was gathered
     rig.remove(3)
     before = rig.journal.checkpoint_steps
     for _ in range(30):
-        rig.committer.run_now()
+        rig.write_on()
     assert rig.journal.checkpoint_steps - before > 3 and rig.journal.committed_position < rig.journal.position
     found = found_in(tmp_path)
     assert found is None or found.delivered_stream_seq == 0, "the old file is the truth"

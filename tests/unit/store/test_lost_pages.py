@@ -31,7 +31,7 @@ def filled(root: Path, segment: int, stopped: bool) -> dict[int, bytes]:
                 store.remove_message(number // 2, True)
                 r.turn()
         r.commit()
-        r.committer.testify()
+        r.testify()
         expected = bodies(store)
         if not stopped:
             shutil.copytree(root, root.with_name("killed"))
@@ -90,7 +90,7 @@ def test_the_newest_segment_is_known_by_its_later_writes(tmp_path: Path, left: s
             number += 1
             store.append_message(b"s", b"early" * 140)
             r.turn()
-        r.committer.testify()
+        r.testify()
         witness = (tmp_path / "a" / "witness").read_bytes()
         before = set(r.segments())
         while set(r.segments()) == before or number % 10 != 3:

@@ -100,7 +100,7 @@ def test_the_witness_knows_what_was_committed_not_where_the_log_goes_on(tmp_path
         assert r.committer.testify(0), "it is owed"
         r.cache.resize(0)
         store.append_message(b"a", b"2")
-        r.committer.testify()
+        r.testify()
         store = r.crash(tmp_path / "b", segment_bytes=1 << 17)
         assert store.damage == [] and bodies(store) == {1: b"1"}
 
@@ -114,7 +114,7 @@ def test_what_the_witness_says_is_committed_need_not_be_proven(tmp_path, more):
         for number in range(3):
             store.append_message(b"a", b"%d" % number)
             r.turn()
-        r.committer.testify()
+        r.testify()
         if more:
             store.append_message(b"a", b"3")
             r.turn()
@@ -124,7 +124,7 @@ def test_what_the_witness_says_is_committed_need_not_be_proven(tmp_path, more):
         store = r.open(segment_bytes=1 << 17)
         assert len(bodies(store)) == (4 if more else 3)
         assert [len(disk.written), r.committer.syncs] == ([1, 2] if more else [0, 0])     # and its names
-        r.committer.testify()
+        r.testify()
         shutil.copytree(tmp_path / "b", tmp_path / "c")    # another kill, before anything is written
         assert store.append_message(b"a", b"next") == (5 if more else 4)
     disk = FaultyDisk()
@@ -140,7 +140,7 @@ def test_a_start_does_not_testify_to_what_is_torn(tmp_path):
         store = r.open(segment_bytes=1 << 17)
         store.append_message(b"a", b"0")
         r.turn()
-        r.committer.testify()
+        r.testify()
         for body in (b"1" * 5000, b"2" * 5000, b"3"):
             store.append_message(b"a", body)
         r.turn()
@@ -154,7 +154,7 @@ def test_a_start_does_not_testify_to_what_is_torn(tmp_path):
         with rig(tmp_path / "b") as r:
             store = r.open(segment_bytes=1 << 17)
             assert (store.damage, store.torn_seq) == ([], 2) and sorted(bodies(store)) == [1, 3, 4]
-            r.committer.testify()
+            r.testify()
             shutil.copytree(tmp_path / "b", tmp_path / "killed")
         shutil.rmtree(tmp_path / "b")
         (tmp_path / "killed").rename(tmp_path / "b")
