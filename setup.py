@@ -45,7 +45,7 @@ RARE = tuple(
         "jetstream.recovery_tail", "jetstream.schedules", "jetstream.source_scan", "jetstream.staging",
         "jetstream.starts", "jetstream.steps", "jetstream.storage_room", "jetstream.waiting_room", "store.backup.",
         "store.catalog", "store.closer", "store.compaction", "store.consumer_journal", "store.erasing", "store.fetcher",
-        "store.packer", "store.pin", "store.recovery", "store.renewal", "store.repacking", "store.scan",
+        "store.maker", "store.packer", "store.pin", "store.recovery", "store.renewal", "store.repacking", "store.scan",
         "store.segment_files", "subjects.pytokens", "testing.",
     )
 )

@@ -319,6 +319,8 @@ SEGMENT_BYTES_LEAST: Final = 16 * KIB
 STANDS_STILL_NS: Final = 50_000_000
 """What is asked of the disk and not answered for so long: it stands still, and the loop asks nothing that it would have to
 wait for."""
+FILE_MADE_WAIT_NS: Final = 20_000_000
+"""For a new file, usually a hundredth of that; longer: the disk stands still."""
 STOOD_STILL_TOLD_NS: Final = 1_000_000_000
 """A line in the log says so of what took longer."""
 MADE_LATER_BYTES_MAX: Final = 32 * MIB

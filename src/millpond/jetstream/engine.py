@@ -31,6 +31,7 @@ from millpond.jetstream.consumer_config import ConsumerConfig
 from millpond.jetstream.dedupe import Dedupe
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_time import format_time
+from millpond.jetstream.held_requests import HeldRequests
 from millpond.jetstream.leaving import Leaving
 from millpond.jetstream.offline import Offline
 from millpond.jetstream.pump import CommitPhase, Pump
@@ -102,6 +103,7 @@ class Engine:
         self.server_advisories = self.advisories
         """What concerns the server goes to the system account, where there is one."""
         self.requests = RequestQueue(self.pump, turn, limits.API_REQUESTS_WAITING_MAX, self._dropped)
+        self.held = HeldRequests(storage.committer, self.requests)
         self.use_options(options)
 
     def use_account_limits(self, found: JetStreamLimits) -> None:

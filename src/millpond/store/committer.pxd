@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from millpond.store.closer cimport Closer
 from millpond.store.disk cimport Disk
+from millpond.store.maker cimport Maker
 
 cdef enum Tier:
     WRITTEN = 0      # survives our death: committed after write()
@@ -69,6 +70,7 @@ cdef class Committer:
     cdef readonly uint64_t syncs, sync_ns_total
     cdef readonly bint draining      # drain() runs: work that can wait for another turn should
     cdef readonly Closer closer      # of removed files; collected together with syncs
+    cdef readonly Maker maker        # of new files
     cdef public object space         # space.Space of the store directory
     cdef list _stalled               # [Target] that wait for room
     cdef list _enlisted              # [Target] for the next run

@@ -20,6 +20,7 @@ from posix.stat cimport fstat, struct_stat
 
 from millpond.store.closer cimport Closer
 from millpond.store.disk cimport Disk, disk_calls
+from millpond.store.maker cimport Maker
 
 from millpond.base.errors import StoreError
 from millpond.base import limits
@@ -194,6 +195,7 @@ cdef class Committer:
             raise StoreError(f"cannot start the sync worker: {os.strerror(error)}")
         self.event_fd = (<worker*>self._worker).wake_read
         self.closer = Closer((<worker*>self._worker).wake_write, self.disk)
+        self.maker = Maker((<worker*>self._worker).wake_write, self.disk)
 
     def __dealloc__(self):
         if self._worker != NULL:
@@ -287,6 +289,8 @@ cdef class Committer:
 
     cdef bint stands_still(self) noexcept:
         cdef Target oldest
+        if self.maker.is_late():
+            return True
         if not self._in_flight or (<worker*>self._worker).in_line != NULL:
             return False
         for oldest in self._in_flight.values():
@@ -452,6 +456,7 @@ cdef class Committer:
                 self._answered(target, job.fd, job.error, job.refused)
             except Exception:
                 log.exception("the end of a commit of %r failed", target)
+        self.maker.collect()
         if self._held and not self.stands_still():
             held, self._held = self._held, []
             for done in held:
@@ -577,6 +582,7 @@ cdef class Committer:
     cdef int _finish(self) except -1:
         while self._enlisted or self._in_flight or self.closer.given != self.closer.closed:
             self.run()
+            self.maker.collect()
             self.closer.finish()
             self.closer.collect()
             if self._in_flight:
@@ -590,6 +596,7 @@ cdef class Committer:
             self.drain()
             self.sync_written()
             self.closer.stop()
+            self.maker.stop()
             with nogil:
                 worker_stop(<worker*>self._worker)
             PyMem_Free(self._worker)

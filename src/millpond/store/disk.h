@@ -68,6 +68,14 @@ static int disk_read_hot(int fd, char *data, size_t size, uint64_t offset, size_
     return 0;
 }
 
+/* Made when it is not there. */
+static int disk_open(const char *path) {
+    int fd;
+    do fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
 /* The kernel need not keep these pages. For synced ranges only: of dirty pages it would start the write-back. */
 static void disk_drop(int fd, uint64_t offset, uint64_t size) {
 #if defined(POSIX_FADV_DONTNEED)
@@ -139,6 +147,7 @@ typedef struct {
     int (*read)(void *self, int fd, char *data, size_t size, uint64_t offset, size_t *got);
     int (*sync)(void *self, int fd);
     int (*note)(void *self, const char *path, const char *data, size_t size, uint64_t offset);
+    int (*make)(void *self, const char *path, uint64_t size, int *fd);
 } disk_calls;
 
 static inline int calls_write(const disk_calls *disk, int fd, const char *data, size_t size, uint64_t offset) {
@@ -154,6 +163,11 @@ static inline int calls_sync(const disk_calls *disk, int fd) { return disk->sync
 /* Into the file of that name, which is made when it is not there. */
 static inline int calls_note(const disk_calls *disk, const char *path, const char *data, size_t size, uint64_t offset) {
     return disk->note(disk->self, path, data, size, offset);
+}
+
+/* The file of that name, open, of that size and with its blocks. After an error it is there and open, or *fd is -1. */
+static inline int calls_make(const disk_calls *disk, const char *path, uint64_t size, int *fd) {
+    return disk->make(disk->self, path, size, fd);
 }
 
 /* The real ones. */
@@ -173,13 +187,17 @@ static int disk_call_sync(void *self, int fd) {
 }
 
 static int disk_call_note(void *self, const char *path, const char *data, size_t size, uint64_t offset) {
-    int error, fd;
+    int error, fd = disk_open(path);
     (void)self;
-    do fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-    while (fd < 0 && errno == EINTR);
     if (fd < 0) return errno;
     error = disk_write(fd, data, size, offset);
     close(fd);
     return error;
+}
+
+static int disk_call_make(void *self, const char *path, uint64_t size, int *fd) {
+    (void)self;
+    *fd = disk_open(path);
+    return *fd < 0 ? errno : disk_reserve(*fd, size);
 }
 #endif

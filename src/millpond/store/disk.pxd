@@ -11,13 +11,16 @@ cdef extern from "disk.h" nogil:
         int (*read)(void* self, int fd, char* data, size_t size, uint64_t offset, size_t* got)
         int (*sync)(void* self, int fd)
         int (*note)(void* self, const char* path, const char* data, size_t size, uint64_t offset)
+        int (*make)(void* self, const char* path, uint64_t size, int* fd)
     # These for the workers: an errno.
     int calls_write(const disk_calls* disk, int fd, const char* data, size_t size, uint64_t offset)
     int calls_read(const disk_calls* disk, int fd, char* data, size_t size, uint64_t offset, size_t* got)
     int calls_sync(const disk_calls* disk, int fd)
+    int calls_make(const disk_calls* disk, const char* path, uint64_t size, int* fd)
 
-# What `note` of a disk for tests does: the same through the door. self: a Disk.
+# What `note` and `make` of a disk for tests do: the same through the door. self: a Disk.
 cdef int note_through(void* self, const char* path, const char* data, size_t size, uint64_t offset) noexcept with gil
+cdef int make_through(void* self, const char* path, uint64_t size, int* fd) noexcept with gil
 
 cdef class Disk:
     cdef disk_calls for_workers      # for the workers, who have no Python state; valid as long as the object

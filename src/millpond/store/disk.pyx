@@ -20,6 +20,7 @@ cdef extern from "disk.h" nogil:
     int disk_call_read(void* self, int fd, char* data, size_t size, uint64_t offset, size_t* got)
     int disk_call_sync(void* self, int fd)
     int disk_call_note(void* self, const char* path, const char* data, size_t size, uint64_t offset)
+    int disk_call_make(void* self, const char* path, uint64_t size, int* fd)
 
 cdef extern from "unistd.h" nogil:
     int c_close "close"(int fd)
@@ -47,12 +48,23 @@ cdef int note_through(void* self, const char* path, const char* data, size_t siz
     return 0
 
 
+cdef int make_through(void* self, const char* path, uint64_t size, int* fd) noexcept with gil:
+    cdef Disk disk = <Disk>self
+    fd[0] = -1
+    try:
+        fd[0] = disk.open_path(os.fsdecode(path))
+        disk.reserve(fd[0], size)
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
+
+
 cdef class Disk:
     """The real one."""
 
     def __cinit__(self):
         self.for_workers = disk_calls(NULL, NULL, disk_call_write, disk_call_read, disk_call_sync,
-                                      disk_call_note)
+                                      disk_call_note, disk_call_make)
 
     cpdef int open_directory(self, str path) except -1:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

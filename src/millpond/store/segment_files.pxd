@@ -3,6 +3,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from millpond.store.closer cimport Closer
 from millpond.store.committer cimport Committer
 from millpond.store.disk cimport Disk
+from millpond.store.maker cimport Making
 from millpond.store.segment cimport Segment
 
 cdef class SegmentFiles:
@@ -15,6 +16,7 @@ cdef class SegmentFiles:
     cdef Closer closer                   # None: files are closed at once
     cdef Committer committer             # None: nobody says that the disk stands still
     cdef dict _later                     # {number of a file that is to be opened when it no longer does: it is new}
+    cdef dict _making                    # {number of one of these that is being made: Making}
     cdef object space                    # space.Space of the store directory
     cdef bint urgent                     # what is put now makes room: it may use what is set aside
     cdef uint32_t lent                   # the newest segment that was made of that; new messages do not fill it up
@@ -44,6 +46,8 @@ cdef class SegmentFiles:
     cdef int _open_file(self, uint32_t number, uint32_t bytes) except -1
     cdef bint _must_wait(self) noexcept
     cdef int _open_later(self, uint32_t number, uint32_t bytes, bint new) except -1
+    cdef bint _make(self, uint32_t number, uint32_t bytes) except *
+    cdef int _took_part(self, uint32_t number, Making making) except -1
     cdef bint _is_later(self, uint32_t number) except *          # not any more
     cdef int remove_file(self, uint32_t number) except -1        # it gets another life, under this name, or none
     cdef int _reserve(self, int fd, uint32_t bytes) except -1

@@ -5,11 +5,13 @@ disk has no room for a file of the wanted size, a spare that is large enough wil
 have a smaller one, from what the store directory has set aside. While the disk is known to be full it is not asked
 again for new messages: refusing them costs no system call.
 
-A disk that stands still is not asked either: a segment begins in memory, and its file is made before it is written to,
-when the disk goes on. What all logs begin so is bounded.
+A new file is made by a thread, which the loop waits for (store/maker). A disk that stands still is noticed then at the
+latest, and not asked for more: a segment begins in memory, and its file is there before it is written to, when the disk
+goes on. What all logs begin so is bounded.
 """
 
 import errno
+import os
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport realloc
@@ -38,7 +40,7 @@ cdef class SegmentFiles:
         self.directory, self.disk = directory, disk
         self.lent = NO_SEGMENT                     # and of the names that are there, who knows which are on disk?
         self.names_fd = -1
-        self._later = {}
+        self._later, self._making = {}, {}
 
     cdef uint32_t bytes_for(self, uint32_t n) noexcept:
         """A power of two near an eighth of what lives, and room for a few records of n bytes."""
@@ -190,6 +192,8 @@ cdef class SegmentFiles:
             return self._open_later(number, bytes, new)
         if new:
             self.names_change()
+            if self.committer is not None and self._make(number, bytes):
+                return 0
         if segment.fd < 0:
             segment.fd = self.disk.open(self.directory, segment_name(number), new)
         if new:
@@ -219,7 +223,40 @@ cdef class SegmentFiles:
         self._later[number] = new
         return 0
 
+    cdef bint _make(self, uint32_t number, uint32_t bytes) except *:
+        """By the thread: it is there, or will be. False: the caller makes it."""
+        cdef Segment* segment = &self.at[number]
+        cdef Making making = self.committer.maker.make(f"{self.directory}/{segment_name(number)}", bytes)
+        if making is None:
+            return False
+        if not making.done:
+            making.unwanted = True
+            self._open_later(number, bytes, True)
+            making.unwanted, self._making[number] = False, making
+            return True
+        if making.error:
+            self._took_part(number, making)
+            error = OSError(making.error, os.strerror(making.error), self.directory)
+            if is_full(error) and self.closer is not None and self.closer.finish():
+                return False                               # what was removed has given its room back
+            raise error
+        segment.fd, segment.state, segment.bytes = making.fd, SPARE, bytes
+        self.names_made += 1
+        return True
+
+    cdef int _took_part(self, uint32_t number, Making making) except -1:
+        """The disk refused to make the file as large: what it gave is given back."""
+        if making.fd >= 0:
+            self.disk.close(making.fd)
+            self.disk.unlink(self.directory, segment_name(number))
+        return 0
+
     cdef bint _is_later(self, uint32_t number) except *:
+        cdef Making making = self._making.pop(number, None)
+        if making is not None:
+            making.unwanted = True
+            if making.done and making.fd >= 0:
+                self.disk.close(making.fd)
         if number not in self._later:
             return False
         self.committer.made_later_bytes -= self.at[number].bytes
@@ -228,10 +265,18 @@ cdef class SegmentFiles:
     cdef int make_later_files(self) except -1:
         cdef Segment* segment
         cdef uint32_t number
+        cdef Making making
         for number in list(self._later):
             segment = &self.at[number]
             if self._later[number]:
                 self.names_change()
+            making = self._making.pop(number, None)
+            if making is not None:
+                self.committer.maker.wait(making)
+                if making.error:
+                    self._took_part(number, making)
+                else:
+                    segment.fd = making.fd
             if segment.fd < 0:
                 segment.fd = self.disk.open(self.directory, segment_name(number), self._later[number])
             if self._later[number]:

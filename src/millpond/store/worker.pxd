@@ -1,10 +1,13 @@
 # The worker of worker_thread.h, for who has one of his own.
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from millpond.store.disk cimport disk_calls
 
 cdef extern from "worker_thread.h" nogil:
     ctypedef struct worker_job:
         uint64_t ticket
+        char* data
+        size_t size
+        const disk_calls* disk
         int fd
         int error
     ctypedef void (*worker_act)(worker_job* job)
@@ -15,4 +18,5 @@ cdef extern from "worker_thread.h" nogil:
     int worker_submit(worker* self, worker_job job)
     int worker_take(worker* self, worker_job* out)
     void worker_wait_for_answer(worker* self)
+    void worker_wait_at_most(worker* self, int64_t ns)
     void worker_stop(worker* self)

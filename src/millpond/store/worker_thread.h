@@ -248,6 +248,18 @@ static void worker_wait_for_answer(worker *self) {
     pthread_mutex_unlock(&self->lock);
 }
 
+static void worker_wait_at_most(worker *self, int64_t ns) {
+    struct timespec until;
+    if (self->in_line) return;
+    clock_gettime(CLOCK_REALTIME, &until);
+    ns += until.tv_nsec;
+    until.tv_sec += (time_t)(ns / 1000000000);
+    until.tv_nsec = (long)(ns % 1000000000);
+    pthread_mutex_lock(&self->lock);
+    while (!self->done.count && !pthread_cond_timedwait(&self->answer, &self->lock, &until)) {}
+    pthread_mutex_unlock(&self->lock);
+}
+
 /* Nothing of what was asked for is left to do; the answers are there. */
 static void worker_wait_for_all(worker *self) {
     if (self->in_line) return;

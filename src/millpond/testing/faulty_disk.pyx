@@ -10,7 +10,7 @@ import os
 from libc.errno cimport EIO
 from libc.stdint cimport uint64_t
 
-from millpond.store.disk cimport Disk
+from millpond.store.disk cimport Disk, make_through
 
 NEVER = 1 << 62
 
@@ -39,7 +39,7 @@ cdef class FaultyDisk(Disk):
         self.kinds, self.error = frozenset(kinds), error
         self.first = self.last = NEVER
         self.written, self.unreadable = [], []
-        self.for_workers.self, self.for_workers.write = <void*>self, _write
+        self.for_workers.self, self.for_workers.write, self.for_workers.make = <void*>self, _write, make_through
 
     cdef int _counted(self, str kind) except -1:
         """1: this one is refused."""

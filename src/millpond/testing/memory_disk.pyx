@@ -15,7 +15,7 @@ from libc.errno cimport EIO
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
-from millpond.store.disk cimport Disk, disk_calls, note_through
+from millpond.store.disk cimport Disk, disk_calls, make_through, note_through
 
 cdef enum:
     FD_FIRST = 1 << 24
@@ -107,7 +107,7 @@ cdef class MemoryDisk(Disk):
             above, name = _split(below)
             self._folders[above] = {name: None}
             below = above
-        self.for_workers = disk_calls(<void*>self, _in_line, _write, _read, _sync, note_through)
+        self.for_workers = disk_calls(<void*>self, _in_line, _write, _read, _sync, note_through, make_through)
         for path, data in sorted(files.items()):
             if data is not None:
                 directory, name = _split(root + path)

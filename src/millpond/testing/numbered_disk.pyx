@@ -17,7 +17,7 @@ import os
 from libc.errno cimport EIO
 from libc.stdint cimport uint64_t
 
-from millpond.store.disk cimport Disk, calls_sync, calls_write, disk_calls, note_through
+from millpond.store.disk cimport Disk, calls_sync, calls_write, disk_calls, make_through, note_through
 
 
 cdef int _write(void* self, int fd, const char* data, size_t size, uint64_t offset) noexcept with gil:
@@ -75,7 +75,7 @@ cdef class NumberedDisk(Disk):
     def __init__(self, Disk behind, asked):
         assert behind.for_workers.in_line != NULL, "there are threads"
         self._behind, self.asked, self._paths = behind, asked, {}
-        self.for_workers = disk_calls(<void*>self, _in_line, _write, _read, _sync, note_through)
+        self.for_workers = disk_calls(<void*>self, _in_line, _write, _read, _sync, note_through, make_through)
 
     def die(self):
         """The end of its process: nothing is done any more, and what is open is closed."""

@@ -22,7 +22,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EIO, ENOSPC
 from libc.stdint cimport int64_t, uint64_t
 
-from millpond.store.disk cimport Disk, disk_calls, note_through
+from millpond.store.disk cimport Disk, disk_calls, make_through, note_through
 
 from millpond.store.disk import REAL
 
@@ -88,7 +88,7 @@ cdef class SimulatedDisk(Disk):
     def __init__(self, root, known=None, trace=(), Disk behind=REAL):
         self._root, self._behind = os.path.realpath(root) if behind is REAL else root, behind
         self.trace, self._names, self._asked, self._open, self._owed = list(trace), {"": None}, {}, {}, set()
-        self.for_workers = disk_calls(<void*>self, _in_line, _write, _read, _sync, note_through)
+        self.for_workers = disk_calls(<void*>self, _in_line, _write, _read, _sync, note_through, make_through)
         self._look("", known or {})
 
     cdef int _look(self, str folder, dict known) except -1:

@@ -29,6 +29,7 @@ from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import encode
 from millpond.jetstream.go_text import text
 from millpond.jetstream.go_time import ZERO_TIME
+from millpond.jetstream.held_requests import makes_files
 from millpond.wire.headers import find_value
 
 if TYPE_CHECKING:
@@ -194,17 +195,30 @@ class Api:
             self._handle(route, request)
 
     def _handle(self, route: Route, request: Request) -> None:
-        try:
+        def handle(request: Request) -> None:
             if not self._enabled:
                 raise api_error("JSNotEnabledForAccountErr")
             if route.levelled:
                 check_required_level(request.headers)
-            route.handler(request)
+            if not self._waits_for_disk(route, request):
+                route.handler(request)
+
+        self._answer(handle, request)
+
+    def _answer(self, handler: Callable[[Request], None], request: Request) -> None:
+        """Every request is answered: also when its handler fails."""
+        try:
+            handler(request)
         except ApiError as error:
             request.fail(error)
         except Exception:
             log.exception("JetStream API request on %s failed", request.subject)
             request.fail(api_error("JSStreamGeneralErrorF", err="internal error"))
+
+    def _waits_for_disk(self, route: Route, request: Request) -> bool:
+        if not makes_files(route.verb, request.body):
+            return False
+        return self._engine.held.hold(lambda: self._answer(route.handler, request), request.size)
 
     def _audit(self, subject: str, body: bytes, response: bytes, source: Any) -> None:
         if not self._router.py_has_interest(b"$JS.EVENT.ADVISORY.API"):
