@@ -134,7 +134,7 @@ cdef class Committer:
     cpdef int note(self, str path, bytes data, uint64_t offset) except -1
     cpdef list noting(self)            # what a worker is at: who removes a directory waits for it
     cdef int64_t _sync_ns              # how long a sync takes, of late
-    cdef bint waits_longer(self, int64_t ns) noexcept      # for a sync that usually takes longer than this
+    cdef bint waits_longer(self, int64_t ns) noexcept      # for a sync that takes longer than this, and will end soon
     cdef int _finish(self) except -1
     cpdef int drain(self) except -1    # blocks until everything enlisted is committed (stop, tests)
     # The workers sync these, one or more, though nothing was written by it; wait_for() blocks until synced() was told.

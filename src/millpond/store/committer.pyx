@@ -565,7 +565,7 @@ cdef class Committer:
         return [notes for notes in self._noting if (<Notes>notes).syncing]
 
     cdef bint waits_longer(self, int64_t ns) noexcept:
-        return self._sync_ns > ns and len(self._in_flight) > 0
+        return self._sync_ns > ns and len(self._in_flight) > 0 and not self.stands_still()
 
     cpdef int drain(self) except -1:
         self.draining = True
