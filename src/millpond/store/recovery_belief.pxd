@@ -8,12 +8,17 @@ cdef class LogBelief(LogParts):
     cdef readonly bint renewed       # else: it was written and named again, what is there is on disk when that is synced
     cdef uint32_t _sync_from         # parts from here on may not be on disk yet,
     cdef uint32_t _sync_at           # of the first one what lies from this offset on
+    cdef uint32_t _batch             # where in it the last write begins; 0: nobody knows
 
     cdef bint find(self) except *
     cdef list _left(self, uint64_t oldest)
     cdef uint64_t _oldest(self, list trims, list left) except? 0
     cdef int _trim(self, uint64_t oldest) except -1
     cdef int _find_distrust(self) except -1
+    cdef int _tell_heads(self) except -1
+    cdef int _tell_head(self, uint32_t number, str what, bint is_damage) except -1
+    cdef bint _was_begun_before(self, uint32_t i) noexcept
+    cdef bint _misses_committed(self) noexcept
     cdef bint _is_witnessed(self) noexcept
     cdef int _open_unproven(self) except -1
     cdef uint32_t _matters_from(self, uint32_t i) except? 0xFFFFFFFF

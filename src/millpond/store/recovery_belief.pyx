@@ -4,6 +4,8 @@
           ──> it is written and named again, unless the witness says that it was committed
 """
 
+import logging
+
 from libc.stdint cimport uint32_t, uint64_t
 
 from millpond.store.record cimport BATCH, CLEAN, Head, aligned, page_ceil, page_floor, record_next
@@ -12,6 +14,8 @@ from millpond.store.segment cimport RECORDS_AT, segment_name, segment_seed
 from millpond.store.segment_log cimport Place
 
 from millpond.store.space import is_full
+
+log = logging.getLogger("millpond")
 
 cdef uint32_t CLEAN_BYTES = sizeof(Head)
 
@@ -24,6 +28,7 @@ cdef class LogBelief(LogParts):
         cdef list trims, left
         self._find_parts()
         if self._count == 0:
+            self._tell_heads()
             return False
         trims = self._trims()
         left = self._left(max([generation for generation, _ in trims], default=0))
@@ -32,6 +37,7 @@ cdef class LogBelief(LogParts):
             trims = [(generation, 0) for generation, _ in trims] + self._trims()    # there is a later write: it is believed
             left += self._left(max([generation for generation, _ in trims], default=0))
             self._find_distrust()
+        self._tell_heads()
         self.proven = self.clean or self._is_witnessed()
         if not self.proven:
             self._open_unproven()
@@ -70,19 +76,55 @@ cdef class LogBelief(LogParts):
         while i and batch == 0:
             i -= 1
             batch = self._survey(&self._parts[i], &bad, &kind)
-            self._parts[i].distrust = bad
+            if self._parts[i].head.generation >= self._witness.generation:     # else it was committed, all of it
+                self._parts[i].distrust = bad
             if i + 1 == self._count:
                 # In a segment of its own the name of that may not be on disk either.
                 self.clean = kind == CLEAN and bad == NOWHERE and self._parts[i].valid_end > RECORDS_AT + CLEAN_BYTES
-            if batch == 0 and self._parts[i].gap:
+            if batch == 0 and self._parts[i].gap and self._parts[i].head.before > self._witness.generation:
                 self._parts[i].distrust = 0
-        self._sync_from, self._sync_at = i, page_floor(batch) if batch else NOWHERE
+        self._sync_from, self._sync_at, self._batch = i, page_floor(batch) if batch else NOWHERE, batch
         for j in range(i):
             self._parts[j].proven = True
         for j in range(self._matters_from(i) + 1, self._count):    # and in everything that follows
             if self._parts[j - 1].distrust != NOWHERE:
                 self._parts[j].distrust = 0
         return 0
+
+    cdef int _tell_heads(self) except -1:
+        """Those that cannot be read. A head is written with its first record: the last write may have torn it."""
+        cdef uint32_t i
+        cdef bint missing = self._misses_committed()
+        for i in range(self._count):
+            if self._parts[i].made_up:
+                self._tell_head(self._parts[i].number, f"it is generation {self._parts[i].head.generation}",
+                                self._was_begun_before(i))
+        for number in self._headless:
+            self._tell_head(number, "the file is left as it is", missing)
+        return 0
+
+    cdef int _tell_head(self, uint32_t number, str what, bint is_damage) except -1:
+        cdef str text = f"{segment_name(number)}: its head cannot be read; {what}"
+        if is_damage:
+            self.damage.append(text)
+        else:
+            log.warning("%s/%s; the last write is torn", self._log.directory, text)
+        return 0
+
+    cdef bint _was_begun_before(self, uint32_t i) noexcept:
+        """Was that part begun by a write before the last one, or by one that was committed?"""
+        return i < self._sync_from or (i == self._sync_from and self._batch > RECORDS_AT) \
+            or self._parts[i].head.generation <= self._witness.generation
+
+    cdef bint _misses_committed(self) noexcept:
+        """Is a segment missing that the last write did not begin?"""
+        cdef uint32_t i
+        if self._count == 0 or self._parts[self._count - 1].head.generation < self._witness.generation:
+            return True
+        for i in range(self._count):
+            if self._parts[i].gap and (i <= self._sync_from or self._parts[i].head.before <= self._witness.generation):
+                return True
+        return False
 
     cdef bint _is_witnessed(self) noexcept:
         """Was the last write committed, all of it? Then it is on disk: what is here is what is there. So are the names

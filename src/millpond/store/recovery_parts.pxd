@@ -31,6 +31,7 @@ cdef class LogParts:
     cdef readonly list unproven      # and descriptors of it; whoever takes them closes them
     cdef SegmentLog _log
     cdef object _present             # names in the directory
+    cdef list _headless              # numbers of files that may be a segment that is missing, and are left alone
     cdef Witness _witness            # generation 0: there is none
     cdef Part* _parts                # in order of generation
     cdef uint32_t _count

@@ -94,7 +94,7 @@ cdef class LogParts:
         self._log, self._present = log, present
         self._image_of = NO_SEGMENT
         self._began_s = self._told_s = time.monotonic()
-        self.damage, self.unproven = [], []
+        self.damage, self.unproven, self._headless = [], [], []
 
     def __dealloc__(self):
         free(self._parts)
@@ -215,13 +215,12 @@ cdef class LogParts:
                     break
             else:
                 if missing and self._has_content(number):      # it may be what is missing
-                    self._leave_alone(number, "its head cannot be read")
+                    self._log.at[number].state = DAMAGED
+                    self._headless.append(number)
         return 0
 
     cdef int _take(self, list parts, const Part* part) except -1:
-        """One more, that was concluded."""
-        self.damage.append(f"{segment_name(part.number)}: its head cannot be read; it is generation "
-                           f"{part.head.generation}")
+        """One more, that was concluded. Its head may be damaged or torn: see _tell_heads."""
         parts.append(_row(part))
         parts.sort()
         return self._keep(parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -246,4 +246,68 @@ def test_a_write_that_lets_a_segment_go_is_not_believed_when_it_is_torn_in_the_n
         assert [record.kind for record in r.scans()[-1].records][-1] == "trim" and len(after) == 3
         left = found.open(write_out(tmp_path / "cut", {**after, **before}), SEGMENT_BYTES)
         assert b"old" in bodies(left).values() and b"new" not in bodies(left).values()
+        found.close()
+
+
+def a_write_over_three_segments(r: Rig, body: bytes) -> dict[int, bytes]:
+    """Committed, as all before it is. -> what was there before it"""
+    store = r.open(segment_bytes=SEGMENT_BYTES)
+    store.append_message(b"k", b"first")
+    r.commit()
+    before = bodies(store)
+    while len(r.segments()) < 3:
+        store.append_message(b"k", body)
+    r.commit()
+    return before
+
+
+def without_its_head(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(bytes(SECTOR) + content[SECTOR:])
+
+
+def without_any_record(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    for at in range(0, len(content), 2 * SECTOR):
+        content[at : at + SECTOR] = bytes(SECTOR)
+    path.write_bytes(content)
+
+
+def with_a_bad_sector(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: 8 * SECTOR] + bytes(SECTOR) + content[9 * SECTOR :])
+
+
+SPOILS = [without_its_head, without_any_record, with_a_bad_sector, Path.unlink]
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_a_segment_in_the_middle_of_a_torn_write_is_no_damage(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    """Its head too is written with the rest; the segment behind it, which is whole, knows of it."""
+    (tmp_path / "run").mkdir()
+    with rig(tmp_path / "run") as r, rig(tmp_path) as found:
+        before = a_write_over_three_segments(r, b"x" * 1500)
+        folder = write_out(tmp_path / "cut", images(r))
+        spoil(folder / "log.0001")
+        left = found.open(folder, SEGMENT_BYTES)
+        assert left.damage == [] and left.lost == 0
+        assert before.items() <= bodies(left).items() < bodies(r.store).items()
+        found.close()
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_it_is_damage_where_the_witness_says_that_all_was_committed(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    (tmp_path / "run").mkdir()
+    with rig(tmp_path / "run") as r, rig(tmp_path) as found:
+        a_write_over_three_segments(r, b"x" * 1500)
+        shutil.copytree(tmp_path / "run", tmp_path / "cut")
+        spoil(tmp_path / "cut" / "log.0001")
+        left = found.open(tmp_path / "cut", SEGMENT_BYTES)
+        lost = sorted(bodies(r.store).keys() - bodies(left).keys())
+        assert lost and left.lost == len(lost)
+        assert f"messages {lost[0]} to {lost[-1]} are lost" in "".join(left.damage)
+        heads = [text for text in left.damage if "its head cannot be read" in text]
+        assert len(heads) == (spoil in (without_its_head, without_any_record))
         found.close()
