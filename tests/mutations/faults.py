@@ -284,6 +284,21 @@ FAULTS: Final = (
         (TORN, RECOVERY),
     ),
     Fault(
+        "torn-head-is-damage", "store/recovery_belief.pyx",
+        "        if is_damage:", "        if True:",
+        (TORN,),
+    ),
+    Fault(
+        "witness-of-the-newest-segment-only", "store/recovery_belief.pyx",
+        "            if self._parts[i].head.generation >= self._witness.generation:", "            if True:",
+        (TORN,),
+    ),
+    Fault(
+        "missing-segment-taken-for-torn", "store/recovery_belief.pyx",
+        " and self._parts[i].head.before > self._witness.generation:", ":",
+        (TORN,),
+    ),
+    Fault(
         "missing-segment-not-noticed", "store/recovery_parts.pyx",
         "            if after.head.before != part.head.generation:\n"
         "                after.gap = True\n                continue\n", "",
