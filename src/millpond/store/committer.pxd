@@ -91,7 +91,7 @@ cdef class Committer:
     cdef bint _defers(self, Target target) noexcept
     # Something that was asked of the disk is not answered for so long that the loop asks it for nothing it would wait for.
     cdef bint stands_still(self) noexcept
-    cdef uint64_t made_later_bytes   # of segments that were begun meanwhile
+    cdef readonly uint64_t made_later_bytes   # of segments that were begun meanwhile
     cdef list _held                  # callables
     cpdef int when_it_moves(self, object done) except -1     # done() at once, or when it no longer does
     cdef uint64_t _told_still_ns     # when a line in the log last said so

@@ -137,7 +137,7 @@ cdef class FileStore(IndexedStore):
     cdef int _ready(self) except -1:
         """Something may be added: what was removed before is logged before."""
         self._healthy()
-        if self._unwritten or self._writer.refused:
+        if self._unwritten or self._writer.refused or (self.log.has_later_files() and self._committer.space.full):
             raise no_room(self.log.directory)
         return self._keep_order()
 

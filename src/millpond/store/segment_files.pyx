@@ -262,6 +262,9 @@ cdef class SegmentFiles:
         self.committer.made_later_bytes -= self.at[number].bytes
         return self._later.pop(number)
 
+    cdef bint has_later_files(self) noexcept:
+        return len(self._later) > 0
+
     cdef int make_later_files(self) except -1:
         cdef Segment* segment
         cdef uint32_t number

@@ -1,26 +1,44 @@
-"""A disk that refuses, or whose pages are never in memory: for tests of what a store does then.
+"""A disk that refuses, stands still, or whose pages are never in memory: for tests of what a store does then.
 
 Reservations and writes are numbered as they come. Those from `first` to `last` raise OSError with `error`, when their
-kind is in `kinds`. A refused write has written its first half: that is what a disk may do that becomes full.
+kind is in `kinds`. A refused write has written its first half: that is what a disk may do that becomes full. While it
+stands still, what workers do waits; what the loop does fails the test.
 """
 
 import errno
 import os
+import threading
 
 from libc.errno cimport EIO
 from libc.stdint cimport uint64_t
 
-from millpond.store.disk cimport Disk, make_through
+from millpond.store.disk cimport Disk, calls_sync, make_through, note_through
 
 NEVER = 1 << 62
 
 
 cdef int _write(void* self, int fd, const char* data, size_t size, uint64_t offset) noexcept with gil:
+    (<FaultyDisk>self)._pass()
     try:
         (<FaultyDisk>self).write(fd, data, size, offset)
     except OSError as error:
         return error.errno or EIO
     return 0
+
+
+cdef int _sync(void* self, int fd) noexcept with gil:
+    (<FaultyDisk>self)._pass()
+    return calls_sync(&(<FaultyDisk>self)._real.for_workers, fd)
+
+
+cdef int _note(void* self, const char* path, const char* data, size_t size, uint64_t offset) noexcept with gil:
+    (<FaultyDisk>self)._pass()
+    return note_through(self, path, data, size, offset)
+
+
+cdef int _make(void* self, const char* path, uint64_t size, int* fd) noexcept with gil:
+    (<FaultyDisk>self)._pass()
+    return make_through(self, path, size, fd)
 
 
 cdef class FaultyDisk(Disk):
@@ -33,13 +51,33 @@ cdef class FaultyDisk(Disk):
     cdef public list written         # (offset, bytes) of every write
     cdef public bint cold            # every read without a wait finds nothing
     cdef public uint64_t read_bytes  # asked for by reads that wait
+    cdef Disk _real
+    cdef object _goes_on             # threading.Event
     cdef public object unreadable    # [(first byte, behind the last)] of every file: a read of any of it fails (EIO)
 
     def __init__(self, kinds=("reserve", "write"), int error=0):
         self.kinds, self.error = frozenset(kinds), error
         self.first = self.last = NEVER
         self.written, self.unreadable = [], []
-        self.for_workers.self, self.for_workers.write, self.for_workers.make = <void*>self, _write, make_through
+        self._real, self._goes_on = Disk(), threading.Event()
+        self._goes_on.set()
+        self.for_workers.self, self.for_workers.write, self.for_workers.sync = <void*>self, _write, _sync
+        self.for_workers.note, self.for_workers.make = _note, _make
+
+    def stand_still(self):
+        self._goes_on.clear()
+
+    def go_on(self):
+        self._goes_on.set()
+
+    cdef int _pass(self) except -1:
+        """Of a worker: here it waits."""
+        self._goes_on.wait()
+        return 0
+
+    cdef int _loop_asks(self) except -1:
+        assert self._goes_on.is_set(), "the loop would wait for the disk"
+        return 0
 
     cdef int _counted(self, str kind) except -1:
         """1: this one is refused."""
@@ -63,11 +101,13 @@ cdef class FaultyDisk(Disk):
         return 0 if self.cold else Disk.read_hot(self, fd, data, n, offset)
 
     cdef int reserve(self, int fd, uint64_t size) except -1:
+        self._loop_asks()
         if self._counted("reserve") and <uint64_t>os.fstat(fd).st_size < size:
             self._refuse()
         return Disk.reserve(self, fd, size)
 
     cdef int write(self, int fd, const char* data, size_t n, uint64_t offset) except -1:
+        self._loop_asks()
         if self._counted("write"):
             Disk.write(self, fd, data, n // 2, offset)
             self._refuse()
@@ -76,3 +116,19 @@ cdef class FaultyDisk(Disk):
 
     cpdef int put(self, int fd, bytes data, uint64_t offset) except -1:
         return self.write(fd, data, len(data), offset)
+
+    cdef int open(self, str directory, str name, bint create) except -1:
+        self._loop_asks()
+        return Disk.open(self, directory, name, create)
+
+    cpdef int open_path(self, str path) except -1:
+        self._loop_asks()
+        return Disk.open_path(self, path)
+
+    cpdef int make_directory(self, str path) except -1:
+        self._loop_asks()
+        return Disk.make_directory(self, path)
+
+    cdef int unlink(self, str directory, str name) except -1:
+        self._loop_asks()
+        return Disk.unlink(self, directory, name)

@@ -1,0 +1,199 @@
+"""A disk that stands still: the loop asks it for nothing, what comes waits in memory, within bounds, and nothing is lost.
+
+What workers do waits at the gate of a `FaultyDisk`; whatever the loop itself would do fails there.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from file_rig import SMALL, Rig, bodies, rig
+from millpond.store.catalog import Catalog
+from millpond.store.committer import Names
+from millpond.testing.faulty_disk import NEVER, FaultyDisk
+
+from millpond.base import limits
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+
+@contextmanager
+def still(folder: Path, messages: int = 1) -> Iterator[tuple[Rig, FaultyDisk]]:
+    """A store with some messages; its disk stands still, and that was noticed."""
+    disk = FaultyDisk()
+    with rig(folder, disk=disk) as r:
+        store = r.open()
+        for number in range(messages):
+            store.append_message(b"before", b"%d" % number)
+        r.commit()
+        stop(r, disk)
+        try:
+            yield r, disk
+        finally:
+            disk.go_on()
+            r.settle()
+
+
+def stop(r: Rig, disk: FaultyDisk) -> None:
+    """Something is asked of it and not answered."""
+    disk.stand_still()
+    Names(str(r.directory), r.committer).keep(lambda _: None)
+    run(r)
+    while not r.committer.py_stands_still():
+        pass
+
+
+def run(r: Rig) -> None:
+    """The commit phase; what it asks for is not waited for."""
+    r.committer.run_later()
+
+
+def test_it_is_noticed_and_its_end_too(tmp_path):
+    told = []
+    with still(tmp_path) as (r, disk):
+        r.committer.when_it_moves(lambda: told.append("moves"))
+        assert told == []
+        disk.go_on()
+        r.settle()
+        assert told == ["moves"] and not r.committer.py_stands_still()
+        r.committer.when_it_moves(lambda: told.append("at once"))
+        assert told == ["moves", "at once"]
+
+
+def test_messages_wait_in_memory_in_segments_without_files(tmp_path):
+    with still(tmp_path) as (r, disk):
+        store, files = r.store, len(r.segments())
+        for number in range(20):
+            assert store.append_message(b"a", b"%d" % number + bytes(SMALL // 3)) == number + 2
+        run(r)
+        assert store.figures()["segments"] > 3 and len(r.segments()) == files
+        assert len(bodies(store)) == 21 and store.committed_seq == 1
+        assert store.remove_message(5)
+        run(r)
+        disk.go_on()
+        r.settle()
+        r.commit()
+        assert store.committed_position == store.position and r.committer.made_later_bytes == 0
+        expected = bodies(store)
+        assert len(expected) == 20 and bodies(r.crash(tmp_path.with_name(tmp_path.name + "-crash"))) == expected
+
+
+def test_what_waits_is_bounded_and_room_again_when_it_is_written(tmp_path, monkeypatch):
+    with still(tmp_path) as (r, disk):
+        store, body, taken = r.store, bytes(1 << 20), 0
+        with pytest.raises(OSError, match="stands still") as refused:
+            while True:
+                store.append_message(b"a", body)
+                taken += 1
+        assert refused.value.errno == errno.ENOMEM, "it passes: the store has not failed"
+        assert taken >= limits.MADE_LATER_BYTES_MAX // (2 << 20) and not store.failure
+        state = store.state_dict()
+        with pytest.raises(OSError):
+            store.append_message(b"a", body)
+        assert store.state_dict() == state, "a refused append has done nothing"
+        disk.go_on()
+        r.settle()
+        assert store.append_message(b"a", body) == taken + 2
+        r.commit()
+        assert len(bodies(r.reopen())) == taken + 2
+
+
+def test_a_stream_that_ends_gives_back_what_it_had_of_the_bound(tmp_path):
+    with still(tmp_path) as (r, disk):
+        for _ in range(10):
+            r.store.append_message(b"a", bytes(SMALL // 2))
+        assert r.committer.made_later_bytes > 0
+        store, r.store = r.store, None
+        disk.go_on()
+        store.destroy()
+        assert r.committer.made_later_bytes == 0
+
+
+def test_a_batch_is_promised_its_room_and_has_it(tmp_path):
+    with still(tmp_path) as (r, disk):
+        store = r.store
+        store.promise_batch(5 * SMALL, SMALL // 2)
+        store.batch(True)
+        for _ in range(9):
+            store.append_message(b"b", bytes(SMALL // 2 - 200))
+        store.batch(False)
+        disk.go_on()
+        r.settle()
+        r.commit()
+        assert len(bodies(r.reopen())) == 10
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
+def test_what_was_begun_waits_for_room_when_it_went_on_as_a_full_disk(tmp_path, error):
+    disk = FaultyDisk(error=error)
+    with rig(tmp_path, disk=disk) as r:
+        store = r.open()
+        store.append_message(b"a", b"1")
+        r.commit()
+        stop(r, disk)
+        for _ in range(6):
+            store.append_message(b"a", bytes(SMALL // 2))
+        disk.first, disk.last = 0, NEVER
+        disk.go_on()
+        r.settle()
+        r.turn()
+        assert not store.failure and store.committed_seq == 1
+        with pytest.raises(OSError):
+            store.append_message(b"a", b"refused")
+        disk.first = NEVER
+        assert r.committer.space.probe()
+        r.committer.retry()
+        r.commit()
+        assert store.committed_seq == 7 and len(bodies(r.reopen())) == 7
+
+
+def test_a_file_that_is_not_made_in_time_is_the_segments_when_it_is(tmp_path):
+    """Nobody had noticed before; the loop has waited a moment."""
+    disk = FaultyDisk()
+    with rig(tmp_path, disk=disk) as r:
+        store = r.open()
+        store.append_message(b"a", b"1")
+        r.commit()
+        before = r.segments()
+        disk.stand_still()
+        while not r.committer.py_stands_still():
+            store.append_message(b"a", bytes(SMALL // 2))
+        last_seq = store.append_message(b"a", b"behind it")
+        assert r.segments() == before
+        disk.go_on()
+        r.commit()
+        assert store.committed_seq == last_seq and store.figures()["names_made"] == len(r.segments())
+        assert len(bodies(r.reopen())) == last_seq
+
+
+def test_a_configuration_is_saved_when_it_goes_on(tmp_path):
+    told = []
+    with still(tmp_path) as (r, disk):
+        catalog = Catalog(str(tmp_path / "stream"), r.committer, new=True)
+        catalog.save(b"value", told.append)
+        run(r)
+        assert told == [] and not (tmp_path / "stream.0").exists()
+        disk.go_on()
+        r.commit()
+        assert told == [""]
+        catalog.close()
+
+
+def test_what_testifies_waits_too(tmp_path):
+    disk = FaultyDisk()
+    with rig(tmp_path, disk=disk) as r:
+        r.open().append_message(b"a", b"1")
+        r.turn()
+        disk.stand_still()
+        r.committer.testify()
+        done = []
+        (notes,) = r.committer.noting()
+        notes.when_written(done.append)
+        assert not (tmp_path / "witness").exists()
+        disk.go_on()
+        r.settle()
+        assert done == [""] and not r.committer.noting() and (tmp_path / "witness").exists()
