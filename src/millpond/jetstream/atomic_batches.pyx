@@ -198,7 +198,7 @@ cdef class AtomicBatches(Timer):
                            <const char*>body, <uint32_t>len(body))
                 rules.take_as_it_is(&last)
                 tail = f',"batch":{quote(part.batch_id)},"count":{count}'.encode()
-                if not self._host.accept(&last, tail):
+                if not self._host.accept(&rules.msg, tail):
                     return self._host.refuse(msg, api_error("JSStorageResourcesExceededErr")) if number < count else 0
         finally:
             self._store.end_batch()

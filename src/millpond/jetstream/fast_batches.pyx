@@ -260,7 +260,7 @@ cdef class FastBatches(Timer):
             batch.held = True
             return self._host.refuse(msg, refused)
         rules.take_as_it_is(&self._msg)
-        stream_seq = self._host.accept(&self._msg, b"")
+        stream_seq = self._host.accept(&rules.msg, b"")
         if not stream_seq:
             self._end(batch)
             return self._host.refuse(msg, api_error("JSStorageResourcesExceededErr"))

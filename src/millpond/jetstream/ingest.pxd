@@ -24,7 +24,6 @@ cdef class Ingest:
     cdef bytes msg_id                                # b"" = none
     cdef Rollup rollup
     cdef int64_t ttl_s                               # 0 = none, -1 = never
-    cdef bint ttl_raised                             # to ttl_min_s: not what the header says
     cdef Msg msg                                     # what is to be stored: the publish, perhaps rewritten
     cdef bytes ends                                  # the schedule that goes when this is stored; b"" = none
     cdef ScheduleRules schedules
@@ -35,9 +34,9 @@ cdef class Ingest:
     cdef object judge(self, const Msg* msg, Store store, Dedupe dedupe, int64_t now_ns)
     # The same for a message that another stream accepted before (`mirrored`: with its sequence), which is believed.
     cdef object judge_sourced(self, const Msg* msg, Store store, Dedupe dedupe, int64_t now_ns, bint mirrored)
-    # What is left to check of a message that judge() accepted, when it is to be stored.
-    cdef object admit(self, const Msg* msg, Store store)
-    # The outcome for a message that was judged elsewhere: its headers are believed.
+    # What is left to check of a message that judge() accepted, when `msg` is to be stored: that may be rewritten once more.
+    cdef object admit(self, Store store)
+    # The outcome for a message that was judged elsewhere: its headers are believed. What is to be stored is `msg`.
     cdef int take_as_it_is(self, const Msg* msg) except -1
     cdef int _begin(self, const Msg* msg) except -1
     cdef int _raise_ttl(self) except -1

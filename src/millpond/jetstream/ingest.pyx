@@ -4,6 +4,7 @@ Nothing here changes the stream. Headers are looked at only when the block can h
 "Nats-".
 """
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from millpond.jetstream.counters cimport Total, check_increment, counted, increment_of, sourced, total_of
@@ -20,6 +21,7 @@ from millpond.jetstream.counters import INVALID as NO_NUMBER
 from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_text import quote, text
 from millpond.jetstream.message_ttl import INVALID, parse_ttl
+from millpond.wire.headers import with_last, without
 
 cdef uint32_t HEADER_BYTES_MAX = limits.HEADER_BLOCK_BYTES_MAX - 1
 cdef int64_t TTL_INVALID = INVALID
@@ -57,7 +59,7 @@ cdef class Ingest:
 
     cdef int _begin(self, const Msg* msg) except -1:
         self.duplicate_of, self.msg_id, self.rollup = 0, b"", ROLLUP_NONE
-        self.ttl_s, self.ttl_raised = 0, False
+        self.ttl_s = 0
         self.increment, self.total, self.ends = None, None, b""
         self.msg = msg[0]
         return 0
@@ -78,8 +80,13 @@ cdef class Ingest:
         return self._raise_ttl()
 
     cdef int _raise_ttl(self) except -1:
+        """What is stored says so, and counts with the length that it has then."""
+        cdef bytes others
         if 0 < self.ttl_s < self.ttl_min_s:
-            self.ttl_s, self.ttl_raised = self.ttl_min_s, True
+            self.ttl_s = self.ttl_min_s
+            others = without(PyBytes_FromStringAndSize(self.msg.hdr, self.msg.hdr_len), b"Nats-TTL")
+            self._hdr = with_last(others, b"Nats-TTL", str(self.ttl_s).encode())
+            self.msg.hdr, self.msg.hdr_len = <const char*>self._hdr, <uint32_t>len(self._hdr)
         return 0
 
     cdef object judge(self, const Msg* msg, Store store, Dedupe dedupe, int64_t now_ns):
@@ -134,11 +141,11 @@ cdef class Ingest:
                 self.ttl_s = 0                     # what never ends stays even beyond max_age
         return self._roll_up(msg, True)
 
-    cdef object admit(self, const Msg* msg, Store store):
+    cdef object admit(self, Store store):
         if self.ttl_s == TTL_INVALID:
             return api_error("JSMessageTTLInvalidErr")
         self._raise_ttl()
-        return self._room(msg, store) if self.discard_new else None
+        return self._room(&self.msg, store) if self.discard_new else None
 
     cdef object check_size(self, const Msg* msg):
         if 0 <= self.msg_size_max < <int64_t>msg.hdr_len + msg.body_len:

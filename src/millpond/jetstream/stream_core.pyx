@@ -32,7 +32,7 @@ from millpond.jetstream.error_table import api_error
 from millpond.jetstream.pub_ack import refusal
 from millpond.jetstream.waiting import WAIT
 from millpond.store.space import passes
-from millpond.wire.headers import with_last, without
+from millpond.wire.headers import without
 
 log = logging.getLogger("millpond")
 
@@ -207,7 +207,7 @@ cdef class StreamCore(Answering):
         if not self._retention.takes(msg.subject, msg.subject_len):
             self._skip(msg, b"")
             return 0
-        error = self._no_share(msg, 0) or self._ingest.admit(msg, self.store)
+        error = self._no_share(msg, 0) or self._ingest.admit(self.store)
         if error is not None:
             return self.refuse(msg, error)
         self._store(msg, self._ingest.total.tail() if self._ingest.total is not None else b"", self.clock.wall_ns)
@@ -249,7 +249,7 @@ cdef class StreamCore(Answering):
             return LATER
         subject = self._rename(&msg)                     # keeps what the message views
         self._ingest.take_as_it_is(&msg)
-        if self.accept(&msg, b""):
+        if self.accept(&self._ingest.msg, b""):
             return STORED
         return REFUSED if self.failure else LATER        # the disk is full
 
@@ -276,15 +276,9 @@ cdef class StreamCore(Answering):
 
     cdef uint64_t _store(self, const Msg* msg, bytes tail, int64_t ts_ns) except? 0:
         cdef uint64_t stream_seq
-        cdef bytes kept
-        cdef Msg changed = msg[0]
-        if self._ingest.ttl_raised:
-            kept = without(PyBytes_FromStringAndSize(msg.hdr, msg.hdr_len), b"Nats-TTL")
-            kept = with_last(kept, b"Nats-TTL", str(self._ingest.ttl_s).encode())
-            changed.hdr, changed.hdr_len = <const char*>kept, <uint32_t>len(kept)
         self._appending = True
         try:
-            stream_seq = self._append(&changed, ts_ns, self._expires_ns(self._ingest.ttl_s, ts_ns))
+            stream_seq = self._append(msg, ts_ns, self._expires_ns(self._ingest.ttl_s, ts_ns))
             self._roll_up(msg, 1)
         except (OSError, StoreError) as error:
             return self._lose(msg, error)
@@ -413,7 +407,7 @@ cdef class StreamCore(Answering):
         msg = &self._ingest.msg
         if not self._retention.takes(msg.subject, msg.subject_len):
             return None if self._skip(msg, b"") else api_error("JSStorageResourcesExceededErr")
-        error = self._ingest.admit(msg, self.store)
+        error = self._ingest.admit(self.store)
         if error is not None:
             return error
         taken = self._store(msg, b"", ts_ns if mirrored else self.clock.wall_ns)

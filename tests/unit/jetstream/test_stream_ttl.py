@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from millpond.store.memory_store import MemoryStore
 from millpond.testing.model_store import finish
 from stream_rig import Rig
@@ -85,6 +86,19 @@ def test_messages_do_not_end_before_the_marker_could_be_seen() -> None:
     single = Rig(allow_msg_ttl=True, subject_delete_marker_ttl=60 * SECOND, max_msgs_per_subject=1)
     single.publish(b"s.a", Nats_TTL="5")
     assert single.store.rows[0][2] == b"NATS/1.0\r\nNats-TTL: 5\r\n\r\n"
+
+
+@pytest.mark.parametrize(("asked", "stored"), [("2s", "3"), ("1", "12")])
+def test_a_message_counts_with_the_ttl_that_it_is_stored_with(asked: str, stored: str) -> None:
+    """Where the new is discarded: what fits exactly is taken, and nothing that does not."""
+
+    def rig(bytes_max: int) -> Rig:
+        marks = int(stored) * SECOND
+        return Rig(allow_msg_ttl=True, subject_delete_marker_ttl=marks, discard="new", max_bytes=bytes_max)
+
+    size = rig(0).store.size_of(3, len(b"NATS/1.0\r\nNats-TTL: \r\n\r\n" + stored.encode()), 0)
+    assert b'"seq":1' in rig(size).publish(b"s.a", Nats_TTL=asked)
+    assert b"maximum bytes exceeded" in rig(size - 1).publish(b"s.a", Nats_TTL=asked)
 
 
 def test_a_marker_evicts_nobody_where_the_new_is_discarded() -> None:
