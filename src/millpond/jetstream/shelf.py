@@ -7,6 +7,7 @@ lost it.
 
     created ──first save──> named ──condemned──> `Release`: marked, emptied, free
                                  └─ where the disk refuses that: abandoned, and left to the next start
+                    (or to the next stream of its name, which may not be there before)
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from millpond.store.api import Store
 from millpond.store.catalog import Catalog
 from millpond.store.committer import Names, tell_all
 from millpond.store.consumer_journal import ConsumerJournal
-from millpond.store.directory import CATALOG, mark_released, remove_files, reveal
+from millpond.store.directory import CATALOG, mark_anew, mark_released, remove_files, reveal
 from millpond.store.fetcher import Fetcher
 from millpond.store.file_store import FileStore
 from millpond.store.memory_store import MemoryStore
@@ -225,10 +226,12 @@ class FileShelf(Shelf):
 
     def after_deletions(self, done: Done) -> None:
         """`done` when no stream that had this one's name can come back."""
-        former = self.storage.deletions_of(self.name)
-        parts = All(1 + len(former), done)
+        former, doubtful = self.storage.deletions_of(self.name), self.storage.in_doubt(self.name)
+        parts = All(1 + len(former) + len(doubtful), done)
         for release in former:
             release.when_marked.append(parts)
+        for shelf in doubtful:
+            shelf.condemn_anew(parts)
         parts("")
 
     def reveal(self, done: Done) -> None:
@@ -268,8 +271,25 @@ class FileShelf(Shelf):
                 if not space.give(limits.RESERVE_STEP_BYTES):
                     raise
 
+    def condemn_anew(self, done: Done) -> None:
+        """The disk has refused the mark, or a sync of its name. `done` when it is durable, or refused again."""
+
+        def kept(failure: str) -> None:
+            if not failure:
+                self.storage.is_certain(self)
+            done(failure)
+
+        try:
+            mark_anew(self.slot, self.storage.disk)
+        except OSError as error:
+            done(f"cannot remove {self.slot}: {error.strerror}")
+        else:
+            self.names.keep(kept)
+
     def give_back(self, certain: Done, done: Done, in_steps: InSteps) -> None:
         def marked(failure: str) -> None:
+            if failure:
+                self.storage.may_come_back(self)
             self._end(certain, failure)
 
         self.storage.release(self, Release(self, marked, done, in_steps))
@@ -281,6 +301,7 @@ class FileShelf(Shelf):
             log.error("what is left of stream %s in %s cannot be removed: %s", self.name, self.slot, error)
             self._is_condemned = True
             self.storage.leave(self)
+            self.storage.may_come_back(self)
             self._end(certain, "")
         else:
             self.give_back(certain, nobody, in_steps)

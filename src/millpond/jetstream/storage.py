@@ -62,6 +62,8 @@ class Storage:
         self._releasing: list[Release] = []
         self._when_released: list[Callable[[], None]] = []
         self._left_alone: list[FileShelf] = []
+        self._in_doubt: list[FileShelf] = []
+        """Of streams that are gone until a power cut, which may bring them back."""
         self.found = 0
         """How many streams `recover` brings back."""
         self.unrecovered: list[str] = []
@@ -208,6 +210,20 @@ class Storage:
     def deletions_of(self, name: str) -> list[Release]:
         """Of streams of this name, those that a power cut could still undo."""
         return [each for each in self._releasing if each.name == name and not each.is_marked]
+
+    def may_come_back(self, shelf: FileShelf) -> None:
+        """Its stream was deleted, and the disk has refused to make that certain."""
+        if shelf not in self._in_doubt:
+            self._in_doubt.append(shelf)
+
+    def in_doubt(self, name: str) -> list[FileShelf]:
+        """Of streams of this name, those that may come back."""
+        return [each for each in self._in_doubt if each.name == name]
+
+    def is_certain(self, shelf: FileShelf) -> None:
+        """It is certain now."""
+        if shelf in self._in_doubt:                # another one may have asked at the same time
+            self._in_doubt.remove(shelf)
 
     def released(self, release: Release, free: bool) -> None:
         """That is over. Not `free`: the next start looks after it."""

@@ -89,12 +89,22 @@ def reveal(slot: Path, disk: Disk = REAL) -> None:
             disk.remove(str(slot / mark))
 
 
+def mark_anew(slot: Path, disk: Disk = REAL) -> None:
+    """As `mark_released`, where a sync of the mark may have failed: a later one is about the name that it gets now."""
+    names = disk.names(str(slot))
+    if RELEASED in names:
+        disk.move(str(slot / RELEASED), str(slot / MARKED_AGAIN))
+    elif MARKED_AGAIN in names:
+        disk.move(str(slot / MARKED_AGAIN), str(slot / RELEASED))
+    else:
+        mark_released(slot, disk)
+
+
 def mark_again(slot: Path, disk: Disk = REAL) -> None:
     """A mark that was found is on disk from here on, and the name that it had before will not be when the slot is
     empty: where the sync behind a deletion has failed, a later one says nothing of either."""
     names = disk.names(str(slot))
-    old, new = MARKS if RELEASED in names else reversed(MARKS)
-    disk.move(str(slot / old), str(slot / new))
+    mark_anew(slot, disk)
     sync_directory(slot, disk)
     if MARKED not in names:
         with contextlib.suppress(OSError):  # a full disk

@@ -9,9 +9,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 from millpond.store.catalog import encode
+from millpond.store.disk import REAL, Disk
+from millpond.testing.disk_image import SURVIVALS, DiskImage
 from millpond.testing.simulated_disk import WRITE, SimulatedDisk
 
 from millpond.base import limits
@@ -26,9 +29,9 @@ from millpond.jetstream.stream_config import StreamConfig
 class Rig:
     """A storage whose commits are made by hand, and what it told, in order."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: Disk = REAL) -> None:
         self.folder = folder
-        self.storage = Storage(JetStreamOptions(), folder)
+        self.storage = Storage(JetStreamOptions(), folder, disk=disk)
         self.told: list[str] = []
         self.steps: list[Callable[[], bool]] = []
 
@@ -360,7 +363,56 @@ def test_a_stream_whose_former_one_may_come_back_is_not_created(rig: Rig) -> Non
     assert rig.told[1:] == ["A goes no disk", "A is there no disk", "A is gone no disk"]
     rig.create("A", 3)
     rig.commit()
-    assert rig.told[4:] == ["A is there"]
+    assert rig.told[4:] == []
+    names.waiting[1]("no disk")
+    assert rig.told[4:] == ["A is there no disk"]
+    rig.create("A", 4)
+    rig.commit()
+    names.waiting[2]("")
+    assert rig.told[5:] == ["A is there"]
+    rig.create("A", 5)
+    rig.commit()
+    assert rig.told[6:] == ["A is there"] and len(names.waiting) == 3, "it is certain"
+
+
+@pytest.mark.parametrize("refused", ["sync", "mark"])
+def test_a_power_cut_brings_nothing_back_once_there_is_another_stream_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """Also where a sync of the mark has failed: a later one, of the same name, would say nothing."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    disk = SimulatedDisk(str(folder))
+    rig = Rig(folder, disk)
+    former = rig.create("A", 7)
+    rig.commit()
+    if refused == "sync":
+        syncs = itertools.count()
+        disk.fault = lambda kind: errno.EIO if kind == "sync" and next(syncs) == 0 else 0
+        rig.delete(former)
+    else:
+        monkeypatch.setattr("millpond.jetstream.shelf.mark_released", refuse)
+        former.abandon(lambda _: former.store.destroy(), rig.steps.append)
+        monkeypatch.undo()
+    rig.commit()
+    again = rig.create("A", 3)
+    rig.commit()
+    assert rig.told[-1] == "A is there"
+    for seed in range(50):
+        image = DiskImage({"": None}, {}, Random(seed))
+        for step in disk.trace:
+            image.feed(step)
+        to = tmp_path / f"cut{seed}"
+        for path, data in image.image(Random(seed), SURVIVALS[seed % len(SURVIVALS)]).items():
+            if data is None:
+                (to / path[1:]).mkdir(parents=True, exist_ok=True)
+            else:
+                (to / path[1:]).write_bytes(data)
+        after = Rig(to)
+        assert after.recovered() == {again.slot.name: "A"}
+        after.storage.close()
+    again.put_away()
+    rig.storage.close()
 
 
 def restored_beside_a_newer_one(rig: Rig) -> tuple[FileShelf, FileShelf, Unanswered]:
