@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(shell find src/millpond -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: run test check package crash starts kills oom damage bits full-disk simulate syscalls mutations model soak prove \
+.PHONY: run test check package crash starts kills oom damage bits full-disk stall simulate syscalls mutations model soak prove \
 	differential clean fuzz debug-build debug-test debug-fuzz bench bench-quick bench-growth instructions client-suites \
 	client-js
 
@@ -54,6 +54,12 @@ CYCLES ?= 200
 
 full-disk: build
 	MILLPOND_FULL_DISK_CYCLES=$(CYCLES) $(BIN)/python -m pytest -s -m slow tests/crash/test_full_disk.py
+
+# A disk that stands still for STALL seconds: its syncs; then the whole device, which takes root.
+STALL ?= 30
+
+stall: build
+	MILLPOND_STALL_S=$(STALL) $(BIN)/python -m pytest -s -m slow tests/crash/test_stalled_disk.py tests/crash/test_still_device.py
 
 CASES ?= 100000
 

@@ -164,7 +164,8 @@ OTHER_FILES = {
     "server/operator.py": "an operator's folder of tokens",
     "server/port_holder.py": "/proc",
     "server/trapped.py": "a pipe for signals",
-    "store/closer.pyx": "descriptors of events", "store/packer.pyx": "descriptors of events",
+    "store/closer.pyx": "descriptors of events", "store/maker.pyx": "descriptors of events",
+    "store/packer.pyx": "descriptors of events",
 }  # fmt: skip
 """What else is done with files, and where. `store/disk` is the door."""
 

@@ -1,7 +1,8 @@
 """Requests that make or remove files, while the disk stands still.
 
 Whoever carried one out would wait for the disk, and everybody for him. They are carried out in their order, one in each
-turn, when it goes on; until then what they hold is bounded, and what would be more is refused.
+turn, when it goes on; so is what is asked of the same streams meanwhile. What all of them hold is bounded, and what would
+be more is refused.
 """
 
 from __future__ import annotations
@@ -27,23 +28,29 @@ class HeldRequests:
 
     def __init__(self, committer: Committer, requests: RequestQueue) -> None:
         self._committer, self._requests = committer, requests
+        self._names: dict[str, int] = {}
+        """How many are held, by stream."""
         self._count = self._bytes = 0
 
-    def hold(self, then: Callable[[], None], size: int) -> bool:
-        """True: `then()` comes when the disk goes on, behind those who were held before; size: bytes that are kept until
-        then. False: nobody has to wait. Raises the API's error when too many do."""
-        if not self._count and not self._committer.py_stands_still():
+    def hold(self, verb: str, name: str, body: bytes, size: int, then: Callable[[], None]) -> bool:
+        """True: `then()` comes when the disk goes on. False: this request need not wait. name: of its stream, "" for
+        none; size: bytes that are kept. Raises the API's error when there are too many."""
+        if name not in self._names and (not makes_files(verb, body) or self._committer.moves()):
             return False
         if self._count >= self._requests.limit or self._bytes + size > limits.API_REQUESTS_WAITING_BYTES_MAX:
             raise api_error("JSInsufficientResourcesErr")
+        self._names[name] = self._names.get(name, 0) + 1
         self._count += 1
         self._bytes += size
 
         def step() -> bool:
+            self._names[name] -= 1
+            if not self._names[name]:
+                del self._names[name]
             self._count -= 1
             self._bytes -= size
             then()
             return False
 
-        self._committer.when_it_moves(lambda: self._requests.add(step, size))
+        self._committer.when_it_moves(lambda _: self._requests.add(step, size))
         return True

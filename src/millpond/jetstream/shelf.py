@@ -24,12 +24,13 @@ from millpond.base.errors import StoreError
 from millpond.jetstream.error_table import api_error
 from millpond.store.api import Store
 from millpond.store.catalog import Catalog
-from millpond.store.committer import Names, tell_all
+from millpond.store.committer import tell_all
 from millpond.store.consumer_journal import ConsumerJournal
 from millpond.store.directory import CATALOG, mark_anew, mark_released, remove_files, reveal
 from millpond.store.fetcher import Fetcher
 from millpond.store.file_store import FileStore
 from millpond.store.memory_store import MemoryStore
+from millpond.store.names import Names
 from millpond.store.segment import segment_number
 from millpond.store.space import is_full
 

@@ -21,10 +21,11 @@ from millpond.jetstream.error_table import api_error
 from millpond.jetstream.shelf import All, Done, FileShelf, InSteps, MemoryShelf, Release, Shelf, name_and_time, nobody
 from millpond.jetstream.storage_room import StorageRoom
 from millpond.jetstream.stream_config import StreamConfig
-from millpond.store.committer import Committer, Names
+from millpond.store.committer import Committer
 from millpond.store.directory import StoreDirectory, is_unfinished, mark_released
 from millpond.store.disk import REAL, Disk
 from millpond.store.fetcher import Fetcher
+from millpond.store.names import Names
 from millpond.store.read_cache import ReadCache
 from millpond.store.space import Space, is_full
 

@@ -148,7 +148,7 @@ cdef class Catalog(Target):
     cpdef int prepare(self) except -1:
         if self.failure:
             raise StoreError(self.failure)
-        if self._committer.stands_still():
+        if not self._committer.moves():
             return 0                               # write() opens it, when the disk goes on
         try:
             self._open()

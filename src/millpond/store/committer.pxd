@@ -49,16 +49,6 @@ cdef class Target:
     # Writes down beside its file how far that was committed (witness.pyx).
     cdef int testify(self) except -1
 
-cdef class Names(Target):
-    # What was made, renamed and removed in one directory.
-    cdef Committer _committer
-    cdef str _directory
-    cdef list _waiting, _covered     # callables, of the next sync and of the one in flight
-    cdef int _fd
-    # `done(failure)` when every change of its names until now is durable ("" or why it is not).
-    cpdef int keep(self, object done) except -1
-    cdef int _tell(self, str failure) except -1
-
 cdef class Notes(Target):
     cdef list _waiting
     cpdef int when_written(self, object done) except -1      # done(""), whatever became of them
@@ -91,9 +81,12 @@ cdef class Committer:
     cdef bint _defers(self, Target target) noexcept
     # Something that was asked of the disk is not answered for so long that the loop asks it for nothing it would wait for.
     cdef bint stands_still(self) noexcept
+    # Does it not, now? Who is about to make or to remove files asks: the disk is tried, if it has not just answered.
+    cpdef bint moves(self) except *
+    cdef int64_t _answered_ns        # when it did
     cdef readonly uint64_t made_later_bytes   # of segments that were begun meanwhile
     cdef list _held                  # callables
-    cpdef int when_it_moves(self, object done) except -1     # done() at once, or when it no longer does
+    cpdef int when_it_moves(self, object done) except -1     # done("") at once, or when it no longer does
     cdef uint64_t _told_still_ns     # when a line in the log last said so
     cdef int _tell_still(self, int64_t took_ns) except -1
     cdef list _refused               # [Target] whose writes wait for room
@@ -118,6 +111,7 @@ cdef class Committer:
     # The commit phase of the turn. Returns 1 when a target wants to write more in the next one. What one target raises is
     # its own: it is logged, and the others go on; so in collect().
     cdef int run(self) except -1
+    cdef int _run(self) except -1
     cdef int _commit(self, Target target) except -1
     cpdef int collect(self) except -1  # completions -> Target.synced; called when event_fd is readable
     # It is enlisted again when the next commit of `first` has ended, whatever comes of it.

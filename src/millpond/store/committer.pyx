@@ -5,7 +5,6 @@ A target goes round:  enlisted -> write() -> syncing -> synced() -> (enlisted ag
                                └─ the disk is full and nothing is set aside any more: stalled -> retry() -> enlisted
 The loop waits for no disk: what write() puts is copied, and a worker writes it before it syncs. A disk that stands still
 is noticed by what is asked of it and not answered; until it is, no commit begins.
-Names, of a directory, are made durable in the same way: what is asked for while a sync runs shares the next one.
 """
 
 import logging
@@ -64,7 +63,8 @@ cdef int SYNC_THREADS_MAX = limits.SYNC_THREADS_MAX
 cdef int SYNCS_TOGETHER = limits.SYNCS_TOGETHER
 cdef size_t EVERYONE = 1 << 62
 cdef uint64_t GIVEN_BYTES = limits.RESERVE_STEP_BYTES    # of what is set aside, to a target whose write was refused
-cdef int64_t STANDS_STILL_NS = limits.STANDS_STILL_NS, STOOD_STILL_TOLD_NS = limits.STOOD_STILL_TOLD_NS
+cdef int64_t STANDS_STILL_NS = limits.STANDS_STILL_NS, JUST_ANSWERED_NS = limits.JUST_ANSWERED_NS
+cdef int64_t STOOD_STILL_TOLD_NS = limits.STOOD_STILL_TOLD_NS
 
 
 cpdef int tell_all(list everyone, str failure) except -1:
@@ -77,7 +77,7 @@ cpdef int tell_all(list everyone, str failure) except -1:
 
 
 cdef class Target:
-    """A file with buffered bytes. Subclasses: file store, consumer journal, catalog, names."""
+    """A file with buffered bytes. Subclasses: file store, consumer journal, catalog, names (names.pyx)."""
 
     cdef int write(self) except -2:
         raise NotImplementedError(type(self).__name__)
@@ -99,38 +99,6 @@ cdef class Target:
 
     def __dealloc__(self):
         sync_writes_free(self._writes)
-
-
-cdef class Names(Target):
-    """The names in `directory`. Everyone who asks is told, also when the directory cannot be opened any more."""
-
-    def __init__(self, str directory, Committer committer):
-        self._directory, self._committer = directory, committer
-        self._waiting, self._covered, self._fd = [], [], -1
-
-    cpdef int keep(self, object done) except -1:
-        self._waiting.append(done)
-        return self._committer.enlist(self)
-
-    cdef int write(self) except -2:
-        self._covered, self._waiting = self._covered + self._waiting, []
-        try:
-            if self._fd < 0:
-                self._fd = self._committer.disk.open_directory(self._directory)
-        except OSError as error:
-            self._tell(f"cannot open {self._directory}: {error.strerror}")
-            return -1
-        return self._fd
-
-    cdef int synced(self, int error) except -1:
-        if not self._waiting:
-            self._committer.disk.close(self._fd)
-            self._fd = -1
-        return self._tell(f"cannot sync {self._directory}: {os.strerror(error)}" if error else "")
-
-    cdef int _tell(self, str failure) except -1:
-        covered, self._covered = self._covered, []
-        return tell_all(covered, failure)
 
 
 cdef class Interval(Target):
@@ -297,12 +265,19 @@ cdef class Committer:
             break
         return worker_now_ns() - oldest._asked_ns > STANDS_STILL_NS
 
+    cpdef bint moves(self) except *:
+        if self.stands_still():
+            return False
+        if (<worker*>self._worker).in_line != NULL or worker_now_ns() - self._answered_ns < JUST_ANSWERED_NS:
+            return True
+        path = self.space.path
+        return path is None or self.maker.moves(path)
+
     cpdef int when_it_moves(self, object done) except -1:
         if self.stands_still():
             self._held.append(done)
-        else:
-            done()
-        return 0
+            return 0
+        return tell_all([done], "")
 
     cdef int _tell_still(self, int64_t took_ns) except -1:
         """Once for all that waited for the same."""
@@ -314,7 +289,6 @@ cdef class Committer:
         return 0
 
     def py_stands_still(self):
-        """Python's door to `stands_still`."""
         return self.stands_still()
 
     # --- a commit ---
@@ -335,10 +309,13 @@ cdef class Committer:
                     return -1
 
     cdef int run(self) except -1:
+        if not self._enlisted or (self.stands_still() and not self.draining):
+            return 0
+        return self._run()
+
+    cdef int _run(self) except -1:
         cdef list batch = self._enlisted
         cdef Target target
-        if not batch or (self.stands_still() and not self.draining):
-            return 0
         self._enlisted = []
         for target in batch:
             assert target.enlisted and not target.syncing
@@ -450,6 +427,7 @@ cdef class Committer:
                 self.syncs += 1
                 self.sync_ns_total += <uint64_t>job.took_ns
                 self._sync_ns += (job.took_ns - self._sync_ns) // 8
+            self._answered_ns = worker_now_ns()
             if job.took_ns > STOOD_STILL_TOLD_NS:
                 self._tell_still(job.took_ns)
             try:
@@ -459,8 +437,7 @@ cdef class Committer:
         self.maker.collect()
         if self._held and not self.stands_still():
             held, self._held = self._held, []
-            for done in held:
-                done()
+            tell_all(held, "")
         return self.closer.collect()
 
     cdef int _answered(self, Target target, int fd, int error, bint refused) except -1:
@@ -608,7 +585,6 @@ cdef class Committer:
         return len(self._in_flight)
 
     def py_waits_longer(self, int64_t ns):
-        """Python's door to `waits_longer`."""
         return self.waits_longer(ns)
 
     def run_later(self):
@@ -617,7 +593,7 @@ cdef class Committer:
 
     def run_now(self):
         """The commit phase, for tests: what it writes is written, and nobody is told."""
-        self.run()
+        self._run()
         if (<worker*>self._worker).in_line != NULL:
             sync_write_waiting(<worker*>self._worker)
         with nogil:

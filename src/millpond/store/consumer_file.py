@@ -137,10 +137,10 @@ class JournalFiles:
 
     def __init__(
         self, directory: str, checksum: Checksum, identity: int = 0, disk: Disk = REAL, syncs: bool = True,
-        put: Put | None = None, note: Note | None = None,
+        *, put: Put | None = None, note: Note | None = None,
     ) -> None:  # fmt: skip
-        """put: has bytes written, at once or with the next sync; None: the disk does. note: has what is testified written,
-        soon."""
+        """put: has bytes written, at once or with the next sync; None: the disk does. note: has what is testified
+        written, soon."""
         self._put, self._note = put or disk.put, note
         self.directory = directory
         self.checksum, self.disk, self.syncs = checksum, disk, syncs

@@ -54,8 +54,8 @@ cdef class ConsumerJournal(Target):
 
     def __init__(self, str directory, Committer committer, uint32_t identity=0, FileStore store=None, object present=None):
         self._committer, self._store = committer, store
-        self._files = JournalFiles(directory, checksum, identity, committer.disk, committer.ever_syncs, self._put,
-                                   committer.note)
+        self._files = JournalFiles(directory, checksum, identity, committer.disk, committer.ever_syncs,
+                                   put=self._put, note=committer.note)
         self.log, self.step_bytes = OpLog(committer, self), STEP_BYTES
         self.failure = ""
         self._states, self._configs, self._ids = {}, {}, {}

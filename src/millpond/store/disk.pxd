@@ -16,6 +16,7 @@ cdef extern from "disk.h" nogil:
     int calls_write(const disk_calls* disk, int fd, const char* data, size_t size, uint64_t offset)
     int calls_read(const disk_calls* disk, int fd, char* data, size_t size, uint64_t offset, size_t* got)
     int calls_sync(const disk_calls* disk, int fd)
+    int calls_note(const disk_calls* disk, const char* path, const char* data, size_t size, uint64_t offset)
     int calls_make(const disk_calls* disk, const char* path, uint64_t size, int* fd)
 
 # What `note` and `make` of a disk for tests do: the same through the door. self: a Disk.

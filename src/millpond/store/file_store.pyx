@@ -20,7 +20,7 @@ not make a write look torn that was answered.
 
 A full disk is no failure. An append that finds no place raises OSError and has done nothing. Removals spend what is set
 aside (space.py); when that is gone they stay gathered, appends behind them are refused, and the committer asks again.
-Where the disk refuses even what was reserved, what is buffered stays so, and nothing is taken until it is written.
+What is buffered and refused stays so, and nothing is taken until it is written.
 
 After any other failed write, and after a failed sync, nothing is written any more: the kernel may call pages clean that
 never reached the disk. `failure` says why, changes are refused, reads go on. A record that does not verify is read once
@@ -52,10 +52,8 @@ from millpond.store.space import is_full, is_shortage, no_room, passes
 
 log = logging.getLogger("millpond")
 
-cdef uint64_t RECORD_BYTES_MAX = limits.RECORD_BYTES_MAX
-cdef uint32_t SEGMENT_BYTES_SMALL = limits.SEGMENT_BYTES_SMALL
-cdef uint32_t SUMMARY_BYTES_LEAST = limits.SUMMARY_SEGMENT_BYTES_LEAST
-cdef uint64_t COMPACT_STEP = limits.COMPACT_STEP_BYTES
+cdef uint32_t SEGMENT_BYTES_SMALL = limits.SEGMENT_BYTES_SMALL, SUMMARY_BYTES_LEAST = limits.SUMMARY_SEGMENT_BYTES_LEAST
+cdef uint64_t RECORD_BYTES_MAX = limits.RECORD_BYTES_MAX, COMPACT_STEP = limits.COMPACT_STEP_BYTES
 cdef uint64_t HELD_FOR_REMOVALS = limits.RESERVE_BYTES // 2      # compaction spends no more of it
 
 cdef enum:
@@ -289,14 +287,12 @@ cdef class FileStore(IndexedStore):
             self.log.urgent = False
 
     cdef int _write(self) except -2:
-        cdef int fd
-        cdef bint more
-        self.log.make_later_files()
-        more = self.log.reclaim()
+        cdef int fd = self.log.make_later_files()
+        cdef bint more = self.log.reclaim()
         if not self._unwritten:                    # else the same once more: a TRIM ends its write
             self._put_work()
         self._unwritten = True
-        fd = self.log.write(self._committer, self._writer)
+        fd = self.log.write(self._writer)
         self._unwritten = False
         if fd < 0 and (more or self.log.reclaim()):
             self._committer.enlist(self._writer)
@@ -567,7 +563,7 @@ cdef class FileStore(IndexedStore):
         try:
             if touched:
                 self.log.put(CLEAN, 0, self.log.last_seq, NULL, 0)     # of what is logged: a full disk may have refused more
-                self.log.write(None, None)
+                self.log.write(None)
         except OSError as error:
             if not is_full(error):                 # without its last record the next start syncs what it finds
                 raise
@@ -583,7 +579,7 @@ cdef class FileStore(IndexedStore):
 
     @property
     def lost(self):
-        """How many messages were found damaged and are not delivered."""
+        """Messages that were found damaged and are not delivered."""
         return self.losses.messages
 
     def figures(self):
@@ -595,11 +591,10 @@ cdef class FileStore(IndexedStore):
         }
 
     cpdef dict memory(self):
+        cdef size_t buffers = self.log.memory_bytes() + self._writer.put_bytes + self._gone_max * sizeof(uint64_t)
         return {"index": self.index.memory_bytes(), "subjects": self.index.subject_bytes(),
-                "expiry": self.expiries.memory_bytes(),
-                "buffers": self.log.memory_bytes() + self._writer.put_bytes + self._gone_max * sizeof(uint64_t)}
+                "expiry": self.expiries.memory_bytes(), "buffers": buffers}
 
     cpdef list check(self):
         cdef dict live = {}
-        cdef list wrong = IndexedStore.check(self) + self.log.check() + self.check_messages(live)
-        return wrong + self.log.check_live(live)
+        return IndexedStore.check(self) + self.log.check() + self.check_messages(live) + self.log.check_live(live)

@@ -16,6 +16,8 @@ cdef class Maker:
     cdef Disk _disk
     # A new file of so many bytes, which may not be done yet. None: there is no thread for it, whoever asks does it.
     cdef Making make(self, str path, uint64_t bytes)
+    # Is a byte at the beginning of that file written in time? What became of it otherwise does not matter.
+    cdef bint moves(self, str path) except *
     # Something is not done that should have been.
     cdef bint is_late(self) noexcept
     cdef int wait(self, Making making) except -1     # blocks until it is done

@@ -1,9 +1,10 @@
 """A thread that makes files: opens them under a new name, and reserves their blocks.
 
-    make() ──> thread: open(), fallocate() ──> done, a few tens of microseconds later
-                                           └─ not in time: the disk stands still; collect() says when it does no longer
+    make() ──> thread: it is opened, has its blocks ──> done, a few tens of microseconds later
+                                                   └─ not in time: the disk stands still; collect() says when it does no longer
 
-It starts with the first one, and has one to make at a time: who finds it late does not ask for more.
+It can be asked for less: to write a byte, which tells whether the disk moves. It starts with the first one, and has one to
+make at a time: who finds it late does not ask for more.
 """
 
 import os
@@ -13,7 +14,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from millpond.store.disk cimport Disk, calls_make
+from millpond.store.disk cimport Disk, calls_make, calls_note
 from millpond.store.worker cimport (
     worker, worker_job, worker_start_woken_by, worker_stop, worker_submit, worker_take, worker_wait_at_most,
     worker_wait_for_answer,
@@ -28,7 +29,10 @@ cdef int64_t WAIT_NS = limits.FILE_MADE_WAIT_NS
 
 
 cdef void _make(worker_job* job) noexcept nogil:
-    job.error = calls_make(job.disk, job.data, job.size, &job.fd)
+    if job.size:
+        job.error = calls_make(job.disk, job.data, job.size, &job.fd)
+    else:
+        job.error = calls_note(job.disk, job.data, b"", 1, 0)
 
 
 cdef class Making:
@@ -74,6 +78,10 @@ cdef class Maker:
         self._late = making
         self._take(making)
         return making
+
+    cdef bint moves(self, str path) except *:
+        cdef Making asked = self.make(path, 0)
+        return asked is None or asked.done
 
     cdef int _take(self, Making making) except -1:
         cdef worker_job job

@@ -40,6 +40,7 @@ cdef class SegmentFiles:
     # What could not be opened or made while the disk stood still. Raises OSError; then it is to be called again.
     cdef int make_later_files(self) except -1
     cdef bint has_later_files(self) noexcept
+    cdef int forget_later_files(self) except -1
     cdef uint32_t bytes_for(self, uint32_t n) noexcept
 
     cdef uint32_t free_number(self) except? 0xFFFFFFFF

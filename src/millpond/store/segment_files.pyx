@@ -265,6 +265,12 @@ cdef class SegmentFiles:
     cdef bint has_later_files(self) noexcept:
         return len(self._later) > 0
 
+    cdef int forget_later_files(self) except -1:
+        cdef uint32_t number
+        for number in list(self._later):
+            self._is_later(number)
+        return 0
+
     cdef int make_later_files(self) except -1:
         cdef Segment* segment
         cdef uint32_t number

@@ -63,7 +63,7 @@ cdef class SegmentLog(SegmentFiles):
     # --- commit ---
     # Hands what is buffered to the kernel; returns the descriptor to sync, -1 when there is nothing. `target` is told
     # of descriptors to be synced as well; None: nobody will sync (the records only say what is known anyway).
-    cdef int write(self, Committer committer, Target target) except -2
+    cdef int write(self, Target target) except -2
     # What the last write() wrote is committed. Returns the numbers of segments that left the log.
     cdef list committed(self)
     cdef int release(self, uint32_t number) except -1                    # nothing refers to it any more
@@ -98,7 +98,7 @@ cdef class SegmentLog(SegmentFiles):
     cdef void _seal(self, Segment* segment) noexcept
     cdef int _begin_segment(self, uint32_t n) except -1
     cdef int _room(self, Segment* segment, uint64_t n) except -1
-    cdef int _flush(self, Segment* segment, Committer committer, Target target) except -1
+    cdef int _flush(self, Segment* segment, Target target) except -1
     cdef int _settle(self, uint32_t number) except -1
     cdef int _settle_buffer(self, Segment* segment, uint32_t from_offset) except -1
     cdef void _free_buffer(self, Segment* segment) noexcept

@@ -25,34 +25,11 @@ from millpond.store.packed cimport packed_let_go, packed_memory, packed_read
 from millpond.store.proof cimport Proof
 from millpond.store.read_cache cimport ReadCache
 from millpond.store.record cimport (
-    ALIGN,
-    BATCH,
-    COPY,
-    HAS_EXPIRY,
-    MESSAGE,
-    PAGE,
-    TRIM,
-    Head,
-    aligned,
-    page_ceil,
-    page_floor,
-    record_seal,
+    ALIGN, BATCH, COPY, HAS_EXPIRY, MESSAGE, PAGE, TRIM, Head, aligned, page_ceil, page_floor, record_seal,
 )
 from millpond.store.segment cimport (
-    ABSENT,
-    BEFORE_HAS_COPIES,
-    IN_LOG,
-    LEFT,
-    NO_SEGMENT,
-    RECORDS_AT,
-    SALT_OF_LOG,
-    SPARE,
-    Segment,
-    SegmentHead,
-    segment_head_write,
-    segment_name,
-    segment_salt,
-    segment_seed,
+    ABSENT, BEFORE_HAS_COPIES, IN_LOG, LEFT, NO_SEGMENT, RECORDS_AT, SALT_OF_LOG, SPARE, Segment, SegmentHead,
+    segment_head_write, segment_name, segment_salt, segment_seed,
 )
 from millpond.store.segment_files cimport SegmentFiles
 from millpond.wire.message cimport Msg
@@ -287,33 +264,34 @@ cdef class SegmentLog:
 
     # --- commit ---
 
-    cdef int _flush(self, Segment* segment, Committer committer, Target target) except -1:
+    cdef int _flush(self, Segment* segment, Target target) except -1:
         """One write of whole pages."""
         cdef uint32_t begin = page_floor(segment.written), end = min(page_ceil(segment.used), segment.bytes)
+        cdef const char* at = segment.buffer + (begin - segment.buffer_from)
         assert segment.buffer != NULL and segment.buffer_from <= begin and end - segment.buffer_from <= segment.buffer_bytes
         memset(segment.buffer + (segment.used - segment.buffer_from), 0, end - segment.used)
         if target is None:
-            self.disk.write(segment.fd, segment.buffer + (begin - segment.buffer_from), end - begin, begin)
+            self.disk.write(segment.fd, at, end - begin, begin)
         else:
-            committer.put(target, segment.fd, segment.buffer + (begin - segment.buffer_from), end - begin, begin)
+            self.committer.put(target, segment.fd, at, end - begin, begin)
         self._batch_bytes = max(self._batch_bytes, min(segment.used - segment.written, <uint32_t>BUFFER_FIRST_MAX))
         segment.written = segment.asked = segment.used
         segment.dirty = False
         return 0
 
-    cdef int write(self, Committer committer, Target target) except -2:
+    cdef int write(self, Target target) except -2:
         cdef uint32_t number
         cdef int fd = -1
-        assert not self._syncing
         if not self._dirty and not self._patched:
             return -1
+        assert not self._syncing
         self._batch_bytes >>= 1
         for number in self._patched:               # none may be lacking when something is written
             self.fd(number)
         if not self._names_synced:
             self.names_change()
         for number in self._dirty:
-            self._flush(&self.at[number], committer, target)
+            self._flush(&self.at[number], target)
         self._syncing, self._dirty = list(dict.fromkeys(self._dirty)), []      # a full disk refused some before
         for number in self._patched:
             if number not in self._syncing:
@@ -546,8 +524,7 @@ cdef class SegmentLog:
             packed_let_go(&self.at[i].packed)
             self.cache.forget(self.at[i].cache_id)
         self.close_names()
-        for number in list(self._later):
-            self._is_later(number)
+        self.forget_later_files()
         self.count = 0
         self.arrived = None
         self.order.clear()

@@ -63,6 +63,8 @@ class Space:
         self.on_full: Callable[[], None] = lambda: None
         self.on_short: Callable[[], None] = lambda: None
         """Somebody waits for another try: `Committer.retry` is to be called in a moment."""
+        self.path = None if directory is None else str(directory / NAME)
+        """Of the file that is set aside."""
         self._waiting: list[Callable[[], object]] = []
         self._directory = directory
         self._reserve_bytes = reserve_bytes

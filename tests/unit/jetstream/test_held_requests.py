@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from creation_rig import Rig
-from millpond.store.committer import Names
+from millpond.store.names import Names
 from millpond.testing.faulty_disk import FaultyDisk
 
 from millpond.base import limits
@@ -42,6 +42,17 @@ def test_they_are_answered_in_their_order_when_it_goes_on(rig: Rig, disk: Faulty
     rig.settle()
     assert ["error" in rig.answers[number] for number in asked] == [False] * 4
     assert list(rig.engine.streams) == ["A"]
+
+
+def test_what_is_asked_of_a_stream_that_waits_waits_behind_it(rig: Rig, disk: FaultyDisk) -> None:
+    created, info = rig.create("A"), rig.ask("STREAM.INFO.A")
+    consumer = rig.ask("CONSUMER.CREATE.A", {"stream_name": "A", "config": {"ack_policy": "explicit"}})
+    updated = rig.ask("STREAM.UPDATE.A", {"name": "A", "subjects": ["A"], "description": "changed"})
+    assert not rig.answers.keys() & {created, info, consumer, updated}
+    disk.go_on()
+    rig.settle()
+    assert ["error" in rig.answers[number] for number in (created, info, consumer, updated)] == [False] * 4
+    assert "error" in rig.answers[rig.ask("STREAM.INFO.B")], "at once again"
 
 
 def test_what_needs_no_file_is_answered_meanwhile(rig: Rig) -> None:

@@ -7,7 +7,8 @@ import signal
 
 import pytest
 from millpond.store.catalog import Catalog
-from millpond.store.committer import Committer, Names
+from millpond.store.committer import Committer
+from millpond.store.names import Names
 from tests.readiness import readable
 from tests.unit.store.file_rig import rig
 

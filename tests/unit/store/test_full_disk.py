@@ -7,7 +7,6 @@ after room came back, after reopening, and what a crash in between leaves, is co
 from __future__ import annotations
 
 import errno
-import os
 import random
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A disk that stands still: the loop asks it for nothing, what comes waits in memory, within bounds, and nothing is lost.
+"""A disk that stands still: the loop asks it for nothing, what comes waits in memory, within bounds, nothing is lost.
 
 What workers do waits at the gate of a `FaultyDisk`; whatever the loop itself would do fails there.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from file_rig import SMALL, Rig, bodies, rig
 from millpond.store.catalog import Catalog
-from millpond.store.committer import Names
+from millpond.store.names import Names
 from millpond.testing.faulty_disk import NEVER, FaultyDisk
 
 from millpond.base import limits
@@ -55,12 +55,12 @@ def run(r: Rig) -> None:
 def test_it_is_noticed_and_its_end_too(tmp_path):
     told = []
     with still(tmp_path) as (r, disk):
-        r.committer.when_it_moves(lambda: told.append("moves"))
+        r.committer.when_it_moves(lambda _: told.append("moves"))
         assert told == []
         disk.go_on()
         r.settle()
         assert told == ["moves"] and not r.committer.py_stands_still()
-        r.committer.when_it_moves(lambda: told.append("at once"))
+        r.committer.when_it_moves(lambda _: told.append("at once"))
         assert told == ["moves", "at once"]
 
 

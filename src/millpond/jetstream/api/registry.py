@@ -29,7 +29,6 @@ from millpond.jetstream.error_table import api_error
 from millpond.jetstream.go_json import encode
 from millpond.jetstream.go_text import text
 from millpond.jetstream.go_time import ZERO_TIME
-from millpond.jetstream.held_requests import makes_files
 from millpond.wire.headers import find_value
 
 if TYPE_CHECKING:
@@ -216,9 +215,10 @@ class Api:
             request.fail(api_error("JSStreamGeneralErrorF", err="internal error"))
 
     def _waits_for_disk(self, route: Route, request: Request) -> bool:
-        if not makes_files(route.verb, request.body):
-            return False
-        return self._engine.held.hold(lambda: self._answer(route.handler, request), request.size)
+        name = request.args[0] if request.args else ""
+        return self._engine.held.hold(
+            route.verb, name, request.body, request.size, lambda: self._answer(route.handler, request)
+        )
 
     def _audit(self, subject: str, body: bytes, response: bytes, source: Any) -> None:
         if not self._router.py_has_interest(b"$JS.EVENT.ADVISORY.API"):
