@@ -263,7 +263,8 @@ def test_a_disk_that_refuses_leaves_a_store_that_starts(
 
 @pytest.mark.skipif(os.uname().sysname != "Linux", reason="kills it in the middle by strace")
 def test_a_kill_in_the_middle(original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """At some writes of a repair (a thread of it counts its own): the next one finishes, and nothing that could be read is lost."""
+    """At some writes of a repair (each thread counts its own): the next one finishes, and nothing that could be read is
+    lost."""
     if shutil.which("strace") is None:
         pytest.skip("needs strace")
     killed = 0
