@@ -18,6 +18,7 @@ CUT: Final = UNIT + "test_cut_write.py"
 DIRECTORY: Final = UNIT + "test_directory.py"
 FILE: Final = UNIT + "test_file_store.py"
 FULL: Final = UNIT + "test_full_disk.py"
+LOST: Final = UNIT + "test_lost_pages.py"
 PACKED: Final = UNIT + "test_packed.py"
 PIN: Final = UNIT + "test_pin.py"
 RECOVERY: Final = UNIT + "test_recovery.py"
@@ -56,6 +57,19 @@ FAULTS: Final = (
         "names-of-segments-believed-after-a-kill", "store/recovery_belief.pyx",
         "        self.unproven.append(self._log.disk.open_directory(self._log.directory))", "        pass",
         (AFTER_A_KILL,),
+    ),
+    Fault(
+        "names-of-segments-made-anew-through-one-name", "store/segment_files.pyx",
+        "            self.disk.rename(self.directory, name, name + AGAIN)\n"
+        "            self.disk.rename(self.directory, name + AGAIN, name)\n",
+        "            self.disk.rename(self.directory, name, segment_name(0) + AGAIN)\n"
+        "            self.disk.rename(self.directory, segment_name(0) + AGAIN, name)\n",
+        (LOST,),
+    ),
+    Fault(
+        "moved-segment-not-put-back", "store/recovery_parts.pyx",
+        "sorted(self._log.put_back(self._present))", "sorted(self._present)",
+        (LOST,),
     ),
     Fault(
         "journal-believed-after-a-kill", "store/consumer_file.py",

@@ -127,7 +127,7 @@ cdef class LogParts:
         cdef Part part
         cdef uint32_t number
         cdef list parts = [], headless = []
-        for name in sorted(self._present):
+        for name in sorted(self._log.put_back(self._present)):
             if name == REPACKED:
                 self._log.disk.unlink(self._log.directory, name)
             elif name == WITNESS:

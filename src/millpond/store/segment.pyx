@@ -19,6 +19,8 @@ cdef enum:
 assert sizeof(SegmentHead) * HEAD_COPIES == RECORDS_AT
 
 NAME = re.compile(r"log\.(\d{4,9})")
+AGAIN = ".again"
+"""Behind a segment's name: the file while its name is made anew."""
 
 
 cdef str segment_name(uint32_t number):

@@ -23,6 +23,7 @@ from millpond.store.record cimport PAGE, page_ceil
 from millpond.store.segment cimport ABSENT, NO_SEGMENT, RECORDS_AT, SPARE, Segment, segment_name
 
 from millpond.base import limits
+from millpond.store.segment import AGAIN, segment_number
 from millpond.store.space import is_full, no_room
 
 cdef uint32_t LARGE_BY_SMALL = limits.SEGMENT_BYTES_LARGE // limits.SEGMENT_BYTES_SMALL
@@ -173,14 +174,31 @@ cdef class SegmentFiles:
             self.names_fd = -1
 
     def name_again(self, numbers):
-        """The names of these files are made anew, by moving each away and back: under any number it is the same segment,
-        and no other one has that, whatever a power cut leaves of it. For a sync of the directory that has failed: when it
-        succeeds later it says nothing of what was made before."""
-        cdef uint32_t number, other = self.count
+        """The names of these files are made anew, by moving each away and back: under any name it is the same segment,
+        whatever a power cut leaves of it, and the name in between is nobody else's: a start that is killed may leave a file
+        there on disk, and the next one must not move another over it. For a sync of the directory that has failed: when
+        it succeeds later it says nothing of what was made before."""
+        cdef str name
         for number in numbers:
-            self.disk.rename(self.directory, segment_name(number), segment_name(other))
-            self.disk.rename(self.directory, segment_name(other), segment_name(number))
-            other += 1
+            name = segment_name(number)
+            self.disk.rename(self.directory, name, name + AGAIN)
+            self.disk.rename(self.directory, name + AGAIN, name)
+
+    def put_back(self, present):
+        """The names in the directory. Files that did not come back when they were moved away have their own names again,
+        or another where that is taken."""
+        cdef list names = list(present)
+        cdef str name, own
+        for name in present:
+            own = name.removesuffix(AGAIN)
+            if own == name or segment_number(own) is None:
+                continue
+            names.remove(name)
+            if own in names:
+                own = segment_name(1 + max([segment_number(other) or 0 for other in names]))
+            self.disk.rename(self.directory, name, own)
+            names.append(own)
+        return names
 
     cdef int _open_file(self, uint32_t number, uint32_t bytes) except -1:
         """The file is there, open and of that length; as it was before when the disk refuses."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from random import Random
 
 import pytest
 from file_rig import START_NS, bodies, rig
 from millpond.store.checksum import checksum
 from millpond.store.scan import scan_segment
+from millpond.testing.disk_image import DiskImage
 from millpond.testing.simulated_disk import MOVED, SimulatedDisk
 
 from millpond.store.consumer_file import AGAIN, NAMES, JournalFiles
@@ -112,21 +114,52 @@ def test_the_newest_segment_is_known_by_its_later_writes(tmp_path: Path, left: s
         assert store.append_message(b"s", b"next") == max(expected) + 1
 
 
-def test_a_segment_that_has_its_name_twice_is_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("second", ["log.0009", "log.0000.again"])
+def test_a_segment_that_has_its_name_twice_is_one(tmp_path: Path, second: str) -> None:
     """It was moved, and neither name was certain."""
     expected = filled(tmp_path / "a", SEGMENT, False)
     path = next(iter(sorted((tmp_path / "a").glob("log.*"))))
-    shutil.copyfile(path, path.with_name("log.0009"))
+    shutil.copyfile(path, path.with_name(second))
     with rig(tmp_path / "a") as r:
         store = r.open(segment_bytes=SEGMENT)
-        assert bodies(store) == expected and store.damage == [] and not path.with_name("log.0009").exists()
-    shutil.copyfile(path, path.with_name("log.0009"))
-    with open(path.with_name("log.0009"), "r+b") as other:
+        assert bodies(store) == expected and store.damage == [] and not path.with_name(second).exists()
+    shutil.copyfile(path, path.with_name(second))
+    with open(path.with_name(second), "r+b") as other:
         other.seek(PAGE)
         other.write(b"another")
     with rig(tmp_path / "a") as r:
-        assert "another file has the same generation" in r.open(segment_bytes=SEGMENT).damage[0]
-        assert path.with_name("log.0009").exists()
+        name, _, what = r.open(segment_bytes=SEGMENT).damage[0].partition(": ")
+        assert "another file has the same generation" in what and path.with_name(name).exists()
+
+
+def test_a_name_made_anew_moves_no_file_over_another(tmp_path: Path) -> None:
+    """Two starts have done so, and what is on disk of their moves nobody knows."""
+    (tmp_path / "disk").mkdir()
+    disk, moved_away = SimulatedDisk(str(tmp_path / "disk")), 0
+    with rig(tmp_path / "disk", disk=disk) as r:
+        store = r.open()
+        while len(r.segments()) < 2:
+            store.append_message(b"s", b"a" * 500)
+            r.turn()
+        r.commit()
+        expected = bodies(store)
+        image = DiskImage({"": None}, {}, Random(0))
+        store.log.name_again([0, 1])
+        store.log.name_again([1])
+        for step in disk.trace:
+            image.feed(step)
+    for seed in range(40):
+        (tmp_path / "cut").mkdir()
+        for name, data in image.image(Random(seed), "some").items():
+            if data is not None:
+                (tmp_path / f"cut{name}").write_bytes(data)
+        moved_away += any((tmp_path / "cut").glob("*.again"))
+        with rig(tmp_path / "cut") as r:
+            store = r.open()
+            assert bodies(store) == expected and store.damage == []
+            assert not any((tmp_path / "cut").glob("*.again"))
+        shutil.rmtree(tmp_path / "cut")
+    assert moved_away
 
 
 def test_a_journal_makes_the_name_of_a_file_that_it_found_anew_before_it_relies_on_it(tmp_path: Path) -> None:

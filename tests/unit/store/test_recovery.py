@@ -572,7 +572,7 @@ def test_names_of_a_write_that_was_not_proven_are_made_anew(tmp_path):
         r.committer = Committer("always", disk)
         assert bodies(r.open()) == {1: b"kept"}
         assert [step[1:] for step in disk.trace if step[0] == MOVED] == [
-            ("/log.0000", "/log.0001"), ("/log.0001", "/log.0000"),
+            ("/log.0000", "/log.0000.again"), ("/log.0000.again", "/log.0000"),
         ]  # fmt: skip
         assert [step[1] for step in disk.trace if step[0] == SYNCED][-1] == "", "the directory"
 
