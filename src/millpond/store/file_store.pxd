@@ -38,7 +38,7 @@ cdef class FileStore(IndexedStore):
     cdef bint _unproven                  # some of those wait for a record behind them
     cdef uint64_t removed_position       # behind the last removal; what came since removes nothing
     cdef uint64_t _removals_at           # position before the first removal that has to be logged before an append
-    cdef bint _unwritten                 # the disk was full: what is buffered has to be written before anything is taken
+    cdef bint _unwritten                 # the disk was full, or stood still: what is buffered is written before anything is taken
     cdef uint64_t _writing_position, _writing_seq
     # --- Target, through the writer ---
     cdef int write(self) except -2

@@ -293,8 +293,8 @@ cdef class FileStore(IndexedStore):
             self._put_work()
         self._unwritten = True
         fd = self.log.write(self._writer)
-        self._unwritten = False
-        if fd < 0 and (more or self.log.reclaim()):
+        self._unwritten = self.log.has_later_files()           # they are made before it is written
+        if fd < 0 and (more or self._unwritten or self.log.reclaim()):
             self._committer.enlist(self._writer)
         return fd
 

@@ -284,6 +284,10 @@ cdef class SegmentLog:
         cdef int fd = -1
         if not self._dirty and not self._patched:
             return -1
+        if self._later and (target is None or self.committer.draining):
+            self.make_later_files()                # whoever ends waits for the disk
+        if self._later:
+            return -1                              # begun for this write, when the disk stood still
         assert not self._syncing
         self._batch_bytes >>= 1
         for number in self._patched:               # none may be lacking when something is written

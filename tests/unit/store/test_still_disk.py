@@ -6,6 +6,7 @@ What workers do waits at the gate of a `FaultyDisk`; whatever the loop itself wo
 from __future__ import annotations
 
 import errno
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from file_rig import SMALL, Rig, bodies, rig
 from millpond.store.catalog import Catalog
+from millpond.store.file_store import FileStore
 from millpond.store.names import Names
 from millpond.testing.faulty_disk import NEVER, FaultyDisk
 
@@ -168,6 +170,43 @@ def test_a_file_that_is_not_made_in_time_is_the_segments_when_it_is(tmp_path):
         r.commit()
         assert store.committed_seq == last_seq and store.figures()["names_made"] == len(r.segments())
         assert len(bodies(r.reopen())) == last_seq
+
+
+def filled_up(r: Rig) -> FileStore:
+    """To the last byte: the next record begins a segment."""
+    store = r.open()
+    for _ in range(62):
+        store.append_message(b"a", bytes(31))
+    r.commit()
+    assert len(r.segments()) == store.figures()["segments"] == 1 and r.scans()[0].end == SMALL
+    return store
+
+
+def test_a_segment_that_a_commit_begins_has_its_file_before_it_is_written(tmp_path):
+    disk = FaultyDisk()
+    with rig(tmp_path, disk=disk) as r:
+        store = filled_up(r)
+        disk.stand_still()
+        assert store.remove_message(7)
+        run(r)
+        assert r.committer.py_stands_still() and store.figures()["segments"] == 2 and len(r.segments()) == 1
+        run(r)
+        disk.go_on()
+        r.commit()
+        assert not store.failure and store.committed_position == store.position
+        assert len(bodies(r.reopen())) == 61
+
+
+def test_a_segment_that_the_last_record_begins_has_its_file_before_it_is_written(tmp_path):
+    disk = FaultyDisk()
+    with rig(tmp_path, disk=disk) as r:
+        filled_up(r)
+        disk.stand_still()
+        later = threading.Timer(2 * limits.FILE_MADE_WAIT_NS / 1e9, disk.go_on)    # close() waits
+        later.start()
+        r.close()
+        later.join()
+        assert [record.kind for record in r.scans()[-1].records] == ["clean"]
 
 
 def test_a_configuration_is_saved_when_it_goes_on(tmp_path):
