@@ -1,8 +1,8 @@
 """Requests that make or remove files, while the disk stands still.
 
 Whoever carried one out would wait for the disk, and everybody for him. They are carried out in their order, one in
-each turn, when it goes on; so is what is asked of the same streams meanwhile. What all of them hold is bounded, and what
-would be more is refused.
+each turn, when it goes on; so is what is asked of the same streams meanwhile. What all of them hold is bounded, and
+what would be more is refused.
 """
 
 from __future__ import annotations
