@@ -22,6 +22,7 @@ LOST: Final = UNIT + "test_lost_pages.py"
 PACKED: Final = UNIT + "test_packed.py"
 PIN: Final = UNIT + "test_pin.py"
 RECOVERY: Final = UNIT + "test_recovery.py"
+STILL: Final = UNIT + "test_still_disk.py"
 STATES: Final = UNIT + "test_consumer_state.py"
 SUMMARIES: Final = UNIT + "test_summaries.py"
 TORN: Final = UNIT + "test_torn_write.py"
@@ -94,13 +95,13 @@ FAULTS: Final = (
     # --- acknowledged before it is on disk ---
     Fault(
         "sync-skipped", "store/committer.pyx",
-        "if self.tier == WRITTEN and not (target.insists and self.ever_syncs):", "if True:",
+        "return self.tier == SYNCED or (target.insists and self.ever_syncs)", "return False",
         (FILE, CUTS),
     ),
     Fault(
         "told-at-the-first-of-several-syncs", "store/committer.pyx",
-        "        if target._syncs_left:\n            return 0\n        target.syncing = False",
-        "        if target._syncs_left > 1:\n            return 0\n        target.syncing = False",
+        "        if target._syncs_left:\n            return 0\n        if target._no_room",
+        "        if target._syncs_left > 1:\n            return 0\n        if target._no_room",
         (COMMITTER, CUTS),
     ),
     Fault(
@@ -114,11 +115,33 @@ FAULTS: Final = (
         (FILE, SYNCS),
     ),
     Fault(
-        "names-told-before-the-sync", "store/committer.pyx",
+        "names-told-before-the-sync", "store/names.pyx",
         "        self._covered, self._waiting = self._covered + self._waiting, []\n"
         "        try:\n            if self._fd < 0:",
         "        tell_all(self._waiting, '')\n        self._waiting = []\n        try:\n            if self._fd < 0:",
         (COMMITTER, CUTS),
+    ),
+    Fault(
+        "refused-write-forgotten", "store/committer.pyx",
+        "            return self._begin(target, target._sync_fds)\n        target.refused = True",
+        "            return self._begin(target, target._sync_fds)\n"
+        "        self.forget(target)\n        target.refused = True",
+        (FULL,),
+    ),
+    Fault(
+        "segment-written-without-its-file", "store/segment_log.pyx",
+        "        if self._later:\n            return -1  ", "        if False:\n            return -1  ",
+        (STILL,),
+    ),
+    Fault(
+        "stands-still-unnoticed", "store/committer.pyx",
+        "return worker_now_ns() - oldest._asked_ns > STANDS_STILL_NS", "return False",
+        (STILL,),
+    ),
+    Fault(
+        "what-is-begun-in-memory-has-no-bound", "store/segment_files.pyx",
+        "if self.committer.made_later_bytes + bytes > LATER_BYTES_MAX:", "if False:",
+        (STILL,),
     ),
     Fault(
         "interval-forgets-other-files", "store/committer.pyx",
@@ -134,8 +157,8 @@ FAULTS: Final = (
     ),
     Fault(
         "acknowledged-before-the-sync", "store/file_store.pyx",
-        "        self._unwritten = False\n        if fd < 0",
-        "        self._unwritten = False\n        self.committed_position = self._writing_position\n        if fd < 0",
+        "        if fd < 0 and (more or",
+        "        self.committed_position = self._writing_position\n        if fd < 0 and (more or",
         (FILE, CUTS),
     ),
     Fault(
@@ -156,7 +179,7 @@ FAULTS: Final = (
     # --- after a failed sync or write ---
     Fault(
         "failed-sync-tried-again", "store/file_store.pyx",
-        '            return self.fail(f"cannot sync {self.log.directory}: {os.strerror(error)}")',
+        '            return self.fail(f"cannot {what} {self.log.directory}: {os.strerror(error)}")',
         "            return self._committer.enlist(self._writer)",
         (FILE, SYNCS),
     ),
@@ -472,7 +495,7 @@ FAULTS: Final = (
     # --- a full disk ---
     Fault(
         "taken-behind-what-is-not-written", "store/file_store.pyx",
-        "        if self._unwritten:\n            raise no_room(self.log.directory)\n", "",
+        "        if self._unwritten or self._writer.refused or", "        if",
         (FULL,),
     ),
     # --- batches ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,8 +28,9 @@ def rig(tmp_path: Path, disk: FaultyDisk) -> Iterator[Rig]:
     committer = made.storage.committer
     Names(str(tmp_path), committer).keep(lambda _: None)
     committer.run_later()
+    end = time.monotonic() + 10
     while not committer.py_stands_still():
-        pass
+        assert time.monotonic() < end, "nobody notices"
     yield made
     disk.go_on()
     made.settle()

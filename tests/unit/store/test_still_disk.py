@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,8 +46,13 @@ def stop(r: Rig, disk: FaultyDisk) -> None:
     disk.stand_still()
     Names(str(r.directory), r.committer).keep(lambda _: None)
     run(r)
+    noticed(r)
+
+
+def noticed(r: Rig) -> None:
+    end = time.monotonic() + 10
     while not r.committer.py_stands_still():
-        pass
+        assert time.monotonic() < end, "nobody notices"
 
 
 def run(r: Rig) -> None:
@@ -162,8 +168,10 @@ def test_a_file_that_is_not_made_in_time_is_the_segments_when_it_is(tmp_path):
         r.commit()
         before = r.segments()
         disk.stand_still()
+        end = time.monotonic() + 10
         while not r.committer.py_stands_still():
             store.append_message(b"a", bytes(SMALL // 2))
+            assert time.monotonic() < end, "nobody notices"
         last_seq = store.append_message(b"a", b"behind it")
         assert r.segments() == before
         disk.go_on()
