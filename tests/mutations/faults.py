@@ -135,7 +135,7 @@ FAULTS: Final = (
     ),
     Fault(
         "stands-still-unnoticed", "store/committer.pyx",
-        "return worker_now_ns() - oldest._asked_ns > STANDS_STILL_NS", "return False",
+        "return worker_now_ns() - oldest._asked_ns > max(STANDS_STILL_NS, 4 * self._sync_ns)", "return False",
         (STILL,),
     ),
     Fault(

@@ -259,11 +259,11 @@ cdef class Committer:
         cdef Target oldest
         if self.maker.is_late():
             return True
-        if not self._in_flight or (<worker*>self._worker).in_line != NULL:
+        if not self._in_flight or self.tier == WRITTEN or (<worker*>self._worker).in_line != NULL:
             return False
         for oldest in self._in_flight.values():
             break
-        return worker_now_ns() - oldest._asked_ns > STANDS_STILL_NS
+        return worker_now_ns() - oldest._asked_ns > max(STANDS_STILL_NS, 4 * self._sync_ns)    # a slow disk is none
 
     cpdef bint moves(self) except *:
         if self.stands_still():
