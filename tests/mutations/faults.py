@@ -469,6 +469,11 @@ FAULTS: Final = (
         (UNIT + "test_journal_order.py", "tests/simulator"),
     ),
     Fault(
+        "journal-ahead-of-messages-on-their-way", "store/consumer_ops.pyx",
+        "if self.store is not None and stream_seq > self.store.committed_seq:", "if False:",
+        (UNIT + "test_journal_order.py", "tests/unit/jetstream/test_after_a_kill.py"),
+    ),
+    Fault(
         "consumer-that-passes-over-what-was-removed-knows-of-nothing", "jetstream/consumer.pyx",
         "        return self.state.knows_of(self.stream.store.position)       # it will be passed over\n",
         "        return 0\n",

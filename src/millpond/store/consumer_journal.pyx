@@ -56,7 +56,7 @@ cdef class ConsumerJournal(Target):
         self._committer, self._store = committer, store
         self._files = JournalFiles(directory, checksum, identity, committer.disk, committer.ever_syncs,
                                    put=self._put, note=committer.note)
-        self.log, self.step_bytes = OpLog(committer, self), STEP_BYTES
+        self.log, self.step_bytes = OpLog(committer, self, store), STEP_BYTES
         self.failure = ""
         self._states, self._configs, self._ids = {}, {}, {}
         self._next_id = 1
@@ -153,7 +153,7 @@ cdef class ConsumerJournal(Target):
 
     cdef int _end(self) except -1:
         self._closed = self.log.closed = True
-        self._store = None
+        self._store = self.log.store = None
         for state in self._states.values():
             (<ConsumerState>state).log = None
         return self._committer.let_go(self, self._files.close)
@@ -262,8 +262,10 @@ cdef class ConsumerJournal(Target):
 
     cpdef uint64_t needs(self) noexcept:
         """The position of the stream's log that is to be committed before all that is gathered is written. Messages that
-        came behind the last removal do not count."""
-        return min(self.log.needs, self._store.removed_position) if self._store is not None else 0
+        came behind the last removal do not count, but for those that a consumer has behind it."""
+        if self._store is None:
+            return 0
+        return max(min(self.log.needs, self._store.removed_position), self.log.passed)
 
     def gathered(self):
         """How many bytes wait for their frame."""

@@ -1,5 +1,6 @@
 # What a consumer journal is made of: ops, gathered in one buffer until they are written as one frame.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from millpond.store.api cimport Store
 from millpond.store.committer cimport Committer, Target
 
 cdef enum Op:
@@ -69,12 +70,17 @@ cdef packed struct OpId:
 cdef class OpLog:
     cdef readonly uint64_t position          # bytes of ops up to the last one that somebody waits for
     cdef uint64_t appended                   # bytes of ops ever put here
-    cdef readonly uint64_t needs             # position of the stream's log that is to be committed before they are written
+    # Positions of the stream's log that are to be committed before they are written: because of what was removed, and of
+    # messages on their way that a consumer has passed over.
+    cdef readonly uint64_t needs, passed
     cdef char* buffer
     cdef size_t used, _capacity
     cdef bint closed                         # nothing is written any more; what is owed stays owed
     cdef Committer _committer
     cdef Target _target
+    cdef Store store                         # whose messages they are about; None: nothing waits for it
+    # What comes next is of a consumer that knows of so much of the log, and has all up to this message behind it.
+    cdef int follow(self, uint64_t position, uint64_t stream_seq) noexcept
     # Room for one op (or the next part of one) at the end of the buffer; it counts as used from here.
     cdef char* reserve(self, size_t size) except NULL
     # What reserve() gave last was too much by so many bytes.

@@ -7,6 +7,7 @@ changes in. It stays as large as the largest frame so far.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 
+from millpond.store.api cimport Store
 from millpond.store.committer cimport Committer, Target
 
 cdef size_t LAZY_BYTES_MAX = 64 * 1024          # what nobody waits for waits for a write no longer than this
@@ -16,11 +17,17 @@ cdef size_t CAPACITY_MIN = 4096
 cdef class OpLog:
     """`target` is what the committer writes: the journal."""
 
-    def __init__(self, Committer committer, Target target):
-        self._committer, self._target = committer, target
+    def __init__(self, Committer committer, Target target, Store store=None):
+        self._committer, self._target, self.store = committer, target, store
 
     def __dealloc__(self):
         free(self.buffer)
+
+    cdef int follow(self, uint64_t position, uint64_t stream_seq) noexcept:
+        self.needs = max(self.needs, position)
+        if self.store is not None and stream_seq > self.store.committed_seq:
+            self.passed = self.store.position
+        return 0
 
     cdef char* reserve(self, size_t size) except NULL:
         cdef size_t capacity = self._capacity

@@ -312,7 +312,7 @@ cdef class ConsumerState:
 
     cdef int _log(self, uint8_t kind, uint64_t stream_seq, uint64_t consumer_seq, int64_t ts_ns, bint owed) except -1:
         if self.log is not None and not self.replaying:
-            self.log.needs = max(self.log.needs, self._knows_of)
+            self.log.follow(self._knows_of, self.delivered_stream_seq)
             self.log.change(kind, self.id, stream_seq, consumer_seq, ts_ns, owed)
         return 0
 

@@ -21,10 +21,12 @@ from millpond.jetstream.stream_config import StreamConfig
 
 
 class Account:
-    """On a disk whose syncs end when `settle` lets them. known, trace: of a killed one's disk."""
+    """On a disk whose syncs end when `settle` lets them. killed: whose disk it goes on with, and the files of that."""
 
-    def __init__(self, directory: Path, known: Any = None, trace: Any = ()) -> None:
-        self.disk = SimulatedDisk(str(directory), known, trace)
+    def __init__(self, directory: Path, killed: tuple[Account, Any] | None = None) -> None:
+        before, known = killed or (None, None)
+        self.disk = SimulatedDisk(str(directory), known, before.disk.trace if before else ())
+        self.certain: Any = before.certain if before else certain(directory, self.disk)
         self.disk.next_job = lambda: 0 if self._patient else -1
         self._patient = True
         options = Options(jetstream=JetStreamOptions(store_dir=str(directory)))
@@ -50,8 +52,11 @@ class Account:
     def request(self, verb: str, body: dict[str, object]) -> None:
         self.publish(b"$JS.API." + verb.encode(), json.dumps(body).encode())
 
-    def settle(self) -> None:
+    def settle(self, last_first: bool = False) -> None:
+        """last_first: of several syncs the one that was asked for last ends first."""
         self._patient = True
+        if last_first:
+            self.disk.next_job = lambda: 1
         for _ in range(3):
             self.storage.committer.drain()
             while self.broker.turn.finish_now():
@@ -60,20 +65,37 @@ class Account:
 
     def kill(self, directory: Path) -> Account:
         """The next one, which finds what was in memory."""
-        image = DiskImage({"": None}, {}, Random(0))
-        for step in self.disk.trace:
-            image.feed(step)
-        files, known = image.memory()
+        files, known = self._image(None).memory()
         put(directory, files)
-        return Account(directory, known, self.disk.trace)
+        return Account(directory, (self, known))
 
-    def cut(self, directory: Path) -> Account:
-        """The next one, which finds only what is certain."""
-        image = DiskImage({"": None}, {}, Random(0))
-        for step in self.disk.trace:
-            image.feed(step)
-        put(directory, image.image(Random(0), "nothing"))
+    def stop(self) -> None:
+        """In order."""
+        self._patient = True
+        self.api.close()
+        self.engine.stop()
+
+    def rest(self, directory: Path) -> Account:
+        """The next one, after a stop, when all that was written is on disk."""
+        put(directory, self._image(None).memory()[0])
         return Account(directory)
+
+    def cut(self, directory: Path, at: int | None = None) -> Account:
+        """The next one, which finds only what is certain, after so many steps."""
+        put(directory, self._image(at).image(Random(0), "nothing"))
+        return Account(directory)
+
+    def _image(self, at: int | None) -> DiskImage:
+        image = DiskImage(*self.certain, Random(0))
+        for step in self.disk.trace[:at]:
+            image.feed(step)
+        return image
+
+
+def certain(directory: Path, disk: SimulatedDisk) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What is there at first: (files by path, their content by path)."""
+    files = disk.files()
+    return files, {path: Path(f"{directory}{path}").read_bytes() for path, file in files.items() if file is not None}
 
 
 def put(directory: Path, files: dict[str, bytes | None]) -> None:
@@ -119,9 +141,7 @@ def test_a_journal_that_is_known_to_be_on_disk_is_not_written_again(tmp_path: Pa
     config = {"durable_name": "C", "name": "C", "ack_policy": "explicit"}
     account.request("CONSUMER.CREATE.S.C", {"stream_name": "S", "config": config})
     account.settle()
-    account.api.close()
-    account._patient = True
-    account.engine.stop()
+    account.stop()
     again = account.kill(tmp_path / "stopped")
     journals = {step[2] for step in account.disk.trace if step[0] == NAME and "/consumers." in step[1]}
     assert journals and not [step for step in again.disk.trace[len(account.disk.trace) :] if step[1] in journals]
@@ -139,6 +159,26 @@ def test_a_journal_that_a_start_has_written_again_is_not_written_again_by_the_ne
     second = first.kill(tmp_path / "again")
     assert "C" in second.engine.streams["S"].consumers
     assert not [step for step in second.disk.trace[len(first.disk.trace) :] if step[1] in journals]
+
+
+def test_a_consumer_is_not_ahead_of_a_stream_that_was_stopped_in_order_before(tmp_path: Path) -> None:
+    """Nothing in the log says that somebody has gone on: what a power cut takes has its sequences issued again."""
+    first = made(tmp_path)
+    first.publish(b"s", b"kept")
+    first.settle()
+    first.stop()
+    account = first.rest(tmp_path / "again")
+    account.publish(b"s", b"on its way")
+    config = {"durable_name": "C", "name": "C", "ack_policy": "explicit", "deliver_policy": "new"}
+    account.request("CONSUMER.CREATE.S.C", {"stream_name": "S", "config": config})
+    account.settle(last_first=True)
+    ends = []
+    for number in range(len(account.disk.trace) + 1):
+        stream = account.cut(tmp_path / f"cut {number}", number).engine.streams["S"]
+        if "C" in stream.consumers:
+            ends.append(stream.state()["last_seq"])
+            assert stream.consumers["C"].info()["delivered"]["stream_seq"] <= ends[-1]
+    assert ends and set(ends) == {2}
 
 
 def test_a_mark_that_was_found_is_on_disk_before_what_it_condemns_goes(tmp_path: Path) -> None:

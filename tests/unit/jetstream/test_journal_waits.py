@@ -122,6 +122,27 @@ def test_a_consumer_that_begins_does_not_wait_for_messages_on_their_way(rig: Rig
     rig.settle()
 
 
+def test_a_consumer_that_begins_behind_messages_on_their_way_waits_for_them(rig: Rig) -> None:
+    prepare(rig)
+    rig.broker.router.publish(b"A", b"x", b"", b"")
+    rig.ask("CONSUMER.DURABLE.CREATE.A.N", {
+        "stream_name": "A", "config": {"durable_name": "N", "deliver_policy": "new"},
+    })  # fmt: skip
+    assert ahead(rig)
+    rig.settle()
+    assert not ahead(rig)
+
+
+def test_a_purge_that_removes_nothing_and_takes_a_consumer_past_messages_on_their_way(rig: Rig) -> None:
+    prepare(rig, 0, {"filter_subject": "B"}, subjects=["A", "B"])
+    rig.broker.router.publish(b"A", b"x", b"", b"")
+    rig.ask("STREAM.PURGE.A", {"filter": "B"})
+    consumer = rig.engine.streams["A"].consumers["C"]
+    assert consumer.state.info()["delivered"]["stream_seq"] == 1 and ahead(rig)
+    rig.settle()
+    assert not ahead(rig)
+
+
 def test_a_reset_goes_over_what_was_settled_and_removed(rig: Rig) -> None:
     got = prepare(rig)
     pull(rig, 3)

@@ -116,6 +116,21 @@ def test_an_acknowledgement_waits_for_nothing(rig: Rig) -> None:
     assert sorted(rig.written()) == ["journal", "log"]
 
 
+def test_what_is_passed_over_is_on_disk_before_a_consumer_has_it_behind_it(rig: Rig) -> None:
+    rig.state.py_reset(20)
+    rig.committer.run_now()
+    assert rig.written() == ["journal"], "all of it was committed"
+    rig.drain()
+    rig.written()
+    rig.store.append_message(b"s", b"more")
+    rig.state.py_reset(21)
+    rig.committer.run_now()
+    assert rig.written() == ["log"]
+    rig.store.append_message(b"s", b"later")
+    rig.end_one()
+    assert rig.written() == ["log synced", "log", "journal"], "it waits for no message that came since"
+
+
 def test_removals_without_end_do_not_keep_it_from_being_written(rig: Rig) -> None:
     """The log is never through with all of them: what waits waits for those before it."""
     for seq in range(1, 20):
