@@ -317,8 +317,8 @@ ROOM_AGAIN_BYTES: Final = MIB
 SEGMENT_BYTES_LEAST: Final = 16 * KIB
 """Of a segment for removals on a full disk."""
 STANDS_STILL_NS: Final = 50_000_000
-"""What is asked of the disk and not answered for so long, and four times longer than of late: it stands still, and the loop
-asks for nothing that it would wait for."""
+"""What is asked of the disk and not answered for so long, and four times longer than of late: it stands still, and the
+loop asks for nothing that it would wait for."""
 JUST_ANSWERED_NS: Final = 1_000_000
 """Who has answered so short ago need not be asked whether he moves."""
 FILE_MADE_WAIT_NS: Final = 20_000_000
