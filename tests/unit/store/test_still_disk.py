@@ -25,20 +25,26 @@ pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @contextmanager
-def still(folder: Path, messages: int = 1) -> Iterator[tuple[Rig, FaultyDisk]]:
-    """A store with some messages; its disk stands still, and that was noticed."""
-    disk = FaultyDisk()
+def faulty(folder: Path, error: int = 0) -> Iterator[tuple[Rig, FaultyDisk]]:
+    disk = FaultyDisk(error=error)
     with rig(folder, disk=disk) as r:
-        store = r.open()
-        for number in range(messages):
-            store.append_message(b"before", b"%d" % number)
-        r.commit()
-        stop(r, disk)
         try:
             yield r, disk
         finally:
             disk.go_on()
             r.settle()
+
+
+@contextmanager
+def still(folder: Path, messages: int = 1) -> Iterator[tuple[Rig, FaultyDisk]]:
+    """A store with some messages; its disk stands still, and that was noticed."""
+    with faulty(folder) as (r, disk):
+        store = r.open()
+        for number in range(messages):
+            store.append_message(b"before", b"%d" % number)
+        r.commit()
+        stop(r, disk)
+        yield r, disk
 
 
 def stop(r: Rig, disk: FaultyDisk) -> None:
@@ -137,8 +143,7 @@ def test_a_batch_is_promised_its_room_and_has_it(tmp_path):
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
 def test_what_was_begun_waits_for_room_when_it_went_on_as_a_full_disk(tmp_path, error):
-    disk = FaultyDisk(error=error)
-    with rig(tmp_path, disk=disk) as r:
+    with faulty(tmp_path, error) as (r, disk):
         store = r.open()
         store.append_message(b"a", b"1")
         r.commit()
@@ -161,8 +166,7 @@ def test_what_was_begun_waits_for_room_when_it_went_on_as_a_full_disk(tmp_path, 
 
 def test_a_file_that_is_not_made_in_time_is_the_segments_when_it_is(tmp_path):
     """Nobody had noticed before; the loop has waited a moment."""
-    disk = FaultyDisk()
-    with rig(tmp_path, disk=disk) as r:
+    with faulty(tmp_path) as (r, disk):
         store = r.open()
         store.append_message(b"a", b"1")
         r.commit()
@@ -191,8 +195,7 @@ def filled_up(r: Rig) -> FileStore:
 
 
 def test_a_segment_that_a_commit_begins_has_its_file_before_it_is_written(tmp_path):
-    disk = FaultyDisk()
-    with rig(tmp_path, disk=disk) as r:
+    with faulty(tmp_path) as (r, disk):
         store = filled_up(r)
         disk.stand_still()
         assert store.remove_message(7)
@@ -206,8 +209,7 @@ def test_a_segment_that_a_commit_begins_has_its_file_before_it_is_written(tmp_pa
 
 
 def test_a_segment_that_the_last_record_begins_has_its_file_before_it_is_written(tmp_path):
-    disk = FaultyDisk()
-    with rig(tmp_path, disk=disk) as r:
+    with faulty(tmp_path) as (r, disk):
         filled_up(r)
         disk.stand_still()
         later = threading.Timer(2 * limits.FILE_MADE_WAIT_NS / 1e9, disk.go_on)    # close() waits
@@ -231,8 +233,7 @@ def test_a_configuration_is_saved_when_it_goes_on(tmp_path):
 
 
 def test_what_testifies_waits_too(tmp_path):
-    disk = FaultyDisk()
-    with rig(tmp_path, disk=disk) as r:
+    with faulty(tmp_path) as (r, disk):
         r.open().append_message(b"a", b"1")
         r.turn()
         disk.stand_still()
