@@ -19,6 +19,7 @@ DIRECTORY: Final = UNIT + "test_directory.py"
 FILE: Final = UNIT + "test_file_store.py"
 FULL: Final = UNIT + "test_full_disk.py"
 LOST: Final = UNIT + "test_lost_pages.py"
+ORDER: Final = UNIT + "test_journal_order.py"
 PACKED: Final = UNIT + "test_packed.py"
 PIN: Final = UNIT + "test_pin.py"
 RECOVERY: Final = UNIT + "test_recovery.py"
@@ -187,6 +188,11 @@ FAULTS: Final = (
         "failed-write-passed-over", "store/file_store.pyx",
         '            self.fail(f"cannot write {self.log.directory}: {error}")\n', "",
         (FULL, FILE),
+    ),
+    Fault(
+        "journals-name-believed-after-a-failed-sync", "store/consumer_journal.pyx",
+        "        self._files.unsynced()\n", "",
+        (ORDER,),
     ),
     Fault(
         "failed-journal-goes-on-in-its-file", "store/consumer_journal.pyx",

@@ -154,8 +154,9 @@ class JournalFiles:
         self._kept = -1
         """The file whose checkpoint is on disk."""
         self._fds = [-1, -1]
-        self._found = [False, False]
-        """Was it there at the start? Then the sync of its name may have failed, and says nothing of it later."""
+        self._in_doubt = [False, False]
+        """May the sync of its name have failed (it was there at the start, or a sync has failed)? Then the name is made
+        anew before the file is used."""
         self._directory_fd = -1
         self._named = [False, False]
         """Is the name in the directory on disk?"""
@@ -168,7 +169,7 @@ class JournalFiles:
         directory, if somebody knows."""
         if present is None:
             present = self.disk.names(self.directory)
-        self._found = [name in present for name in NAMES]
+        self._in_doubt = [name in present for name in NAMES]
         if AGAIN in present:
             self.disk.remove(f"{self.directory}/{AGAIN}")
         row = read_row(self.directory, self.checksum, self.disk) if WITNESS in present else None
@@ -238,6 +239,11 @@ class JournalFiles:
         self._named[self.current] = True
         self._close_directory()
 
+    def unsynced(self) -> None:
+        """A sync has failed, perhaps that of the current file's name: when it succeeds later it says nothing of it."""
+        if self.current >= 0 and not self._named[self.current]:
+            self._in_doubt[self.current] = True
+
     def shorten(self) -> bool:
         """Take a share off the file that the next swap starts over. Returns False when that is short enough."""
         fd = self._open(self._other())
@@ -254,9 +260,9 @@ class JournalFiles:
         After an OSError, of that as well, it is to be called again before anything else is appended.
         """
         which = self._other()
-        if self._found[which]:
+        if self._in_doubt[which]:
             self._name_again(NAMES[which])
-            self._found[which] = False
+            self._in_doubt[which] = False
         self.disk.truncate(self._open(which), 0)
         self._ends[which] = 0
         self.current = which

@@ -244,6 +244,7 @@ cdef class ConsumerJournal(Target):
     def _failed(self, int error):
         """Write it all again, into the other file; a second failure in a row is the end."""
         self._errors += 1
+        self._files.unsynced()
         if self._errors >= ERRORS_MAX:
             return self._give_up(f"error {error}")
         self._start_over()

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from millpond.store.consumer_state import ConsumerState
 from millpond.store.disk import Disk
 from millpond.store.file_store import FileStore
 from millpond.store.read_cache import ReadCache
+from millpond.testing.disk_image import DiskImage
 from millpond.testing.simulated_disk import SYNCED, WRITE, SimulatedDisk
 
 from millpond.store.consumer_file import NAMES
@@ -299,3 +301,34 @@ def test_a_journal_that_cannot_be_opened_now_is_not_damaged(tmp_path: Path) -> N
     with pytest.raises(OSError, match="open files"):
         ConsumerJournal(str(tmp_path), Committer(0, WithoutDescriptors()))
     assert set(ConsumerJournal(str(tmp_path), Committer(0)).recovered()) == {"c"}
+
+
+def test_the_name_of_a_file_is_made_anew_when_its_sync_has_failed(tmp_path: Path) -> None:
+    """A later one that succeeds says nothing of it."""
+    (tmp_path / "first").mkdir()
+    disk = SimulatedDisk(str(tmp_path / "first"))
+    committer = Committer("always", disk)
+    journal = ConsumerJournal(str(tmp_path / "first"), committer, 7)
+    state = journal.open_consumer("c", b"{}")
+    for seq in (1, 2, 3):
+        state.py_deliver(seq)
+    committer.drain()
+    left = [errno.EIO]                     # of the directory, which is synced first
+    disk.fault = lambda kind: left.pop() if left and kind == "sync" else 0
+    journal.fail_write()                   # a checkpoint in the other file
+    state.py_ack(1)
+    committer.drain()
+    assert not left and not journal.failure and journal.committed_position == journal.position
+    for seed in range(30):
+        image = DiskImage({"": None}, {}, Random(seed))
+        for step in disk.trace:
+            image.feed(step)
+        folder = tmp_path / f"cut{seed}"
+        folder.mkdir()
+        for path, data in image.image(Random(seed), "everything").items():
+            if data is not None:
+                (folder / path[1:]).write_bytes(data)
+        found = found_in(folder)
+        assert found is not None and found.floor_stream_seq == 1, f"cut {seed}"
+    journal.close()
+    committer.close()
