@@ -316,13 +316,13 @@ ROOM_AGAIN_BYTES: Final = MIB
 """So much must be free beside it before new messages are taken again: a full disk is no flicker."""
 SEGMENT_BYTES_LEAST: Final = 16 * KIB
 """Of a segment for removals on a full disk."""
-STANDS_STILL_NS: Final = 50_000_000
+STANDS_STILL_NS: Final = 100_000_000
 """What is asked of the disk and not answered for so long, and four times longer than of late: it stands still, and the
 loop asks for nothing that it would wait for."""
 JUST_ANSWERED_NS: Final = 1_000_000
 """Who has answered so short ago need not be asked whether he moves."""
-FILE_MADE_WAIT_NS: Final = 20_000_000
-"""For a new file, usually a hundredth of that; longer: the disk stands still."""
+FILE_MADE_WAIT_NS: Final = 50_000_000
+"""For a new file, usually a thousandth of that; longer: the disk stands still."""
 STOOD_STILL_TOLD_NS: Final = 1_000_000_000
 """A line in the log says so of what took longer."""
 MADE_LATER_BYTES_MAX: Final = 32 * MIB
