@@ -103,6 +103,7 @@ def test_what_waits_is_bounded_and_room_again_when_it_is_written(tmp_path, monke
             while True:
                 store.append_message(b"a", body)
                 taken += 1
+                assert taken << 20 <= limits.MADE_LATER_BYTES_MAX
         assert refused.value.errno == errno.ENOMEM, "it passes: the store has not failed"
         assert taken >= limits.MADE_LATER_BYTES_MAX // (2 << 20) and not store.failure
         state = store.state_dict()
