@@ -18,7 +18,8 @@ cdef class LogBelief(LogParts):
     cdef int _tell_heads(self) except -1
     cdef int _tell_head(self, uint32_t number, str what, bint is_damage) except -1
     cdef bint _was_begun_before(self, uint32_t i) noexcept
-    cdef bint _misses_committed(self) noexcept
+    cdef bint _misses_committed(self) except *
+    cdef bint _misses_witnessed(self, uint32_t i) except *
     cdef bint _is_witnessed(self) noexcept
     cdef int _open_unproven(self) except -1
     cdef uint32_t _matters_from(self, uint32_t i) except? 0xFFFFFFFF

@@ -55,9 +55,9 @@ cdef class LogBelief(LogParts):
         while True:
             at = record_next(self._image, at, self._image_bytes, seed, &bad)
             if at >= self._image_bytes:
-                if part.end_known and bad < self._image_bytes:
+                if part.end_known and part.sure <= bad < self._image_bytes:
                     first_bad[0] = min(first_bad[0], bad)
-                if part.end_known and not self.reaches(part, part.valid_end, part.end):
+                if part.end_known and part.sure <= part.valid_end and not self.reaches(part, part.valid_end, part.end):
                     first_bad[0] = min(first_bad[0], part.valid_end)       # zeros there are no padding
                 return batch
             if part.sure <= bad < at:              # what was committed is not torn
@@ -81,7 +81,7 @@ cdef class LogBelief(LogParts):
             if i + 1 == self._count:
                 # In a segment of its own the name of that may not be on disk either.
                 self.clean = kind == CLEAN and bad == NOWHERE and self._parts[i].valid_end > RECORDS_AT + CLEAN_BYTES
-            if batch == 0 and self._parts[i].gap and self._parts[i].head.before > self._witness.generation:
+            if batch == 0 and self._parts[i].gap and not self._misses_witnessed(i):
                 self._parts[i].distrust = 0
         self._sync_from, self._sync_at, self._batch = i, page_floor(batch) if batch else NOWHERE, batch
         for j in range(i):
@@ -116,15 +116,22 @@ cdef class LogBelief(LogParts):
         return i < self._sync_from or (i == self._sync_from and self._batch > RECORDS_AT) \
             or self._parts[i].head.generation <= self._witness.generation
 
-    cdef bint _misses_committed(self) noexcept:
-        """Is a segment missing that the last write did not begin?"""
+    cdef bint _misses_committed(self) except *:
+        """Is a segment missing that the last write did not begin? Where nobody knows where that begins, the witness says."""
         cdef uint32_t i
         if self._count == 0 or self._parts[self._count - 1].head.generation < self._witness.generation:
             return True
         for i in range(self._count):
-            if self._parts[i].gap and (i <= self._sync_from or self._parts[i].head.before <= self._witness.generation):
+            if self._parts[i].gap and ((self._batch and i <= self._sync_from) or self._misses_witnessed(i)):
                 return True
         return False
+
+    cdef bint _misses_witnessed(self, uint32_t i) except *:
+        """Before that part, where it has a gap: is one missing in which the witness says that something was committed?"""
+        cdef uint32_t j
+        if i:
+            return self._parts[i - 1].head.generation < self._witness.generation
+        return max([self._parts[j].head.oldest for j in range(self._count)]) <= self._witness.generation
 
     cdef bint _is_witnessed(self) noexcept:
         """Was the last write committed, all of it? Then it is on disk: what is here is what is there. So are the names

@@ -23,7 +23,7 @@ cdef struct Part:                    # one segment of the log, while it is recov
     bint made_up                     # its head is damaged, and was concluded from what is around it
     uint32_t valid_end               # of its last whole record, where _survey came by
     bint is_exact                    # its end is that of its records: the segment after says so exactly
-    uint32_t sure                    # of the newest part: everything below was committed; 0: nobody knows
+    uint32_t sure                    # everything below was committed, as the witness says; 0: it does not
     uint32_t distrust                # removals from this offset on are not believed (see recovery.pyx)
 
 cdef class LogParts:

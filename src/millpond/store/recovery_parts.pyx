@@ -384,9 +384,9 @@ cdef class LogParts:
             packed = self._log.at[part.number].packed
             part.end, part.distrust = part.bytes if packed == NULL else packed.end, NOWHERE
             part.copies = True
+            if self._witness.generation == part.head.generation:
+                part.sure = self._witness.end
             if i + 1 == self._count:
-                if self._witness.generation == part.head.generation:
-                    part.sure = self._witness.end
                 continue
             after = &self._parts[i + 1]
             if after.head.before != part.head.generation:

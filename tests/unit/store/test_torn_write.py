@@ -311,3 +311,61 @@ def test_it_is_damage_where_the_witness_says_that_all_was_committed(
         heads = [text for text in left.damage if "its head cannot be read" in text]
         assert len(heads) == (spoil in (without_its_head, without_any_record))
         found.close()
+
+
+FIRST_SPOILS = [[spoil] for spoil in (without_its_head, without_any_record, Path.unlink)]
+FIRST_SPOILS += [[without_any_record, without_any_record], [Path.unlink, Path.unlink]]
+
+
+def spoil_first(folder: Path, spoils: list[Callable[[Path], None]]) -> Path:
+    for number, spoil in enumerate(spoils):
+        spoil(folder / f"log.{number:04}")
+    return folder
+
+
+def a_log_of_three_segments(r: Rig, *, first: bool) -> bytes:
+    """Of one write, or of two, the first of which is small. -> the witness of that"""
+    store, witness = r.open(segment_bytes=SEGMENT_BYTES), b""
+    if first:
+        store.append_message(b"k", b"first")
+        r.commit()
+        r.testify()
+        witness = (r.root / "witness").read_bytes()
+    while len(r.segments()) < 3:
+        store.append_message(b"k", b"x" * 1500)
+    r.commit()
+    return witness
+
+
+@pytest.mark.parametrize("spoils", [*FIRST_SPOILS, [without_any_record, without_its_head]])
+def test_a_log_whose_first_write_is_torn_at_its_beginning_is_not_damaged(
+    tmp_path: Path, spoils: list[Callable[[Path], None]]
+) -> None:
+    """Nothing of it was committed: what is whole of it, in later segments, knows of those before and of no commit."""
+    (tmp_path / "run").mkdir()
+    with rig(tmp_path / "run") as r, rig(tmp_path) as found:
+        a_log_of_three_segments(r, first=False)
+        left = found.open(spoil_first(write_out(tmp_path / "cut", images(r)), spoils), SEGMENT_BYTES)
+        assert left.damage == [] and left.lost == 0
+        assert bodies(left) and bodies(left).items() < bodies(r.store).items()
+        found.close()
+
+
+@pytest.mark.parametrize("spoils", FIRST_SPOILS)
+@pytest.mark.parametrize("early", [False, True])
+def test_it_is_damaged_where_the_witness_says_that_something_was_committed(
+    tmp_path: Path, spoils: list[Callable[[Path], None]], early: bool
+) -> None:
+    """Also where it is that of a write before, so that more may be torn."""
+    (tmp_path / "run").mkdir()
+    with rig(tmp_path / "run") as r, rig(tmp_path) as found:
+        witness = a_log_of_three_segments(r, first=True)
+        shutil.copytree(tmp_path / "run", tmp_path / "cut")
+        if early:
+            (tmp_path / "cut" / "witness").write_bytes(witness)
+        left = found.open(spoil_first(tmp_path / "cut", spoils), SEGMENT_BYTES)
+        lost = sorted(bodies(r.store).keys() - bodies(left).keys())
+        assert lost[0] == 1 and left.lost == len(lost)
+        heads = [text for text in left.damage if "its head cannot be read" in text]
+        assert len(heads) == len([spoil for spoil in spoils if spoil is not Path.unlink])
+        found.close()
