@@ -55,12 +55,14 @@ cdef class LogBelief(LogParts):
         while True:
             at = record_next(self._image, at, self._image_bytes, seed, &bad)
             if at >= self._image_bytes:
-                if part.end_known and part.sure <= bad < self._image_bytes:
+                if part.valid_end < part.sure or not part.end_known:       # what was committed is not torn
+                    return batch
+                if bad < self._image_bytes:
                     first_bad[0] = min(first_bad[0], bad)
-                if part.end_known and part.sure <= part.valid_end and not self.reaches(part, part.valid_end, part.end):
+                if not self.reaches(part, part.valid_end, part.end):
                     first_bad[0] = min(first_bad[0], part.valid_end)       # zeros there are no padding
                 return batch
-            if part.sure <= bad < at:              # what was committed is not torn
+            if bad < at and part.sure <= part.valid_end:
                 first_bad[0] = min(first_bad[0], bad)
             head = <Head*>(self._image + at)
             last[0] = head.kind

@@ -14,6 +14,7 @@ from millpond.store.file_store import FileStore
 pytestmark = pytest.mark.usefixtures("quiet")
 
 SECTOR = 512
+HEAD = 128                           # a segment's, both copies
 SEGMENT_BYTES = 1 << 14
 Images = dict[str, bytes]
 
@@ -313,7 +314,18 @@ def test_it_is_damage_where_the_witness_says_that_all_was_committed(
         found.close()
 
 
+def with_zeros_behind_its_head(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:HEAD] + bytes(len(content) - HEAD))
+
+
+def with_noise_behind_its_head(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:HEAD] + random.Random(1).randbytes(len(content) - HEAD))
+
+
 FIRST_SPOILS = [[spoil] for spoil in (without_its_head, without_any_record, Path.unlink)]
+FIRST_SPOILS += [[with_zeros_behind_its_head], [with_noise_behind_its_head]]
 FIRST_SPOILS += [[without_any_record, without_any_record], [Path.unlink, Path.unlink]]
 
 
@@ -367,5 +379,5 @@ def test_it_is_damaged_where_the_witness_says_that_something_was_committed(
         lost = sorted(bodies(r.store).keys() - bodies(left).keys())
         assert lost[0] == 1 and left.lost == len(lost)
         heads = [text for text in left.damage if "its head cannot be read" in text]
-        assert len(heads) == len([spoil for spoil in spoils if spoil is not Path.unlink])
+        assert len(heads) == len([spoil for spoil in spoils if spoil in (without_its_head, without_any_record)])
         found.close()
