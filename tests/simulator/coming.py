@@ -27,7 +27,7 @@ class Coming(Churn):
 
     def act(self) -> None:
         self.sent_at.append(self.w.now)
-        self._send(self)  # type: ignore[arg-type]
+        self._send(self, self._rng.choice(NAMES))  # type: ignore[arg-type]
         if self.w.is_full:
             self._doubtful.add(len(self.steps) - 1)
 
