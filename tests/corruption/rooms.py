@@ -79,7 +79,7 @@ class Rooms:
         while True:
             while self.turn.finish_now():
                 pass
-            if not self.storage.committer.in_flight():
+            if not self.storage.committer.in_flight() and not self.storage.committer.py_stands_still():
                 return
             self.storage.committer.drain()
 

@@ -557,15 +557,14 @@ cdef class Committer:
         return 0
 
     cdef int _finish(self) except -1:
-        while self._enlisted or self._in_flight or self.closer.given != self.closer.closed:
+        while self._enlisted or self._in_flight or self.maker.is_late() or self.closer.given != self.closer.closed:
             self.run()
-            self.maker.collect()
+            self.maker.finish()
             self.closer.finish()
-            self.closer.collect()
             if self._in_flight:
                 with nogil:
                     worker_wait_for_answer(<worker*>self._worker)
-                self.collect()
+            self.collect()
         return 0
 
     cpdef int close(self) except -1:

@@ -21,6 +21,7 @@ cdef class Maker:
     # Something is not done that should have been.
     cdef bint is_late(self) noexcept
     cdef int wait(self, Making making) except -1     # blocks until it is done
+    cdef int finish(self) except -1                  # blocks until nothing is late
     cpdef int collect(self) except -1                # called when the wake-up descriptor is readable
     cdef int _start(self) except -1
     cdef int _take(self, Making making) except -1

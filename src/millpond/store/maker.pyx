@@ -102,6 +102,9 @@ cdef class Maker:
             self._take(making)
         return 0
 
+    cdef int finish(self) except -1:
+        return 0 if self._late is None else self.wait(self._late)
+
     cpdef int collect(self) except -1:
         return 0 if self._late is None else self._take(self._late)
 

@@ -60,7 +60,7 @@ class Rig:
     def settle(self) -> None:
         """Everything that waits for the disk has its answer."""
         committer = self.storage.committer
-        while committer.in_flight():
+        while committer.in_flight() or committer.py_stands_still():
             readable(committer.event_fd)
             committer.collect()
             self.turns()

@@ -68,7 +68,7 @@ class Rig:
 
     def settle(self) -> None:
         """Every sync that runs is done and told."""
-        while self.committer.in_flight():
+        while self.committer.in_flight() or self.committer.py_stands_still():
             readable(self.committer.event_fd)
             self.committer.collect()
 

@@ -20,6 +20,7 @@ from millpond.store.names import Names
 from millpond.testing.faulty_disk import NEVER, FaultyDisk
 
 from millpond.base import limits
+from millpond.store.space import Space
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -246,3 +247,20 @@ def test_what_testifies_waits_too(tmp_path):
         disk.go_on()
         r.settle()
         assert done == [""] and not r.committer.noting() and (tmp_path / "witness").exists()
+
+
+def test_who_waits_for_everything_waits_for_a_file_that_is_late(tmp_path):
+    """And who is to be told when the disk goes on is told then."""
+    with faulty(tmp_path) as (r, disk):
+        r.open()
+        r.committer.space = Space(tmp_path)
+        disk.stand_still()
+        assert not r.committer.moves()
+        told = []
+        r.committer.when_it_moves(told.append)
+        later = threading.Timer(0.05, disk.go_on)
+        later.start()
+        r.committer.drain()
+        later.join()
+        assert told == [""] and r.committer.moves()
+        r.committer.space.close()
