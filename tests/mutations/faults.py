@@ -338,7 +338,7 @@ FAULTS: Final = (
     ),
     Fault(
         "missing-segment-taken-for-torn", "store/recovery_belief.pyx",
-        " and self._parts[i].head.before > self._witness.generation:", ":",
+        " and not self._misses_witnessed(i):", ":",
         (TORN,),
     ),
     Fault(
