@@ -45,8 +45,8 @@ RARE = tuple(
         "jetstream.recovery_tail", "jetstream.schedules", "jetstream.source_scan", "jetstream.staging",
         "jetstream.starts", "jetstream.steps", "jetstream.storage_room", "jetstream.waiting_room", "store.backup.",
         "store.catalog", "store.closer", "store.compaction", "store.consumer_journal", "store.erasing", "store.fetcher",
-        "store.maker", "store.packer", "store.pin", "store.recovery", "store.renewal", "store.repacking", "store.scan",
-        "store.segment_files", "subjects.pytokens", "testing.",
+        "store.maker", "store.one_thread", "store.packer", "store.pin", "store.recovery", "store.renewal",
+        "store.repacking", "store.scan", "store.segment_files", "subjects.pytokens", "testing.",
     )
 )
 """Not on the way of an ordinary message: compiled to be small, which saves nearly a third of their code."""

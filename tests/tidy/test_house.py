@@ -164,8 +164,7 @@ OTHER_FILES = {
     "server/operator.py": "an operator's folder of tokens",
     "server/port_holder.py": "/proc",
     "server/trapped.py": "a pipe for signals",
-    "store/closer.pyx": "descriptors of events", "store/maker.pyx": "descriptors of events",
-    "store/packer.pyx": "descriptors of events",
+    "store/one_thread.pyx": "descriptors of events", "store/packer.pyx": "descriptors of events",
 }  # fmt: skip
 """What else is done with files, and where. `store/disk` is the door."""
 

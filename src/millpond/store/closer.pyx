@@ -7,17 +7,14 @@ nothing but descriptors. It starts with the first one.
 """
 
 import logging
-import os
 from collections import deque
 
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
 from millpond.store.disk cimport Disk
-from millpond.store.worker cimport (
-    worker, worker_job, worker_start_woken_by, worker_stop, worker_submit, worker_take, worker_wait_for_answer,
-)
+from millpond.store.one_thread cimport OneThread
+from millpond.store.worker cimport worker, worker_job, worker_submit, worker_take, worker_wait_for_answer
 
 from millpond.base import limits
 
@@ -33,34 +30,18 @@ cdef void _close(worker_job* job) noexcept nogil:
     c_close(job.fd)
 
 
-cdef class Closer:
+cdef class Closer(OneThread):
     """wake_fd: who waits for it calls `collect`. It stays the caller's."""
 
     def __init__(self, int wake_fd, Disk disk):
-        self._wake_fd, self._disk = -1, disk
-        self._waiting, self._wake_fd = deque(), os.dup(wake_fd)
-
-    def __dealloc__(self):
-        self.stop()
-
-    cdef int _start(self) except -1:
-        """Returns an errno when there can be no thread."""
-        cdef int error
-        self._worker = <void*>PyMem_Calloc(1, sizeof(worker))
-        if self._worker == NULL:
-            return 1
-        error = worker_start_woken_by(<worker*>self._worker, _close, 1, self._wake_fd, &self._disk.for_workers)
-        if error:
-            PyMem_Free(self._worker)
-            self._worker = NULL
-        return error
+        self._waiting = deque()
+        self.begin(_close, wake_fd, disk)
 
     cpdef int close_file(self, int fd) except -1:
         cdef worker_job job
         memset(&job, 0, sizeof(worker_job))
         job.fd = fd
-        if self._wake_fd < 0 or self._disk.for_workers.in_line != NULL or (self._worker == NULL and self._start()) \
-                or worker_submit(<worker*>self._worker, job):
+        if not self.has_thread() or worker_submit(<worker*>self._worker, job):
             self._disk.close(fd)                 # then it takes as long as it takes
             return 0
         self.given += 1
@@ -104,13 +85,6 @@ cdef class Closer:
 
     cpdef int stop(self) except -1:
         """Closes what is left, and ends the thread. Nobody is told any more."""
-        if self._worker != NULL:
-            with nogil:
-                worker_stop(<worker*>self._worker)
-            PyMem_Free(self._worker)
-            self._worker = NULL
-            self.closed = self.given
-        if self._wake_fd >= 0:
-            c_close(self._wake_fd)
-            self._wake_fd = -1
+        self.end()
+        self.closed = self.given
         return 0

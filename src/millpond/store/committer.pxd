@@ -40,7 +40,7 @@ cdef class Target:
     cdef void* _writes               # what it has put: sync_write, the first and the last one
     cdef void* _last_write
     cdef int _into                   # the descriptor that all of it goes to; -1: there are several
-    cdef size_t put_bytes            # of all of it
+    cdef size_t put_size             # of all of it
     cdef int _syncs_left, _sync_error, _no_room
     cdef int64_t _asked_ns           # when a worker was asked last
     cdef int sync_also(self, int fd) except -1
@@ -85,7 +85,7 @@ cdef class Committer:
     cpdef bint moves(self) except *
     cdef int64_t _answered_ns        # when it did
     cdef readonly uint64_t made_later_bytes   # of segments that were begun meanwhile
-    cdef list _held                  # callables
+    cdef list _awaiting               # callables
     cpdef int when_it_moves(self, object done) except -1     # done("") at once, or when it no longer does
     cdef uint64_t _told_still_ns     # when a line in the log last said so
     cdef int _tell_still(self, int64_t took_ns) except -1

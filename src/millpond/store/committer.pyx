@@ -151,7 +151,7 @@ cdef class Committer:
         self.ever_syncs = self.ever_syncs or tier == SYNCED
         self.tier = tier
         self._unsynced = {}
-        self._enlisted, self._stalled, self._refused, self._owing, self._noting, self._held = [], [], [], [], [], []
+        self._enlisted, self._stalled, self._refused, self._owing, self._noting, self._awaiting = [], [], [], [], [], []
         self._in_flight = {}
         self.space = Space()
         self._worker = <void*>PyMem_Calloc(1, sizeof(worker))
@@ -243,7 +243,7 @@ cdef class Committer:
         if target._writes == NULL:
             target._writes = made
         target._last_write = made
-        target.put_bytes += n
+        target.put_size += n
         return 0
 
     cpdef int put_bytes(self, Target target, int fd, bytes data, uint64_t offset) except -1:
@@ -252,7 +252,7 @@ cdef class Committer:
     cdef int forget(self, Target target) noexcept:
         sync_writes_free(target._writes)
         target._writes = target._last_write = NULL
-        target.put_bytes = 0
+        target.put_size = 0
         return 0
 
     cdef bint stands_still(self) noexcept:
@@ -275,7 +275,7 @@ cdef class Committer:
 
     cpdef int when_it_moves(self, object done) except -1:
         if self.stands_still():
-            self._held.append(done)
+            self._awaiting.append(done)
             return 0
         return tell_all([done], "")
 
@@ -435,8 +435,8 @@ cdef class Committer:
             except Exception:
                 log.exception("the end of a commit of %r failed", target)
         self.maker.collect()
-        if self._held and not self.stands_still():
-            held, self._held = self._held, []
+        if self._awaiting and not self.stands_still():
+            held, self._awaiting = self._awaiting, []
             tell_all(held, "")
         return self.closer.collect()
 

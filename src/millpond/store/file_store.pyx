@@ -19,12 +19,12 @@ newest write of all may be a torn write, whose removals recovery does not believ
 not make a write look torn that was answered.
 
 A full disk is no failure. An append that finds no place raises OSError and has done nothing. Removals spend what is set
-aside (space.py); when that is gone they stay gathered, appends behind them are refused, and the committer asks again.
-What is buffered and refused stays so, and nothing is taken until it is written.
+aside (space.py); when that is gone they stay gathered, appends behind them are refused, and the committer asks again. What
+is buffered and refused stays so, and nothing is taken until it is written.
 
-After any other failed write, and after a failed sync, nothing is written any more: the kernel may call pages clean that
-never reached the disk. `failure` says why, changes are refused, reads go on. A record that does not verify is read once
-more, then lost: logged with its sequence, counted, taken out of the index (not out of the log), never delivered.
+After any other failed write or sync nothing is written any more: the kernel may call pages clean that are not on the disk.
+`failure` says why, changes are refused, reads go on. A record that does not verify is read once more, then lost: logged,
+counted, taken out of the index (not out of the log), never delivered.
 """
 
 import logging
@@ -287,8 +287,8 @@ cdef class FileStore(IndexedStore):
             self.log.urgent = False
 
     cdef int _write(self) except -2:
-        cdef int fd = self.log.make_later_files()
-        cdef bint more = self.log.reclaim()
+        self.log.make_later_files()
+        more = self.log.reclaim()
         if not self._unwritten:                    # else the same once more: a TRIM ends its write
             self._put_work()
         self._unwritten = True
@@ -591,7 +591,7 @@ cdef class FileStore(IndexedStore):
         }
 
     cpdef dict memory(self):
-        cdef size_t buffers = self.log.memory_bytes() + self._writer.put_bytes + self._gone_max * sizeof(uint64_t)
+        cdef size_t buffers = self.log.memory_bytes() + self._writer.put_size + self._gone_max * sizeof(uint64_t)
         return {"index": self.index.memory_bytes(), "subjects": self.index.subject_bytes(),
                 "expiry": self.expiries.memory_bytes(), "buffers": buffers}
 

@@ -10,20 +10,16 @@ make at a time: who finds it late does not ask for more.
 import os
 
 from cpython.bytes cimport PyBytes_AS_STRING
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from millpond.store.disk cimport Disk, calls_make, calls_note
+from millpond.store.one_thread cimport OneThread
 from millpond.store.worker cimport (
-    worker, worker_job, worker_start_woken_by, worker_stop, worker_submit, worker_take, worker_wait_at_most,
-    worker_wait_for_answer,
+    worker, worker_job, worker_submit, worker_take, worker_wait_at_most, worker_wait_for_answer,
 )
 
 from millpond.base import limits
-
-cdef extern from "unistd.h" nogil:
-    int c_close "close"(int fd)
 
 cdef int64_t WAIT_NS = limits.FILE_MADE_WAIT_NS
 
@@ -39,33 +35,17 @@ cdef class Making:
     """See the `.pxd`."""
 
 
-cdef class Maker:
+cdef class Maker(OneThread):
     """wake_fd: who waits for it calls `collect`. It stays the caller's."""
 
     def __init__(self, int wake_fd, Disk disk):
-        self._wake_fd, self._disk = -1, disk
-        self._wake_fd = os.dup(wake_fd)
-
-    def __dealloc__(self):
-        self.stop()
-
-    cdef int _start(self) except -1:
-        """Returns an errno when there can be no thread."""
-        cdef int error
-        self._worker = <void*>PyMem_Calloc(1, sizeof(worker))
-        if self._worker == NULL:
-            return 1
-        error = worker_start_woken_by(<worker*>self._worker, _make, 1, self._wake_fd, &self._disk.for_workers)
-        if error:
-            PyMem_Free(self._worker)
-            self._worker = NULL
-        return error
+        self.begin(_make, wake_fd, disk)
 
     cdef Making make(self, str path, uint64_t bytes):
         cdef Making making
         cdef worker_job job
         assert self._late is None, "it is not asked for more"
-        if self._wake_fd < 0 or self._disk.for_workers.in_line != NULL or (self._worker == NULL and self._start()):
+        if not self.has_thread():
             return None
         making = Making()
         making._path, making.fd = os.fsencode(path), -1
@@ -110,14 +90,5 @@ cdef class Maker:
 
     cpdef int stop(self) except -1:
         """Ends the thread, when it has done what it is at."""
-        if self._worker != NULL:
-            if self._late is not None:
-                self.wait(self._late)
-            with nogil:
-                worker_stop(<worker*>self._worker)
-            PyMem_Free(self._worker)
-            self._worker = NULL
-        if self._wake_fd >= 0:
-            c_close(self._wake_fd)
-            self._wake_fd = -1
-        return 0
+        self.finish()
+        return self.end()

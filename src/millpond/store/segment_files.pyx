@@ -204,6 +204,9 @@ cdef class SegmentFiles:
         """The file is there, open and of that length; as it was before when the disk refuses."""
         cdef Segment* segment = &self.at[number]
         cdef bint new = self._is_later(number) or segment.state == ABSENT
+        if new:
+            self.close_file(segment)
+            segment.state, segment.bytes = ABSENT, 0       # until it is there
         if number == self.lent:
             self.lent = NO_SEGMENT                         # another life begins
         if self._must_wait():

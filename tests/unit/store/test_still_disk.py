@@ -166,6 +166,29 @@ def test_what_was_begun_waits_for_room_when_it_went_on_as_a_full_disk(tmp_path, 
         assert store.committed_seq == 7 and len(bodies(r.reopen())) == 7
 
 
+def test_what_was_promised_and_is_refused_afterwards_is_made_when_there_is_room(tmp_path):
+    with faulty(tmp_path, errno.ENOSPC) as (r, disk):
+        store = r.open()
+        store.append_message(b"a", b"1")
+        r.commit()
+        stop(r, disk)
+        store.promise_batch(5 * SMALL, SMALL // 2)
+        store.batch(True)
+        store.batch(False)                         # nothing came of it: its segments are spares without files
+        disk.kinds, disk.first, disk.last = frozenset({"reserve"}), 0, NEVER
+        disk.go_on()
+        r.settle()
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space"):
+                for _ in range(3):
+                    store.append_message(b"a", bytes(SMALL // 2))
+        disk.first = NEVER
+        assert r.committer.space.probe()
+        last_seq = [store.append_message(b"a", bytes(SMALL // 2)) for _ in range(3)][-1]
+        r.commit()
+        assert not store.failure and len(bodies(r.reopen())) == last_seq
+
+
 def test_a_file_that_is_not_made_in_time_is_the_segments_when_it_is(tmp_path):
     """Nobody had noticed before; the loop has waited a moment."""
     with faulty(tmp_path) as (r, disk):
