@@ -18,8 +18,12 @@ from libc.string cimport memset
 from posix.stat cimport fstat, struct_stat
 
 from millpond.store.closer cimport Closer
-from millpond.store.disk cimport Disk, disk_calls
+from millpond.store.disk cimport Disk
 from millpond.store.maker cimport Maker
+from millpond.store.worker cimport (
+    worker, worker_clear_wake, worker_job, worker_now_ns, worker_start, worker_stop, worker_submit, worker_take,
+    worker_wait_for_all, worker_wait_for_answer,
+)
 
 from millpond.base.errors import StoreError
 from millpond.base import limits
@@ -27,32 +31,12 @@ from millpond.store.disk import REAL
 from millpond.store.space import Space, is_shortage, passes
 
 cdef extern from "sync_thread.h" nogil:
-    ctypedef struct worker_job:
-        uint64_t ticket
-        int64_t took_ns
-        void* writes
-        int fd
-        int error
-        int refused
-        const disk_calls* disk
     ctypedef struct sync_write:
         pass
     sync_write* sync_write_new(sync_write* last, int fd, const char* path, const char* data, size_t size, uint64_t offset)
     void sync_writes_free(void* first)
-    ctypedef void (*worker_act)(worker_job* job)
-    ctypedef struct worker:
-        int wake_read, wake_write, together
-        const disk_calls* in_line
     void sync_act(worker_job* job)
     void sync_write_waiting(worker* self)
-    int worker_start(worker* self, worker_act act, int threads_max, const disk_calls* disk)
-    int worker_submit(worker* self, worker_job job)
-    int worker_take(worker* self, worker_job* out)
-    void worker_clear_wake(worker* self)
-    void worker_wait_for_answer(worker* self)
-    void worker_wait_for_all(worker* self)
-    int64_t worker_now_ns()
-    void worker_stop(worker* self)
 
 
 log = logging.getLogger("millpond")

@@ -19,7 +19,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from millpond.store.disk cimport calls_read, calls_sync, calls_write, disk_calls
+from millpond.store.disk cimport calls_read, calls_sync, calls_write
 from millpond.store.packed cimport (
     BLOCK_BYTES,
     PACKED_MAX,
@@ -42,25 +42,13 @@ from millpond.store.segment cimport (
     segment_head_write_as,
 )
 from millpond.store.summarising cimport summarise
+from millpond.store.worker cimport (
+    worker, worker_job, worker_start_woken_by, worker_step_back, worker_stop, worker_submit, worker_take,
+    worker_wait_for_answer,
+)
 
 cdef extern from "disk.h" nogil:
     void disk_drop(int fd, uint64_t offset, uint64_t size)
-
-cdef extern from "sync_thread.h" nogil:
-    ctypedef struct worker_job:
-        uint64_t ticket
-        char* data
-        int fd
-        int error
-    ctypedef void (*worker_act)(worker_job* job)
-    ctypedef struct worker:
-        int started
-    int worker_start_woken_by(worker* self, worker_act act, int threads_max, int wake_fd, const disk_calls* disk)
-    int worker_submit(worker* self, worker_job job)
-    int worker_take(worker* self, worker_job* out)
-    void worker_step_back()
-    void worker_wait_for_answer(worker* self)
-    void worker_stop(worker* self)
 
 
 @cython.no_gc

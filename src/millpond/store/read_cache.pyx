@@ -25,11 +25,15 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from millpond.store.api cimport COLD, FOUND, MISSING, Load
-from millpond.store.disk cimport Disk, disk_calls
+from millpond.store.disk cimport Disk
 from millpond.store.packed cimport BLOCK_BYTES, packed_extent, packed_keep, packed_let_go, unpack
 from millpond.store.packer cimport Packer
 from millpond.store.record cimport PAGE
 from millpond.store.segment cimport Packed
+from millpond.store.worker cimport (
+    worker, worker_clear_wake, worker_job, worker_start, worker_stop, worker_submit, worker_take,
+    worker_wait_for_answer,
+)
 
 from millpond.base import limits
 from millpond.base.errors import StoreError
@@ -37,27 +41,7 @@ from millpond.store.disk import REAL
 from millpond.store.space import is_shortage
 
 cdef extern from "read_thread.h" nogil:
-    ctypedef struct worker_job:
-        uint64_t ticket
-        uint64_t offset
-        char* data
-        size_t size
-        size_t got
-        const disk_calls* disk
-        const void* packed
-        int fd
-        int error
-    ctypedef void (*worker_act)(worker_job* job)
-    ctypedef struct worker:
-        int wake_read
-        int wake_write
     void read_act(worker_job* job)
-    int worker_start(worker* self, worker_act act, int threads_max, const disk_calls* disk)
-    int worker_submit(worker* self, worker_job job)
-    int worker_take(worker* self, worker_job* out)
-    void worker_clear_wake(worker* self)
-    void worker_wait_for_answer(worker* self)
-    void worker_stop(worker* self)
 
 cdef enum:
     CHAINS = 1024                    # power of two
